@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Constants of the virtio specification and of the vhost interfaces that are newer than the kernel
+ * headers of the oldest system that this builds on (Linux 6.1). Values: virtio 1.3, section 6
+ * (feature bits) and 2.1 (status); Linux include/uapi/linux/vhost_types.h.
+ */
+#ifndef UVDPA_COMPAT_H
+#define UVDPA_COMPAT_H
+
+#include <linux/vhost.h>
+#include <linux/vhost_types.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
+#ifndef VIRTIO_F_NOTIF_CONFIG_DATA
+#define VIRTIO_F_NOTIF_CONFIG_DATA 39
+#endif
+#ifndef VHOST_BACKEND_F_RESUME
+#define VHOST_BACKEND_F_RESUME 0x5
+#endif
+#ifndef VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK
+#define VHOST_BACKEND_F_ENABLE_AFTER_DRIVER_OK 0x6
+#endif
+#ifndef VHOST_BACKEND_F_DESC_ASID
+#define VHOST_BACKEND_F_DESC_ASID 0x7
+#endif
+#ifndef VHOST_BACKEND_F_IOTLB_PERSIST
+#define VHOST_BACKEND_F_IOTLB_PERSIST 0x8
+#endif
+
+#define VDPA_BIT(n) (1ull << (n))
+
+#endif
