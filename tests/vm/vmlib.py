@@ -1,0 +1,515 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the VM and interop tests share: the cache, back ends, guests.
+
+Every process started here dies with the test program (PDEATHSIG), every wait
+has a limit, and every failure shows the end of the logs.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+TOOLS = os.path.join(TOP, "tools", "testbed")
+BUILD = os.path.realpath(os.environ.get("UVDPA_BUILD",
+                                        os.path.join(TOP, "build")))
+UVDPAD = os.path.join(BUILD, "daemon", "uvdpad")
+UVDPA = os.path.join(BUILD, "cli", "uvdpa")
+
+MAC = "52:54:00:12:34:56"
+QEMU_OK = 33            # isa-debug-exit after the guest wrote 0x10
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+# What a guest's kernel must never have said.
+DMESG_BAD = re.compile(r"WARNING:|BUG:|Oops|Kernel panic|INFO: task .* blocked")
+SERIAL_DEAD = re.compile(rb"Kernel panic|UVDPA-INIT: no root")
+
+
+class TestbedError(AssertionError):
+    """Something in a guest, or around it, went wrong."""
+
+
+def die_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def tail(path, lines=40):
+    try:
+        with open(path, "rb") as f:
+            text = f.read().decode(errors="replace")
+    except OSError as e:
+        return f"({e})"
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def wait_until(what, probe, timeout, interval=0.05):
+    """The first true value of probe(), which is called until timeout."""
+    end = time.monotonic() + timeout
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TestbedError(f"no {what} after {timeout} s")
+        time.sleep(interval)
+
+
+@contextlib.contextmanager
+def work_directory(prefix="uvdpa-vm-"):
+    """A directory that vanishes when the test passed, and is named if not."""
+    path = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+    try:
+        yield path
+    except BaseException:
+        print(f"kept for inspection: {path}")
+        raise
+    shutil.rmtree(path)
+
+
+class Cache:
+    """The directory that tools/testbed/build-cache makes and finds."""
+
+    def __init__(self):
+        done = subprocess.run([os.path.join(TOOLS, "build-cache")],
+                              stdout=subprocess.PIPE, timeout=1800, check=True)
+        self.directory = done.stdout.decode().strip()
+        self.tree = os.path.join(self.directory, "sid")
+
+    def kernel(self, which):
+        """The version of the "newest" or the "older" kernel."""
+        with open(os.path.join(self.tree, "boot", which),
+                  encoding="ascii") as f:
+            return f.read().strip()
+
+    def argv(self, work, *argv):
+        """The command that runs argv inside the sid tree."""
+        return [os.path.join(TOOLS, "in-tree"), self.tree, work, *argv]
+
+    def compile(self, source, work, *flags):
+        """Compiles one C file inside the tree; the result is cached.
+
+        Returns the program's path inside the tree. Flags go to the shell of
+        the tree, so that $(pkg-config ...) works in them.
+        """
+        with open(source, "rb") as f:
+            text = f.read()
+        key = hashlib.sha256(text + " ".join(flags).encode()).hexdigest()[:16]
+        name = os.path.splitext(os.path.basename(source))[0]
+        program = f"/usr/local/bin/{name}-{key}"
+        if not os.path.exists(self.tree + program):
+            shutil.copy(source, os.path.join(work, "source.c"))
+            command = (f"cc -O2 -g -Wall -Wextra -Werror -o {program}.tmp "
+                       f"{work}/source.c {' '.join(flags)} && "
+                       f"mv {program}.tmp {program}")
+            subprocess.run(self.argv(work, "sh", "-c", command),
+                           timeout=120, check=True)
+        return program
+
+
+class Process:
+    """A child with a log; stop() and the end of the test end it, by its pid."""
+
+    def __init__(self, argv, log, **kwargs):
+        self.log = log
+        with open(log, "ab") as out:
+            # pylint: disable=consider-using-with
+            self.child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, preexec_fn=die_with_parent,
+                **kwargs)
+
+    def alive(self):
+        return self.child.poll() is None
+
+    def kill(self):
+        if self.alive():
+            self.child.kill()
+        self.child.wait()
+
+    def stop(self, timeout=10):
+        """SIGTERM; the exit code. One that does not end is an error."""
+        if self.alive():
+            self.child.terminate()
+        try:
+            return self.child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise TestbedError(f"no end {timeout} s after SIGTERM:\n" +
+                               tail(self.log)) from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.kill()
+
+
+class StorageDaemon(Process):
+    """QEMU's own vhost-user-blk back end: a stand-in to test this harness."""
+
+    def __init__(self, cache, work, image, path):
+        self.path = path
+        super().__init__(
+            cache.argv(work, "qemu-storage-daemon",
+                       "--blockdev", "driver=file,node-name=d,"
+                       f"filename={image}",
+                       "--export", "type=vhost-user-blk,id=e,node-name=d,"
+                       "writable=on,num-queues=2,"
+                       f"addr.type=unix,addr.path={path}"),
+            os.path.join(work, "qsd.log"))
+        wait_until("vhost-user socket", lambda: os.path.exists(path), 10)
+
+
+class Uvdpad(Process):
+    """Our daemon, with the command to drive it."""
+
+    def __init__(self, work, *args):
+        self.socket = os.path.join(work, "ctl.sock")
+        ready, ready_child = os.pipe()
+        super().__init__(
+            [UVDPAD, "--socket", self.socket,
+             "--ready-fd", str(ready_child), *args],
+            os.path.join(work, "uvdpad.log"), pass_fds=(ready_child,))
+        os.close(ready_child)
+        os.set_blocking(ready, False)
+        try:
+            wait_until("readiness of uvdpad",
+                       lambda: self.is_ready(ready), 10)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            os.close(ready)
+
+    def is_ready(self, fd):
+        if not self.alive():
+            raise TestbedError("uvdpad ended at once:\n" + tail(self.log))
+        try:
+            os.read(fd, 64)
+        except BlockingIOError:
+            return False
+        return True
+
+    def cli(self, line, check=True):
+        """Runs the command with the words of line; returns its output."""
+        done = subprocess.run(
+            [UVDPA, "--socket", self.socket, *line.split()],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+            check=False)
+        text = done.stdout.decode()
+        if check and done.returncode != 0:
+            raise TestbedError(f"uvdpa {line}: rc {done.returncode}: {text}\n"
+                               + tail(self.log))
+        return text
+
+    def json(self, line):
+        return json.loads(self.cli(line))
+
+    def add_disk(self, name, image, path):
+        self.cli(f"dev add name {name} mgmtdev soft_blk "
+                 f"backend file path {image}")
+        self.cli(f"dev bind {name} driver vhost-user path {path}")
+
+    def add_nic(self, name, path, mac=MAC, mtu=1500):
+        self.cli(f"dev add name {name} mgmtdev soft_net mac {mac} "
+                 f"mtu {mtu} backend loopback")
+        self.cli(f"dev bind {name} driver vhost-user path {path}")
+
+    def finish(self):
+        """A clean end: alive until now, and rc 0 on SIGTERM."""
+        if not self.alive():
+            raise TestbedError(f"uvdpad died, rc {self.child.returncode}:\n" +
+                               tail(self.log))
+        rc = self.stop()
+        if rc != 0:
+            raise TestbedError(f"uvdpad: rc {rc} on SIGTERM:\n" +
+                               tail(self.log))
+
+
+class Qmp:
+    """Just enough of QEMU's control protocol."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(30)
+        wait_until("QMP socket", lambda: self.connect(path), 15)
+        self.file = self.socket.makefile("rwb")
+        self.events = []
+        self.read()
+        self("qmp_capabilities")
+
+    def connect(self, path):
+        try:
+            self.socket.connect(path)
+        except OSError:
+            return False
+        return True
+
+    def read(self):
+        line = self.file.readline()
+        if not line:
+            raise TestbedError("QEMU closed its QMP socket")
+        return json.loads(line)
+
+    def __call__(self, command, **arguments):
+        request = {"execute": command, "arguments": arguments}
+        self.file.write(json.dumps(request).encode() + b"\n")
+        self.file.flush()
+        while True:
+            answer = self.read()
+            if "event" in answer:
+                self.events.append(answer)
+            elif "error" in answer:
+                raise TestbedError(f"{command}: {answer['error']}")
+            else:
+                return answer["return"]
+
+    def wait_event(self, name, timeout=30):
+        end = time.monotonic() + timeout
+        while True:
+            for i, event in enumerate(self.events):
+                if event["event"] == name:
+                    return self.events.pop(i)
+            self.socket.settimeout(max(0.1, end - time.monotonic()))
+            try:
+                self.events.append(self.read())
+            except TimeoutError:
+                raise TestbedError(f"no event {name} in {timeout} s") from None
+            finally:
+                self.socket.settimeout(30)
+
+
+GUEST_INIT = r"""
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root W=/run/uvdpa MNT=/run/mnt
+n=$(cat $W/boots 2>/dev/null || echo 0)
+n=$((n + 1))
+echo $n > $W/boots
+echo 20 > /proc/sys/kernel/hung_task_timeout_secs
+echo 0 > /proc/sys/kernel/printk_devkmsg
+ip link set lo up
+# For the script: tell the host, wait for the host.
+cat > /tmp/lib.sh <<'END'
+busybox() { /usr/bin/busybox "$@"; }
+tell() { echo "== tell $1"; : > $W/guest-$1; }
+await() {
+	i=0
+	echo "== await $1"
+	until [ -e $W/host-$1 ]; do
+		sleep 0.1
+		i=$((i + 1))
+		[ $i -lt 600 ] || { echo "no $1 from the host"; exit 98; }
+	done
+}
+wait_path() {
+	i=0
+	until [ -e "$1" ]; do
+		sleep 0.1
+		i=$((i + 1))
+		[ $i -lt 200 ] || { echo "no $1"; exit 97; }
+	done
+}
+wait_gone() {
+	i=0
+	while [ -e "$1" ]; do
+		sleep 0.1
+		i=$((i + 1))
+		[ $i -lt 300 ] || { echo "$1 does not go"; exit 96; }
+	done
+}
+END
+echo "== boot $n of $(uname -r)"
+boot=$n sh -ec '. /tmp/lib.sh; . $W/guest-script' > $W/out-$n 2>&1
+rc=$?
+cat $W/out-$n
+dmesg > $W/dmesg-$n
+if [ $rc = 99 ]; then
+	echo "== reboot"
+	sync
+	reboot -f
+fi
+echo "== result $rc"
+echo $rc > $W/result
+sync
+[ $rc = 0 ] && code='\020' || code='\021'
+printf $code | dd of=/dev/port bs=1 seek=244 count=1 2>/dev/null
+poweroff -f
+"""
+
+
+class Guest:
+    """One run of QEMU: a kernel, a shell script in the guest, devices.
+
+    The script runs under "sh -e" with $boot (1, 2, ...), $W (a directory
+    shared with the host), $MNT (a mount point); exit 99 reboots. It may use
+    tell, await, wait_path and wait_gone, whose other ends are said() and
+    say() here.
+    """
+
+    def __init__(self, cache, work, script, devices=(), **options):
+        self.cache, self.work = cache, work
+        self.kernel = options.get("kernel") or cache.kernel("newest")
+        self.append = options.get("append", "")
+        self.boot_disk = options.get("boot_disk", False)
+        self.machine = options.get("machine", "")
+        self.devices = list(devices)
+        self.share = os.path.join(work, options.get("name", "guest"))
+        os.mkdir(self.share)
+        self.serial = os.path.join(self.share, "serial.log")
+        self.write("guest-init", GUEST_INIT)
+        self.write("guest-script", script)
+        self.process = None
+        self.qmp = None
+
+    def write(self, name, text):
+        with open(os.path.join(self.share, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def argv(self):
+        argv = [
+            "qemu-system-x86_64", "-nodefaults", "-display", "none",
+            "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+            "-m", "512", "-object",
+            "memory-backend-memfd,id=mem,size=512M,share=on",
+            "-machine", "q35,memory-backend=mem" + self.machine,
+            "-serial", "file:" + self.serial,
+            "-qmp", f"unix:{self.share}/qmp.sock,server=on,wait=off",
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+            "-fsdev", "local,id=root,path=/run/guest-root,readonly=on,"
+            "security_model=none,multidevs=remap",
+            "-fsdev", f"local,id=work,path={self.share},security_model=none",
+            "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
+            "-device", "virtio-9p-pci,fsdev=work,mount_tag=work",
+        ]
+        if not self.boot_disk:
+            argv += ["-kernel", f"/boot/vmlinuz-{self.kernel}",
+                     "-initrd", f"/boot/initramfs-{self.kernel}",
+                     "-append", "console=ttyS0 quiet nowatchdog panic=0 "
+                     + self.append]
+        return argv + self.devices
+
+    def start(self):
+        # Their order matters to the guest: the sockets exist before QEMU.
+        self.process = Process(
+            self.cache.argv(self.work, *self.argv()),
+            os.path.join(self.share, "qemu.log"))
+        return self
+
+    def __enter__(self):
+        self.start()
+        try:
+            self.qmp = Qmp(os.path.join(self.share, "qmp.sock"))
+        except BaseException as e:
+            self.process.kill()
+            raise TestbedError(f"{e}\n{self.logs()}") from e
+        return self
+
+    def __exit__(self, *exc):
+        self.process.kill()
+
+    def logs(self):
+        return (f"--- qemu\n{tail(self.process.log)}\n"
+                f"--- serial\n{tail(self.serial, 80)}")
+
+    def read(self, name):
+        with open(os.path.join(self.share, name), encoding="utf-8",
+                  errors="replace") as f:
+            return f.read()
+
+    def exists(self, name):
+        return os.path.exists(os.path.join(self.share, name))
+
+    def check_alive(self):
+        with open(self.serial, "rb") as f:
+            if SERIAL_DEAD.search(f.read()):
+                raise TestbedError("the guest is dead\n" + self.logs())
+
+    def said(self, name, timeout=60):
+        """Waits for the guest's "tell NAME"."""
+        def probe():
+            self.check_alive()
+            if not self.process.alive():
+                raise TestbedError(f"QEMU ended before {name}\n" + self.logs())
+            return self.exists("guest-" + name)
+        try:
+            wait_until(f'"{name}" from the guest', probe, timeout)
+        except TestbedError as e:
+            raise TestbedError(f"{e}\n{self.logs()}") from None
+
+    def say(self, name):
+        """Ends the guest's "await NAME"."""
+        self.write("host-" + name, "")
+
+    def wait_serial(self, text, timeout=60):
+        def probe():
+            with open(self.serial, "rb") as f:
+                return text.encode() in f.read()
+        try:
+            wait_until(f"{text!r} on the serial port", probe, timeout)
+        except TestbedError as e:
+            raise TestbedError(f"{e}\n{self.logs()}") from None
+
+    def wait(self, timeout=60):
+        """The guest's end: its script succeeded, and its kernel is well."""
+        def probe():
+            if not self.process.alive():
+                return True
+            self.check_alive()
+            return False
+        try:
+            wait_until("end of the guest", probe, timeout)
+        except TestbedError as e:
+            self.process.kill()
+            raise TestbedError(f"{e}\n{self.logs()}") from None
+        rc = self.process.child.returncode
+        if rc != QEMU_OK or not self.exists("result") or \
+                self.read("result").strip() != "0":
+            raise TestbedError(f"the guest failed, QEMU's rc {rc}\n" +
+                               self.logs())
+        self.check_dmesg()
+
+    def check_dmesg(self):
+        for name in sorted(os.listdir(self.share)):
+            if not name.startswith("dmesg-"):
+                continue
+            bad = [x for x in self.read(name).splitlines()
+                   if DMESG_BAD.search(x)]
+            if bad:
+                raise TestbedError("the guest's kernel complains:\n" +
+                                   "\n".join(bad) + "\n" + self.read(name))
+
+    def run(self, timeout=60):
+        with self:
+            self.wait(timeout)
+        return self
+
+
+def disk(path, name="d0", extra=""):
+    """QEMU's arguments for a vhost-user disk at a socket."""
+    return ["-chardev", f"socket,id=c-{name},path={path}",
+            "-device", f"vhost-user-blk-pci,chardev=c-{name},id={name}{extra}"]
+
+
+def nic(path, name="n0", extra="", mac=MAC):
+    """QEMU's arguments for a vhost-user NIC at a socket."""
+    return ["-chardev", f"socket,id=c-{name},path={path}",
+            "-netdev", f"vhost-user,chardev=c-{name},id=b-{name}",
+            "-device", f"virtio-net-pci,netdev=b-{name},id={name},"
+            f"mac={mac}{extra}"]
+
+
+def make_image(path, mib):
+    with open(path, "wb") as f:
+        f.truncate(mib << 20)
+    return path
