@@ -5,7 +5,6 @@ Every process started here dies with the test program (PDEATHSIG), every wait
 has a limit, and every failure shows the end of the logs.
 """
 
-import contextlib
 import ctypes
 import hashlib
 import json
@@ -15,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -63,18 +61,6 @@ def wait_until(what, probe, timeout, interval=0.05):
         if time.monotonic() > end:
             raise TestbedError(f"no {what} after {timeout} s")
         time.sleep(interval)
-
-
-@contextlib.contextmanager
-def work_directory(prefix="uvdpa-vm-"):
-    """A directory that vanishes when the test passed, and is named if not."""
-    path = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
-    try:
-        yield path
-    except BaseException:
-        print(f"kept for inspection: {path}")
-        raise
-    shutil.rmtree(path)
 
 
 class Cache:
