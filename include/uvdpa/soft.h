@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The software-device kit: a vDPA device in software is its feature bits, its config space and one
+ * function that serves a queue; this implements every config op, once.
+ *
+ * Threads: each running queue belongs to one loop. Functions and ops marked [q] run on it; all others
+ * on the control thread. Queues with the same vq_affinity key share a loop.
+ *
+ * Life of a queue: set up by the driver; started when DRIVER_OK is set and it is ready (in either order);
+ * @run is called after kicks; stopped by a reset, suspend, stop_vq, an error: @stop is called, then the kit
+ * waits until every chain was completed or cancelled, at most stop_timeout_ns; then the device is marked broken (DEVICE_NEEDS_RESET) and its requests cancelled.
+ */
+#ifndef UVDPA_SOFT_H
+#define UVDPA_SOFT_H
+
+#include <uvdpa/vdpa.h>
+#include <uvdpa/vringh.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vdpa_soft;
+struct vdpa_soft_vq;
+struct vdpa_soft_core; /* private */
+
+/** Embedded, by software devices, in their own structure. */
+struct vdpa_soft {
+	struct vdpa_device vdpa;
+	struct vdpa_soft_core *core;
+	const struct vdpa_soft_ops *ops;
+	void *reserved[2];
+};
+
+struct vdpa_soft_ops {
+	size_t size; /**< sizeof(struct vdpa_soft_ops) */
+	/**
+	 * M [q]. Serve the queue: get at most @budget requests, handle them, flush. Returns true to be called
+	 * again before the loop sleeps (there may be more), false when the ring was found empty or
+	 * nothing can be done before something else happens (then: vdpa_soft_vq_wake()).
+	 */
+	bool (*run)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);
+	/** O [q]. The queue starts; 0 or -errno (then it does not run, and the device needs a reset). */
+	int (*start)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+	/** O [q]. The queue is to stop: end or cancel what is out, soon. */
+	void (*stop)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+	/** O [q]. It has stopped: nothing is out; free what start made. */
+	void (*stopped)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+
+	/** O. Veto: is this set of features usable? 0 or -EINVAL. FEATURES_OK was asked for. */
+	int (*check_features)(struct vdpa_soft *dev, uint64_t features);
+	/** O. DRIVER_OK was set / the device was reset (features and queues are cleared already). */
+	void (*driver_ok)(struct vdpa_soft *dev);
+	void (*reset)(struct vdpa_soft *dev);
+	/** O. The driver wrote @len bytes of config at @offset (in bounds). NULL: ignored. */
+	void (*config_write)(struct vdpa_soft *dev, unsigned offset, const void *buf, unsigned len);
+	/** O. Queues with equal keys share a loop. NULL: the index is the key. */
+	unsigned (*vq_affinity)(struct vdpa_soft *dev, uint16_t idx);
+	/** O. Names and values of the queue's statistics. */
+	void (*vq_stats)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg);
+	/** O. Group of a queue (0 when NULL), and of its descriptor area. */
+	unsigned (*vq_group)(struct vdpa_soft *dev, uint16_t idx);
+	unsigned (*vq_desc_group)(struct vdpa_soft *dev, uint16_t idx);
+	/** O. */
+	int (*announce)(struct vdpa_soft *dev, const uint8_t mac[6]);
+	void (*show)(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg);
+	/** O. State beyond the kit's own (which it saves itself): see struct vdpa_ext_ops. */
+	int (*save_state)(struct vdpa_soft *dev, void *buf, size_t *bytes);
+	int (*load_state)(struct vdpa_soft *dev, const void *buf, size_t bytes, struct vdpa_error *err);
+	/** O. Last reference is gone: free the device's own. */
+	void (*free)(struct vdpa_soft *dev);
+};
+
+enum vdpa_soft_map {
+	VDPA_SOFT_DMA_MAP, /**< incremental: dma_map and dma_unmap */
+	VDPA_SOFT_SET_MAP, /**< the whole table at once */
+};
+
+struct vdpa_soft_params {
+	size_t size;	    /**< sizeof(struct vdpa_soft_params) */
+	size_t struct_size; /**< of the device's structure, which begins with its struct vdpa_soft */
+	const struct vdpa_soft_ops *ops;
+	const char *name;
+	const char *parent;
+	uint32_t device_id; /**< VIRTIO_ID_* */
+	uint32_t vendor_id;
+	/** Offered, besides what the kit adds: VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET. */
+	uint64_t features;
+	uint64_t features_off; /**< of the kit's: do not offer */
+	uint32_t nvqs;
+	uint16_t num_max;   /**< ring size, a power of two; 0: 256 */
+	const void *config; /**< initial config space, little endian, copied */
+	size_t config_bytes;
+	size_t priv_bytes; /**< per request */
+	unsigned ngroups, nas;
+	enum vdpa_soft_map map;
+	uint64_t stop_timeout_ns; /**< 0: 30 s */
+	unsigned budget;	  /**< requests per wake-up and queue; 0: 64 */
+};
+
+/**
+ * First half of a birth: allocate (zeroed) and set up. The device then sets its own members and calls
+ * vdpa_soft_register(). To undo before that: vdpa_put_device(). NULL with @err on error.
+ */
+VDPA_API void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *params,
+			       struct vdpa_error *err);
+VDPA_API int vdpa_soft_register(struct vdpa_soft *dev, struct vdpa_error *err);
+/** For parents that let their user choose "dma_map" or "set_map", "workers", ...: attributes that the kit understands. */
+VDPA_API extern const struct vdpa_attr_spec vdpa_soft_attrs[];
+/** Apply those of @attrs that are the kit's to @params (before alloc). */
+VDPA_API void vdpa_soft_params_attrs(struct vdpa_soft_params *params, const struct vdpa_attr *attrs);
+
+/* Device. Any loop. */
+VDPA_API uint64_t vdpa_soft_features(const struct vdpa_soft *dev); /**< negotiated */
+VDPA_API bool vdpa_soft_has(const struct vdpa_soft *dev, unsigned feature_bit);
+/** Change config bytes from the device's side: generation goes up, the driver is told. Control thread. */
+VDPA_API int vdpa_soft_config_set(struct vdpa_soft *dev, unsigned offset, const void *buf, unsigned len);
+VDPA_API void vdpa_soft_config_get(struct vdpa_soft *dev, unsigned offset, void *buf, unsigned len);
+/** DEVICE_NEEDS_RESET, config call, event, rate-limited log line. Any loop. @why: copied. */
+VDPA_API void vdpa_soft_broken(struct vdpa_soft *dev, const char *why);
+VDPA_API struct vdpa_soft_vq *vdpa_soft_get_vq(struct vdpa_soft *dev, uint16_t idx);
+static inline struct vdpa_soft *vdpa_to_soft(struct vdpa_device *vdev)
+{
+	return (struct vdpa_soft *)((char *)vdev - offsetof(struct vdpa_soft, vdpa));
+}
+
+/* Queue. [q] all of them, but index and the user pointer. */
+VDPA_API uint16_t vdpa_soft_vq_index(const struct vdpa_soft_vq *vq);
+VDPA_API struct vdpa_soft *vdpa_soft_vq_dev(struct vdpa_soft_vq *vq);
+VDPA_API struct vdpa_loop *vdpa_soft_vq_loop(struct vdpa_soft_vq *vq);
+VDPA_API bool vdpa_soft_vq_running(const struct vdpa_soft_vq *vq);
+/** The device's own pointer, per queue. */
+VDPA_API void vdpa_soft_vq_set_priv(struct vdpa_soft_vq *vq, void *priv);
+VDPA_API void *vdpa_soft_vq_get_priv(const struct vdpa_soft_vq *vq);
+/**
+ * As vringh_getdesc(), but a malformed ring is dealt with by the kit (queue stopped, DEVICE_NEEDS_RESET, log, counter), and a miss parks:
+ * returns the number of requests, 0 in those cases.
+ */
+VDPA_API unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains, unsigned max);
+VDPA_API void vdpa_soft_abandon(struct vdpa_soft_vq *vq, unsigned n);
+VDPA_API void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain, uint32_t written);
+/** Publish completions and call the driver if it wants that. */
+VDPA_API void vdpa_soft_flush(struct vdpa_soft_vq *vq);
+/** Have @run called soon. [q]; for another loop's queue post a message. */
+VDPA_API void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq);
+/** A request that the device cannot parse: count and log it; DEVICE_NEEDS_RESET is the device's choice. */
+VDPA_API void vdpa_soft_bad_request(struct vdpa_soft_vq *vq, const struct vringh_chain *chain,
+				    const char *why);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
