@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* One loop: its iteration, and how it goes to sleep (loop_impl.h has the theory). */
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include "base/fd.h"
+#include "base/loop_impl.h"
+
+static uintptr_t thread_self(void)
+{
+	return (uintptr_t)pthread_self();
+}
+
+static void on_wake(struct vdpa_loop_fd *lfd, uint32_t revents)
+{
+	vdpa_eventfd_drain(lfd->fd);
+}
+
+static void on_timerfd(struct vdpa_loop_fd *lfd, uint32_t revents)
+{
+	vdpa_eventfd_drain(lfd->fd);
+	lfd->loop->timerfd_ns = 0;
+}
+
+int loop_init(struct vdpa_loop *loop, struct vdpa_loop_group *group, unsigned index)
+{
+	int ret;
+
+	memset(loop, 0, sizeof(*loop));
+	loop->group = group;
+	loop->index = index;
+	atomic_init(&loop->sleeping, true);
+	loop->wakefd = -1;
+	loop->timerfd = -1;
+	loop->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epfd < 0)
+		return -errno;
+	loop->wakefd = vdpa_eventfd_new();
+	ret = loop->wakefd < 0 ? loop->wakefd : 0;
+	if (ret)
+		goto err;
+	loop->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->timerfd < 0) {
+		ret = -errno;
+		goto err;
+	}
+	ret = vdpa_loop_fd_add(loop, &loop->wake_fd, loop->wakefd, EPOLLIN, on_wake);
+	if (!ret)
+		ret = vdpa_loop_fd_add(loop, &loop->timer_fd, loop->timerfd, EPOLLIN, on_timerfd);
+	if (ret)
+		goto err;
+	return 0;
+err:
+	loop_fini(loop);
+	return ret;
+}
+
+void loop_fini(struct vdpa_loop *loop)
+{
+	vdpa_fd_close(&loop->timerfd);
+	vdpa_fd_close(&loop->wakefd);
+	vdpa_fd_close(&loop->epfd);
+}
+
+struct vdpa_loop_group *vdpa_loop_get_group(struct vdpa_loop *loop)
+{
+	return loop->group;
+}
+
+unsigned vdpa_loop_index(const struct vdpa_loop *loop)
+{
+	return loop->index;
+}
+
+bool vdpa_loop_is_current(const struct vdpa_loop *loop)
+{
+	uintptr_t owner = atomic_load_explicit(&loop->owner, memory_order_relaxed);
+
+	return !owner || owner == thread_self();
+}
+
+void loop_claim(struct vdpa_loop *loop)
+{
+	atomic_store_explicit(&loop->owner, thread_self(), memory_order_relaxed);
+}
+
+static bool loop_pollers(struct vdpa_loop *loop)
+{
+	struct vdpa_loop_poller *p;
+	bool ran = false;
+
+	for (p = loop->pollers; p; p = loop->next_poller) {
+		loop->next_poller = p->next;
+		ran |= p->fn(p);
+	}
+	return ran;
+}
+
+void vdpa_loop_poller_add(struct vdpa_loop *loop, struct vdpa_loop_poller *poller,
+			  bool (*fn)(struct vdpa_loop_poller *poller))
+{
+	struct vdpa_loop_poller **at = &loop->pollers;
+
+	assert(vdpa_loop_is_current(loop));
+	assert(!poller->loop);
+	while (*at)
+		at = &(*at)->next;
+	poller->fn = fn;
+	poller->next = NULL;
+	poller->loop = loop;
+	*at = poller;
+	if (!atomic_load(&loop->running))
+		loop_wake(loop);
+}
+
+void vdpa_loop_poller_del(struct vdpa_loop_poller *poller)
+{
+	struct vdpa_loop *loop = poller->loop;
+	struct vdpa_loop_poller **at;
+
+	if (!loop)
+		return;
+	assert(vdpa_loop_is_current(loop));
+	for (at = &loop->pollers; *at != poller; at = &(*at)->next)
+		assert(*at);
+	*at = poller->next;
+	if (loop->next_poller == poller)
+		loop->next_poller = poller->next;
+	poller->loop = NULL;
+	poller->next = NULL;
+}
+
+/* Nanoseconds to what epoll_wait() takes, rounded up: never early. */
+static int timeout_ms(int64_t timeout_ns)
+{
+	int64_t ms;
+
+	if (timeout_ns < 0)
+		return -1;
+	ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
+	return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+/* Wait for descriptors. The inbox is looked at after @sleeping was announced: see loop_impl.h. */
+static int loop_wait(struct vdpa_loop *loop, int64_t timeout_ns)
+{
+	int n;
+
+	if (loop->pollers)
+		timeout_ns = 0;
+	if (timeout_ns != 0) {
+		atomic_store(&loop->sleeping, true);
+		if (loop_has_messages(loop))
+			timeout_ns = 0;
+	}
+	n = epoll_wait(loop->epfd, loop->events, LOOP_EVENTS, timeout_ms(timeout_ns));
+	if (n < 0)
+		n = errno == EINTR ? 0 : -errno;
+	atomic_store(&loop->sleeping, false);
+	return n;
+}
+
+static int loop_iterate(struct vdpa_loop *loop, int64_t timeout_ns)
+{
+	bool ran;
+	int n;
+
+	loop_timer_arm(loop);
+	n = loop_wait(loop, timeout_ns);
+	if (n < 0)
+		return n;
+	loop->nevents = n;
+	loop->at_event = 0;
+	ran = loop_messages(loop);
+	ran |= loop_fds(loop);
+	ran |= loop_timers(loop);
+	ran |= loop_pollers(loop);
+	return ran;
+}
+
+static int loop_enter(struct vdpa_loop *loop)
+{
+	if (atomic_exchange(&loop->running, true))
+		return -EBUSY;
+	loop_claim(loop);
+	atomic_store(&loop->sleeping, false);
+	return 0;
+}
+
+/* Nobody runs the loop from here on: what is left to do must show at its epoll fd. */
+static void loop_leave(struct vdpa_loop *loop)
+{
+	loop_timer_arm(loop);
+	atomic_store(&loop->sleeping, true);
+	if (loop_has_messages(loop) || loop->pollers)
+		loop_wake(loop);
+	atomic_store(&loop->running, false);
+}
+
+int loop_run(struct vdpa_loop *loop)
+{
+	int ret = loop_enter(loop);
+
+	if (ret)
+		return ret;
+	while (ret >= 0 && !atomic_exchange(&loop->stop, false))
+		ret = loop_iterate(loop, -1);
+	loop_leave(loop);
+	return ret < 0 ? ret : 0;
+}
+
+int vdpa_loop_run(struct vdpa_loop *loop)
+{
+	return loop->index ? -EINVAL : loop_run(loop);
+}
+
+int vdpa_loop_run_once(struct vdpa_loop *loop, int64_t timeout_ns)
+{
+	int ret;
+
+	if (loop->index)
+		return -EINVAL;
+	ret = loop_enter(loop);
+	if (ret)
+		return ret;
+	ret = loop_iterate(loop, timeout_ns);
+	loop_leave(loop);
+	return ret;
+}
+
+void vdpa_loop_stop(struct vdpa_loop *loop)
+{
+	atomic_store(&loop->stop, true);
+	loop_wake(loop);
+}
+
+int vdpa_loop_pollfd(const struct vdpa_loop *loop)
+{
+	return loop->epfd;
+}
