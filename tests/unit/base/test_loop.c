@@ -327,7 +327,7 @@ static bool readable(void)
 
 static void pollfd_shows_messages_fds_timers_and_pollers(void **state)
 {
-	struct named_msg m = {.name = "m", .repost = 1};
+	struct named_msg m = {.name = "m", .repost = 5};
 	struct named_timer t = {.name = "t"};
 	struct counted_poller p = {.del_self = true};
 	struct named_fd x;
