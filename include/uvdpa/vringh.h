@@ -90,13 +90,14 @@ VDPA_API void vringh_free(struct vringh *vr);
 
 /**
  * Get up to @max requests. Returns how many (0: ring empty); -EAGAIN (a translation is missing; parked
- * until the map changes); -EBADMSG (malformed: vringh_error() says why; the ring has stopped for good); -EFAULT is reported as -EBADMSG too.
+ * until the map changes. Or: chains that are out hold all the memory that this queue may take for buffers by
+ * message; parked until one of them ends. So: try again after vringh_map_changed() and after completions); -EBADMSG (malformed: vringh_error() says why; the ring has stopped for good); -EFAULT is reported as -EBADMSG too.
  */
 VDPA_API int vringh_getdesc(struct vringh *vr, struct vringh_chain **chains, unsigned max);
 /** Give the last @n chains that were got back to the ring, untouched, as if never got. */
 VDPA_API void vringh_abandon(struct vringh *vr, unsigned n);
 /**
- * End a request: @written bytes, from the start of its writable part, were written. The chain is no longer the
+ * End a request: @written bytes (at most in_len), from the start of its writable part, were written. The chain is no longer the
  * device's. Not visible to the driver before vringh_flush().
  */
 VDPA_API void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written);
@@ -105,8 +106,8 @@ VDPA_API int vringh_flush(struct vringh *vr);
 /** After a flush: does the driver want a call? (Event index, NO_INTERRUPT, NOTIFY_ON_EMPTY.) */
 VDPA_API bool vringh_need_notify(struct vringh *vr);
 /**
- * Ask the driver for kicks. Returns true when requests came in meanwhile: get them before
- * sleeping. vringh_notify_disable() is a hint: kicks may still come.
+ * Ask the driver for kicks. Returns true when vringh_getdesc() has something to say, requests that came in
+ * meanwhile or -EBADMSG: call it before sleeping. vringh_notify_disable() is a hint: kicks may still come.
  */
 VDPA_API bool vringh_notify_enable(struct vringh *vr);
 VDPA_API void vringh_notify_disable(struct vringh *vr);
@@ -144,6 +145,11 @@ VDPA_API size_t vringh_inflight_bytes(uint32_t num, bool packed);
 VDPA_API int vringh_inflight_new(void *area, size_t bytes, uint32_t num, bool packed,
 				 struct vringh_inflight **out, struct vdpa_error *err);
 VDPA_API void vringh_inflight_free(struct vringh_inflight *inflight);
+/**
+ * The driver reset the ring: what was in flight is not to be done again. Between vringh_free() and the next
+ * vringh_init() with @inflight.
+ */
+VDPA_API void vringh_inflight_forget(struct vringh_inflight *inflight);
 
 #ifdef __cplusplus
 }

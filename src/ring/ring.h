@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inside of a vringh: one walker, several ring formats.
+ *
+ * vringh.c   life of a ring, and what the formats share around a batch
+ * chain.c    a chain: descriptor copies -> checks -> iovec, its memory
+ * split.c    the split format: indices, rings, suppression
+ * inflight.c the shared area that survives this process
+ *
+ * A format moves whole batches; there is no call through a pointer per descriptor.
+ *
+ * States of a slot: free -> out (popped) -> free, by complete, abandon or cancel. A head stays
+ * marked from the moment it is popped until its completion is visible to the driver: a driver that
+ * offers it again in between is malformed.
+ */
+#ifndef RING_RING_H
+#define RING_RING_H
+
+#include <uvdpa/compat.h>
+#include <uvdpa/vringh.h>
+
+#include "ring/area.h"
+#include "ring/guest.h"
+
+/* Pieces that a chain holds without asking the pool. */
+#define RING_INLINE_IOV 8
+/* Blocks of the pool: 16, 32, ... VRINGH_MAX_IOV pieces. */
+#define RING_IOV_CLASSES 7
+#define RING_IOV_CLASS_MIN 16
+/* Memory that chains of one queue may take for buffers that are reached by message. */
+#define RING_BOUNCE_MAX_BYTES (64ull << 20)
+/* Heads that are read ahead of their descriptors. */
+#define RING_BATCH 32
+
+#define RING_SLOT_OUT 0x1u
+#define RING_SLOT_RESUBMITTED 0x2u
+#define RING_SLOT_CLASS_SHIFT 8 /* class of its block + 1 */
+
+/* A buffer that is reached by message: where it lies, and which piece stands for it. */
+struct ring_bounce_piece {
+	iova_t iova;
+	unsigned piece;
+};
+
+struct ring_bounce {
+	uint64_t bytes;
+	unsigned n;
+	uint8_t *data;
+	struct ring_bounce_piece pieces[];
+};
+
+struct ring_slot {
+	struct vringh_chain chain;
+	struct ring_bounce *bounce;
+	struct iovec iov[RING_INLINE_IOV];
+} __attribute__((aligned(64)));
+
+enum ring_park {
+	RING_RUNS,
+	RING_PARKED_MAP,    /* until the map changes */
+	RING_PARKED_MEMORY, /* until a chain ends, or the map changes */
+};
+
+struct ring_pending {
+	uint32_t id;
+	uint32_t len;
+};
+
+struct ring_iov_block {
+	struct ring_iov_block *next;
+	struct iovec iov[];
+};
+
+enum ring_notify {
+	RING_NOTIFY_UNKNOWN,
+	RING_NOTIFY_OFF,
+	RING_NOTIFY_ON,
+};
+
+struct vringh {
+	/* Set at birth, read on every batch. */
+	const struct vringh_format *fmt;
+	uint32_t num;
+	bool event_idx, indirect, notify_on_empty;
+	struct vdpa_view *ring_view, *buf_view;
+	uint8_t *head_out;	 /* per head: popped, and not yet visibly used */
+	struct ring_slot *slots; /* num */
+	uint16_t *free;		 /* stack of free slots */
+	uint16_t *got;		 /* slots in the order in which they were got, modulo num */
+	struct ring_pending *pending;
+
+	/* The loop's. */
+	struct ring_area desc, avail, used;
+	bool areas_valid;
+	bool started; /* the ring was looked at */
+	bool dead;
+	enum ring_park park;
+	enum ring_notify notify;
+	uint16_t last_avail; /* next to pop */
+	uint16_t last_used;  /* next to publish */
+	uint16_t signalled;  /* last_used at the last decision about a call */
+	bool signalled_valid;
+	uint16_t avail_event; /* as last written */
+	uint32_t got_pos;     /* where in got the next one goes */
+	uint32_t nfree;
+	uint32_t npending;
+	uint32_t budget; /* direct descriptors that this batch may still walk */
+
+	/* Chains that were in flight when a former process died. */
+	struct vringh_inflight *inflight;
+	uint32_t resub_next, resub_count;
+	uint32_t batch_marked; /* of pending: are in the area's list of the last batch */
+
+	struct ring_iov_block *blocks[RING_IOV_CLASSES];
+	struct iovec *scratch; /* VRINGH_MAX_IOV */
+	iova_t *scratch_iova;  /* per piece in scratch: where, for pieces by message */
+	uint64_t bounce_bytes; /* of chains that are out */
+	uint8_t *priv;
+	struct vringh_stats stats;
+	char error[160];
+};
+
+/* What a ring format is. Every function runs on the queue's loop unless stated. */
+struct vringh_format {
+	const char *name;
+	/* Check the geometry and set the areas up; control thread. 0 or -EINVAL with @err. */
+	int (*init)(struct vringh *vr, const struct vringh_config *config, struct vdpa_error *err);
+	/* Translate the areas; 0 or -EAGAIN. */
+	int (*resolve)(struct vringh *vr);
+	/* First look at the ring; 0 or -errno. */
+	int (*start)(struct vringh *vr);
+	/* Pop up to @max chains: how many, or -errno when there was none before the error. */
+	int (*pop)(struct vringh *vr, struct vringh_chain **chains, unsigned max);
+	/* The last chain that came from the ring (not a resubmitted one) goes back. */
+	void (*unpop)(struct vringh *vr);
+	/* Publish what is pending; 0 or -errno. */
+	int (*flush)(struct vringh *vr);
+	bool (*need_notify)(struct vringh *vr);
+	bool (*notify_enable)(struct vringh *vr);
+	void (*notify_disable)(struct vringh *vr);
+	struct vdpa_vq_state (*state)(const struct vringh *vr);
+};
+
+extern const struct vringh_format ring_split_format;
+
+static inline bool ring_slot_out(const struct ring_slot *slot)
+{
+	return slot->chain.state & RING_SLOT_OUT;
+}
+
+/* The top of the free stack was made a chain. */
+static inline void ring_got(struct vringh *vr)
+{
+	vr->got[vr->got_pos] = vr->free[--vr->nfree];
+	if (++vr->got_pos == vr->num)
+		vr->got_pos = 0;
+}
+
+static inline struct ring_slot *ring_chain_slot(struct vringh_chain *chain)
+{
+	return (struct ring_slot *)(void *)((char *)chain - offsetof(struct ring_slot, chain));
+}
+
+/* ---- vringh.c: what formats call ---- */
+
+/* The ring stops for good: remember why (the first reason stays). Returns -EBADMSG. */
+int ring_bad(struct vringh *vr, const char *fmt, ...) VDPA_PRINTF(2, 3);
+/* Areas translated and the ring looked at: 0, -EAGAIN or -EBADMSG. */
+int ring_ready_slow(struct vringh *vr);
+static inline int ring_ready(struct vringh *vr)
+{
+	return ring_likely(vr->areas_valid && vr->started) ? 0 : ring_ready_slow(vr);
+}
+/* An access to ring memory failed with @rc: -EAGAIN stays, all else ends the ring. */
+int ring_access_failed(struct vringh *vr, const char *what, int rc);
+
+/* ---- chain.c ---- */
+
+/* A chain being put together. */
+struct ring_walk {
+	struct vringh *vr;
+	struct ring_slot *slot;
+	struct iovec *iov; /* the slot's own, or the ring's scratch */
+	unsigned n, cap;
+	unsigned nout;
+	unsigned nremote;
+	uint64_t out_len, in_len;
+	uint64_t remote_bytes;
+	uint16_t head;
+	bool writable; /* a writable descriptor was seen */
+};
+
+static inline void ring_walk_begin(struct ring_walk *w, struct vringh *vr, uint16_t head)
+{
+	*w = (struct ring_walk){
+		.vr = vr,
+		.slot = &vr->slots[vr->free[vr->nfree - 1]],
+		.cap = RING_INLINE_IOV,
+		.head = head,
+	};
+	w->iov = w->slot->iov;
+}
+
+/* Rarely needed half of ring_walk_add(): more pieces than fit, memory by message, errors. */
+int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len, int rc);
+
+/* Add the buffer of one descriptor. 0, -EAGAIN (miss), or -EBADMSG. */
+static inline int ring_walk_add(struct ring_walk *w, iova_t addr, uint32_t len, bool write)
+{
+	int n;
+
+	/* virtio 1.3, 2.7.4.2: readable buffers come first. */
+	if (ring_unlikely(w->writable && !write))
+		return ring_bad(w->vr, "head %u: readable buffer after a writable one", w->head);
+	w->writable = write;
+	/* Pointless, not forbidden: the descriptor counts as a step, and is no piece. */
+	if (ring_unlikely(len == 0))
+		return 0;
+	n = vdpa_view_xlate(w->vr->buf_view, addr, len, write ? VHOST_MAP_WO : VHOST_MAP_RO,
+			    w->iov + w->n, w->cap - w->n);
+	if (ring_unlikely(n <= 0)) {
+		n = ring_walk_add_slow(w, addr, len, n);
+		if (n < 0)
+			return n;
+	}
+	w->n += (unsigned)n;
+	if (write) {
+		w->in_len += len;
+	} else {
+		w->nout = w->n;
+		w->out_len += len;
+	}
+	return 0;
+}
+
+/* All descriptors were seen: the slot becomes the chain. 0, -EAGAIN or -EBADMSG; nothing is left
+ * behind. */
+int ring_walk_commit(struct ring_walk *w);
+/* The chain ended: bounce and iov memory go back. */
+void ring_chain_release(struct vringh *vr, struct ring_slot *slot);
+/* Deliver @written bytes: marks the dirty log, writes out what is by message. 0 or -errno. */
+int ring_chain_deliver(struct vringh *vr, struct ring_slot *slot, uint64_t written);
+void ring_pool_free(struct vringh *vr);
+
+/* ---- inflight.c ---- */
+
+uint32_t ring_inflight_num(const struct vringh_inflight *inflight);
+/*
+ * The ring's used index is @ring_used: repair the last batch, and find what has to be done again.
+ * Returns how many; -ENODATA when the area says nothing about this ring (it is started afresh).
+ */
+int ring_inflight_recover(struct vringh_inflight *inflight, uint16_t ring_used);
+/* The @i-th head to do again, oldest first. */
+uint16_t ring_inflight_resubmit(const struct vringh_inflight *inflight, uint32_t i);
+/* True when a batch was repaired: the driver may not have been told of it. */
+bool ring_inflight_repaired(const struct vringh_inflight *inflight);
+void ring_inflight_pop(struct vringh_inflight *inflight, uint16_t head);
+void ring_inflight_unpop(struct vringh_inflight *inflight, uint16_t head);
+/* Around the publication of a batch that ends with used index @used. */
+void ring_inflight_batch_add(struct vringh_inflight *inflight, uint16_t head);
+void ring_inflight_batch_end(struct vringh_inflight *inflight, const struct ring_pending *batch,
+			     uint32_t n, uint16_t used);
+
+#endif

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The split ring (virtio 1.3, 2.7), the device's end.
+ *
+ * Three areas: a table of descriptors; the driver area ("avail"), where the driver publishes heads
+ * and an index; the device area ("used"), where we publish heads and an index. Indices run freely
+ * modulo 2^16. A batch reads the driver's index once, with acquire order, then the heads, then the
+ * descriptors; completions collect in a list of our own and are published with one release store.
+ *
+ * Who attacks: the driver, with any value in any word at any time. What is believed: nothing. The
+ * index may be at most num ahead; a head is below num and not out already; a chain takes at most as
+ * many steps as there are descriptors, a batch too (chains of one batch share none); an indirect
+ * table bounds its chain by its length. An offence stops this ring and nothing else.
+ */
+#include <errno.h>
+
+#include "ring/ring.h"
+
+#define DESC_ALIGN 16
+#define AVAIL_ALIGN 2
+#define USED_ALIGN 4
+/* What direct access to a descriptor needs: two aligned 64-bit loads. */
+#define DESC_PTR_ALIGN 8
+
+#define AVAIL_FLAGS 0
+#define AVAIL_IDX 2
+#define AVAIL_RING 4
+#define USED_FLAGS 0
+#define USED_IDX 2
+#define USED_RING 4
+
+static uint64_t used_event_off(const struct vringh *vr)
+{
+	return AVAIL_RING + 2ull * vr->num;
+}
+
+static uint64_t avail_event_off(const struct vringh *vr)
+{
+	return USED_RING + sizeof(struct guest_used_elem) * (uint64_t)vr->num;
+}
+
+/* ---- birth --------------------------------------------------------------------------------------
+ */
+
+static int area_check(const struct ring_area *area, unsigned align, const char *name,
+		      struct vdpa_error *err)
+{
+	if (area->iova & (align - 1))
+		return vdpa_error_set(err, EINVAL, NULL,
+				      "%s at 0x%llx is not aligned to %u bytes (virtio 1.3, 2.7)",
+				      name, (unsigned long long)area->iova, align);
+	if (area->iova + area->bytes - 1 < area->iova)
+		return vdpa_error_set(err, EINVAL, NULL,
+				      "%s at 0x%llx runs over the end of the address space", name,
+				      (unsigned long long)area->iova);
+	return 0;
+}
+
+static int split_init(struct vringh *vr, const struct vringh_config *config, struct vdpa_error *err)
+{
+	uint32_t num = config->num;
+	unsigned event = vr->event_idx ? 2 : 0;
+	int rc;
+
+	if (num == 0 || num > 32768 || (num & (num - 1)))
+		return vdpa_error_set(err, EINVAL, NULL,
+				      "ring size %u is not a power of two between 1 and 32768",
+				      num);
+	vr->desc.iova = config->desc;
+	vr->desc.bytes = sizeof(struct guest_desc) * (uint64_t)num;
+	vr->desc.perm = VHOST_MAP_RO;
+	vr->avail.iova = config->driver;
+	vr->avail.bytes = used_event_off(vr) + event;
+	vr->avail.perm = VHOST_MAP_RO;
+	vr->used.iova = config->device;
+	vr->used.bytes = avail_event_off(vr) + event;
+	vr->used.perm = VHOST_MAP_WO;
+	rc = area_check(&vr->desc, DESC_ALIGN, "descriptor table", err);
+	if (!rc)
+		rc = area_check(&vr->avail, AVAIL_ALIGN, "available ring", err);
+	if (!rc)
+		rc = area_check(&vr->used, USED_ALIGN, "used ring", err);
+	vr->last_avail = config->state.split.avail_index;
+	return rc;
+}
+
+static int split_resolve(struct vringh *vr)
+{
+	int rc = ring_area_resolve(&vr->desc, DESC_PTR_ALIGN);
+
+	if (!rc)
+		rc = ring_area_resolve(&vr->avail, AVAIL_ALIGN);
+	if (!rc)
+		rc = ring_area_resolve(&vr->used, USED_ALIGN);
+	return rc;
+}
+
+/*
+ * Take up where the used ring says that the last device left. With an in-flight area, everything
+ * that was popped is either used or found again there, which gives the available index too.
+ */
+static int split_start(struct vringh *vr)
+{
+	uint16_t used;
+	int rc = ring_area_load16(&vr->used, USED_IDX, &used);
+
+	if (rc)
+		return rc;
+	vr->last_used = used;
+	vr->signalled = used;
+	if (!vr->inflight)
+		return 0;
+	rc = ring_inflight_recover(vr->inflight, used);
+	if (rc >= 0) {
+		vr->resub_count = (uint32_t)rc;
+		vr->last_avail = (uint16_t)(used + rc);
+	}
+	vr->signalled_valid = !ring_inflight_repaired(vr->inflight);
+	return 0;
+}
+
+/* ---- pop ----------------------------------------------------------------------------------------
+ */
+
+/* How many heads the driver has published beyond ours; -errno. */
+static int split_avail_count(struct vringh *vr)
+{
+	uint16_t idx;
+	uint16_t ahead;
+	int rc = ring_area_load16_acquire(&vr->avail, AVAIL_IDX, &idx);
+
+	if (ring_unlikely(rc))
+		return ring_access_failed(vr, "the available ring", rc);
+	ahead = (uint16_t)(idx - vr->last_avail);
+	if (ring_unlikely(ahead > vr->num))
+		return ring_bad(vr, "available index %u is %u ahead of %u, the ring has %u", idx,
+				ahead, vr->last_avail, vr->num);
+	return ahead;
+}
+
+/* Read @n heads; start fetching their descriptors. */
+static int split_read_heads(struct vringh *vr, uint16_t *heads, unsigned n)
+{
+	uint32_t mask = vr->num - 1;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t off = AVAIL_RING + 2ull * ((vr->last_avail + i) & mask);
+		int rc = ring_area_load16(&vr->avail, off, &heads[i]);
+
+		if (ring_unlikely(rc))
+			return ring_access_failed(vr, "the available ring", rc);
+		if (ring_likely(vr->desc.ptr && heads[i] < vr->num))
+			__builtin_prefetch(vr->desc.ptr + heads[i] * sizeof(struct guest_desc));
+	}
+	return 0;
+}
+
+/* virtio 1.3, 2.7.5.3: @d refers to a table of descriptors, which ends the chain. */
+static int split_walk_indirect(struct ring_walk *w, const struct desc_copy *d)
+{
+	struct vringh *vr = w->vr;
+	struct ring_area table = {.view = vr->ring_view,
+				  .iova = d->addr,
+				  .bytes = d->len,
+				  .perm = VHOST_MAP_RO,
+				  .native = vr->desc.native};
+	uint32_t entries = d->len / (uint32_t)sizeof(struct guest_desc);
+	uint32_t steps = entries < VRINGH_MAX_IOV ? entries : VRINGH_MAX_IOV;
+	struct desc_copy c = {0};
+	int rc;
+
+	if (!vr->indirect)
+		return ring_bad(vr, "head %u: indirect table without the feature", w->head);
+	if (d->flags & VRING_DESC_F_NEXT)
+		return ring_bad(vr, "head %u: descriptor with both INDIRECT and NEXT", w->head);
+	if (d->len == 0 || d->len % sizeof(struct guest_desc))
+		return ring_bad(vr, "head %u: indirect table of %u bytes", w->head, d->len);
+	rc = ring_area_resolve(&table, 1);
+	do {
+		if (!rc && steps-- == 0)
+			return ring_bad(vr,
+					"head %u: loop in, or too long, an indirect table of %u",
+					w->head, entries);
+		if (!rc)
+			rc = ring_area_desc(&table, c.next, &c);
+		if (ring_unlikely(rc))
+			return ring_access_failed(vr, "an indirect table", rc);
+		if (c.flags & VRING_DESC_F_INDIRECT)
+			return ring_bad(vr, "head %u: indirect table in an indirect table",
+					w->head);
+		rc = ring_walk_add(w, c.addr, c.len, c.flags & VRING_DESC_F_WRITE);
+		if (ring_unlikely(rc))
+			return rc;
+		if ((c.flags & VRING_DESC_F_NEXT) && c.next >= entries)
+			return ring_bad(vr, "head %u: next %u in an indirect table of %u", w->head,
+					c.next, entries);
+	} while (c.flags & VRING_DESC_F_NEXT);
+	return 0;
+}
+
+static int split_walk(struct ring_walk *w)
+{
+	struct vringh *vr = w->vr;
+	struct desc_copy d = {.next = w->head};
+	int rc;
+
+	do {
+		if (ring_unlikely(d.next >= vr->num))
+			return ring_bad(vr, "head %u: next %u, the table has %u", w->head, d.next,
+					vr->num);
+		if (ring_unlikely(vr->budget-- == 0))
+			return ring_bad(vr, "head %u: descriptors form a loop, or are shared",
+					w->head);
+		rc = ring_area_desc(&vr->desc, d.next, &d);
+		if (ring_unlikely(rc))
+			return ring_access_failed(vr, "the descriptor table", rc);
+		if (d.flags & VRING_DESC_F_INDIRECT)
+			return split_walk_indirect(w, &d);
+		rc = ring_walk_add(w, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+		if (ring_unlikely(rc))
+			return rc;
+	} while (d.flags & VRING_DESC_F_NEXT);
+	return 0;
+}
+
+/* Make a chain of @head. On an error nothing has changed. */
+static int split_pop_one(struct vringh *vr, uint16_t head, struct vringh_chain **out)
+{
+	struct ring_walk w;
+	int rc;
+
+	ring_walk_begin(&w, vr, head);
+	rc = split_walk(&w);
+	if (ring_likely(!rc))
+		rc = ring_walk_commit(&w);
+	if (ring_unlikely(rc))
+		return rc;
+	vr->head_out[head] = 1;
+	ring_got(vr);
+	*out = &w.slot->chain;
+	return 0;
+}
+
+/* Requests that a former process did not finish come first, in their order. */
+static int split_pop_resubmitted(struct vringh *vr, struct vringh_chain **chains, unsigned max)
+{
+	unsigned got = 0;
+
+	while (got < max && vr->resub_next < vr->resub_count) {
+		uint16_t head = ring_inflight_resubmit(vr->inflight, vr->resub_next);
+		int rc = split_pop_one(vr, head, &chains[got]);
+
+		if (rc)
+			return got ? (int)got : rc;
+		chains[got]->state |= RING_SLOT_RESUBMITTED;
+		vr->resub_next++;
+		got++;
+	}
+	return (int)got;
+}
+
+static int split_pop_heads(struct vringh *vr, const uint16_t *heads, struct vringh_chain **chains,
+			   unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t head = heads[i];
+		int rc;
+
+		if (ring_unlikely(head >= vr->num))
+			rc = ring_bad(vr, "head %u, the ring has %u", head, vr->num);
+		else if (ring_unlikely(vr->head_out[head]))
+			rc = ring_bad(vr, "head %u was made available while it is out", head);
+		else
+			rc = split_pop_one(vr, head, &chains[i]);
+		if (ring_unlikely(rc))
+			return i ? (int)i : rc;
+		vr->last_avail++;
+		if (ring_unlikely(vr->inflight != NULL))
+			ring_inflight_pop(vr->inflight, head);
+	}
+	return (int)n;
+}
+
+static int split_pop(struct vringh *vr, struct vringh_chain **chains, unsigned max)
+{
+	uint16_t heads[RING_BATCH];
+	unsigned got = 0;
+	int avail, n;
+
+	vr->budget = vr->num;
+	if (ring_unlikely(vr->resub_next < vr->resub_count)) {
+		n = split_pop_resubmitted(vr, chains, max);
+		if (n < 0 || vr->resub_next < vr->resub_count)
+			return n;
+		got = (unsigned)n;
+	}
+	avail = split_avail_count(vr);
+	if (avail < 0)
+		return got ? (int)got : avail;
+	if (max > got + (unsigned)avail)
+		max = got + (unsigned)avail;
+	while (got < max) {
+		unsigned want = max - got < RING_BATCH ? max - got : RING_BATCH;
+
+		n = split_read_heads(vr, heads, want);
+		if (ring_likely(!n))
+			n = split_pop_heads(vr, heads, chains + got, want);
+		if (n < 0)
+			return got ? (int)got : n;
+		got += (unsigned)n;
+		if ((unsigned)n < want)
+			break;
+	}
+	return (int)got;
+}
+
+static void split_unpop(struct vringh *vr)
+{
+	vr->last_avail--;
+}
+
+/* ---- push ---------------------------------------------------------------------------------------
+ */
+
+static void used_put_direct(struct vringh *vr, uint32_t at, const struct ring_pending *p,
+			    uint32_t n)
+{
+	uint8_t *first = vr->used.ptr + USED_RING + sizeof(struct guest_used_elem) * (size_t)at;
+	struct guest_used_elem *e = (struct guest_used_elem *)(void *)first;
+
+	for (uint32_t i = 0; i < n; i++) {
+		guest_store32(&e[i].id, p[i].id, vr->used.native);
+		guest_store32(&e[i].len, p[i].len, vr->used.native);
+	}
+	vdpa_view_dirty(vr->ring_view, first, n * sizeof(*e));
+}
+
+static int used_put_slow(struct vringh *vr, uint32_t at, const struct ring_pending *p, uint32_t n)
+{
+	iova_t iova = vr->used.iova + USED_RING + sizeof(struct guest_used_elem) * (uint64_t)at;
+	struct guest_used_elem e[RING_BATCH];
+
+	while (n) {
+		uint32_t part = n < RING_BATCH ? n : RING_BATCH;
+		int rc;
+
+		for (uint32_t i = 0; i < part; i++) {
+			e[i].id.raw = guest_cpu32(p[i].id, vr->used.native);
+			e[i].len.raw = guest_cpu32(p[i].len, vr->used.native);
+		}
+		rc = vdpa_view_write(vr->ring_view, iova, e, part * sizeof(e[0]));
+		if (rc)
+			return rc;
+		iova += part * sizeof(e[0]);
+		p += part;
+		n -= part;
+	}
+	return 0;
+}
+
+/* Write the elements of the batch, in one or two runs. */
+static int used_put(struct vringh *vr)
+{
+	uint32_t at = vr->last_used & (vr->num - 1);
+	uint32_t n = vr->npending;
+	uint32_t first = n < vr->num - at ? n : vr->num - at;
+	int rc;
+
+	if (ring_likely(vr->used.ptr != NULL)) {
+		used_put_direct(vr, at, vr->pending, first);
+		if (n > first)
+			used_put_direct(vr, 0, vr->pending + first, n - first);
+		return 0;
+	}
+	rc = used_put_slow(vr, at, vr->pending, first);
+	if (!rc && n > first)
+		rc = used_put_slow(vr, 0, vr->pending + first, n - first);
+	return rc;
+}
+
+static int split_flush(struct vringh *vr)
+{
+	uint32_t n = vr->npending;
+	uint16_t now = (uint16_t)(vr->last_used + n);
+	int rc = used_put(vr);
+
+	if (ring_unlikely(rc))
+		return rc;
+	if (ring_unlikely(vr->inflight != NULL)) {
+		for (uint32_t i = vr->batch_marked; i < n; i++)
+			ring_inflight_batch_add(vr->inflight, (uint16_t)vr->pending[i].id);
+		vr->batch_marked = n;
+	}
+	rc = ring_area_store16(&vr->used, USED_IDX, now);
+	if (ring_unlikely(rc))
+		return rc;
+	if (ring_unlikely(vr->inflight != NULL))
+		ring_inflight_batch_end(vr->inflight, vr->pending, n, now);
+	/* Half of the index space has gone by since the last decision: the difference means
+	 * nothing. */
+	if (ring_unlikely((uint16_t)(now - vr->signalled) < (uint16_t)n))
+		vr->signalled_valid = false;
+	for (uint32_t i = 0; i < n; i++)
+		vr->head_out[vr->pending[i].id] = 0;
+	vr->last_used = now;
+	vr->npending = 0;
+	vr->batch_marked = 0;
+	return 0;
+}
+
+/* ---- suppression, both ways (virtio 1.3, 2.7.7 and 2.7.10) --------------------------------------
+ */
+
+static bool split_need_notify(struct vringh *vr)
+{
+	uint16_t old = vr->signalled, now = vr->last_used, v;
+	bool valid = vr->signalled_valid;
+
+	vr->signalled = now;
+	vr->signalled_valid = true;
+	if (valid && now == old)
+		return false;
+	/* The used index is visible before we look whether the driver wants to know. */
+	ring_fence();
+	if (ring_unlikely(vr->notify_on_empty)) {
+		if (ring_area_load16(&vr->avail, AVAIL_IDX, &v) || v == vr->last_avail)
+			return true;
+	}
+	if (!vr->event_idx) {
+		if (ring_area_load16(&vr->avail, AVAIL_FLAGS, &v))
+			return true;
+		return !(v & VRING_AVAIL_F_NO_INTERRUPT);
+	}
+	if (!valid || ring_area_load16(&vr->avail, used_event_off(vr), &v))
+		return true;
+	return ring_event_passed(v, now, old);
+}
+
+static int split_write_suppression(struct vringh *vr, bool on)
+{
+	int rc;
+
+	if (vr->event_idx) {
+		/* Off: the event index just stays behind. */
+		if (!on || (vr->notify == RING_NOTIFY_ON && vr->avail_event == vr->last_avail))
+			return 0;
+		rc = ring_area_store16(&vr->used, avail_event_off(vr), vr->last_avail);
+		if (!rc)
+			vr->avail_event = vr->last_avail;
+		return rc;
+	}
+	if (vr->notify == (on ? RING_NOTIFY_ON : RING_NOTIFY_OFF))
+		return 0;
+	return ring_area_store16(&vr->used, USED_FLAGS, on ? 0 : VRING_USED_F_NO_NOTIFY);
+}
+
+static bool split_notify_enable(struct vringh *vr)
+{
+	uint16_t idx;
+	int rc = split_write_suppression(vr, true);
+
+	if (!rc) {
+		vr->notify = RING_NOTIFY_ON;
+		/* Our wish is visible before we look for the last time. */
+		ring_fence();
+		rc = ring_area_load16_acquire(&vr->avail, AVAIL_IDX, &idx);
+	}
+	if (ring_unlikely(rc))
+		return ring_access_failed(vr, "the ring", rc) != -EAGAIN;
+	return idx != vr->last_avail;
+}
+
+static void split_notify_disable(struct vringh *vr)
+{
+	if (!split_write_suppression(vr, false))
+		vr->notify = RING_NOTIFY_OFF;
+}
+
+static struct vdpa_vq_state split_state(const struct vringh *vr)
+{
+	return (struct vdpa_vq_state){.split.avail_index = vr->last_avail};
+}
+
+const struct vringh_format ring_split_format = {
+	.name = "split",
+	.init = split_init,
+	.resolve = split_resolve,
+	.start = split_start,
+	.pop = split_pop,
+	.unpop = split_unpop,
+	.flush = split_flush,
+	.need_notify = split_need_notify,
+	.notify_enable = split_notify_enable,
+	.notify_disable = split_notify_disable,
+	.state = split_state,
+};
