@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -36,3 +37,26 @@ def work(request):
         print(f"kept for inspection: {path}")
     else:
         shutil.rmtree(path)
+
+
+@pytest.fixture
+def daemon(cache, work):
+    """Our daemon; it has to be well, and to end well, when the test ends."""
+    if os.environ.get("UVDPA_STANDIN"):
+        with vmlib.StandIns(cache, work) as stand_ins:
+            yield stand_ins
+        return
+    with vmlib.Uvdpad(work) as uvdpad:
+        yield uvdpad
+        uvdpad.finish()
+
+
+@pytest.fixture(scope="session")
+def netloop(tmp_path_factory):
+    """The path of the program netloop, built without shared libraries."""
+    path = str(tmp_path_factory.mktemp("netloop") / "netloop")
+    source = os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                          "netloop.c")
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static",
+                    "-o", path, source], check=True, timeout=60)
+    return path

@@ -24,8 +24,8 @@
 
 #define ETHERTYPE	0x88b5		/* IEEE 802, local experimental */
 #define WINDOW		16
-#define SIZE_MIN	60
-#define SIZE_MAX	1514
+#define FRAME_MIN	60
+#define FRAME_MAX	1514
 #define TIMEOUT_MS	10000
 
 struct loop {
@@ -35,7 +35,7 @@ struct loop {
 
 static unsigned int frame_size(uint32_t n)
 {
-	return SIZE_MIN + n * 7 % (SIZE_MAX - SIZE_MIN + 1);
+	return FRAME_MIN + n * 7 % (FRAME_MAX - FRAME_MIN + 1);
 }
 
 /* The whole of frame number n, which both ends know. */
@@ -81,7 +81,7 @@ static int open_loop(struct loop *l, const char *name)
 
 static int send_frame(const struct loop *l, uint32_t n)
 {
-	uint8_t frame[SIZE_MAX];
+	uint8_t frame[FRAME_MAX];
 	unsigned int size = make_frame(l, n, frame);
 
 	return send(l->fd, frame, size, 0) == (ssize_t)size ? 0 : -errno;
@@ -109,7 +109,7 @@ static ssize_t receive(const struct loop *l, uint8_t *frame, size_t size)
 
 static int expect_frame(const struct loop *l, uint32_t n)
 {
-	uint8_t want[SIZE_MAX], got[SIZE_MAX + 64];
+	uint8_t want[FRAME_MAX], got[FRAME_MAX + 64];
 	ssize_t size = make_frame(l, n, want), len;
 
 	len = receive(l, got, sizeof(got));

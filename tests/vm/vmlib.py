@@ -145,7 +145,6 @@ class StorageDaemon(Process):
     """QEMU's own vhost-user-blk back end: a stand-in to test this harness."""
 
     def __init__(self, cache, work, image, path):
-        self.path = path
         super().__init__(
             cache.argv(work, "qemu-storage-daemon",
                        "--blockdev", "driver=file,node-name=d,"
@@ -155,6 +154,55 @@ class StorageDaemon(Process):
                        f"addr.type=unix,addr.path={path}"),
             os.path.join(work, "qsd.log"))
         wait_until("vhost-user socket", lambda: os.path.exists(path), 10)
+
+
+class Testpmd(Process):
+    """DPDK's vhost-user NIC, whose frames come back: the other stand-in."""
+
+    def __init__(self, cache, work, path):
+        super().__init__(
+            cache.argv(work, "dpdk-testpmd", "--lcores", "(0,1)@0",
+                       "--no-huge", "-m", "256", "--in-memory", "--no-pci",
+                       "--vdev", f"net_vhost0,iface={path}",
+                       "--", "--auto-start", "--forward-mode=io",
+                       "--total-num-mbufs=8192", "--no-lsc-interrupt",
+                       "--stats-period=60"),
+            os.path.join(work, "testpmd.log"))
+        wait_until("vhost-user socket", lambda: os.path.exists(path), 20)
+
+
+class StandIns:
+    """Has the methods of Uvdpad that the guest tests use, by other programs.
+
+    UVDPA_STANDIN=1 runs the guest tests on it, to tell a fault of a test, or
+    of QEMU, from a fault of ours.
+    """
+
+    def __init__(self, cache, work):
+        self.cache, self.work = cache, work
+        self.devices = {}
+
+    def add_disk(self, name, image, path):
+        self.devices[name] = StorageDaemon(self.cache, self.work, image, path)
+
+    def add_nic(self, name, path):
+        self.devices[name] = Testpmd(self.cache, self.work, path)
+
+    def cli(self, line):
+        word = line.split()
+        if word[1] == "del":
+            self.devices[word[2]].kill()
+        return ""
+
+    def finish(self):
+        for device in self.devices.values():
+            device.kill()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.finish()
 
 
 class Uvdpad(Process):
@@ -283,11 +331,9 @@ n=$(cat $W/boots 2>/dev/null || echo 0)
 n=$((n + 1))
 echo $n > $W/boots
 echo 20 > /proc/sys/kernel/hung_task_timeout_secs
-echo 0 > /proc/sys/kernel/printk_devkmsg
 ip link set lo up
 # For the script: tell the host, wait for the host.
 cat > /tmp/lib.sh <<'END'
-busybox() { /usr/bin/busybox "$@"; }
 tell() { echo "== tell $1"; : > $W/guest-$1; }
 await() {
 	i=0
@@ -323,14 +369,14 @@ dmesg > $W/dmesg-$n
 if [ $rc = 99 ]; then
 	echo "== reboot"
 	sync
-	reboot -f
+	busybox reboot -f
 fi
 echo "== result $rc"
 echo $rc > $W/result
 sync
 [ $rc = 0 ] && code='\020' || code='\021'
 printf $code | dd of=/dev/port bs=1 seek=244 count=1 2>/dev/null
-poweroff -f
+busybox poweroff -f
 """
 
 

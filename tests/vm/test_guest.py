@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Linux guests on a disk and a NIC of ours, over vhost-user."""
+
+import os
+import shutil
+import time
+
+import pytest
+import vmlib
+
+STAND_IN = bool(os.environ.get("UVDPA_STANDIN"))
+
+# Shell functions for the guest's scripts.
+DISK = r"""
+disk_up() {
+	modprobe virtio_blk
+	modprobe ext4
+	wait_path /dev/vda
+}
+disk_fill() {
+	mkfs.ext4 -q -F /dev/vda
+	mount -t ext4 /dev/vda $MNT
+	dd if=/dev/urandom of=$MNT/data bs=64k count=128 2>/dev/null
+	(cd $MNT && sha256sum data > sum)
+	umount $MNT
+}
+disk_check() {
+	mount -t ext4 /dev/vda $MNT
+	(cd $MNT && sha256sum -c sum)
+	umount $MNT
+	e2fsck -f -n /dev/vda
+}
+fio_verify() {
+	fio --name=v --filename=/dev/vda --ioengine=libaio --direct=1 --bs=4k \
+		--iodepth=16 --verify=crc32c --verify_fatal=1 --size=32M "$@"
+}
+"""
+
+NIC = r"""
+nic_up() {
+	echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+	modprobe virtio_net
+	wait_path /sys/class/net/eth0
+	[ "$(cat /sys/class/net/eth0/address)" = 52:54:00:12:34:56 ]
+	ip link set eth0 up
+}
+packets() {
+	cat /sys/class/net/eth0/statistics/$1_packets
+}
+# A guest that has both ends of a link answers itself inside. Here the "local"
+# routes hold only for what comes in by eth0, so that a ping to the second
+# address leaves by the NIC, comes back, and so does its answer.
+nic_ping() {
+	ip addr add 10.9.0.1/24 dev eth0
+	ip addr add 10.9.0.2/24 dev eth0
+	for d in all eth0; do
+		echo 1 > /proc/sys/net/ipv4/conf/$d/accept_local
+		echo 0 > /proc/sys/net/ipv4/conf/$d/rp_filter
+	done
+	ip rule add pref 10 iif eth0 lookup local
+	ip rule add pref 20 to 10.9.0.0/24 lookup 100
+	ip rule add pref 30 lookup local
+	ip rule del pref 0
+	ip route add 10.9.0.0/24 dev eth0 table 100
+	for a in 1 2; do
+		ip neigh replace 10.9.0.$a lladdr 52:54:00:12:34:56 \
+			dev eth0 nud permanent
+	done
+	tx=$(packets tx) rx=$(packets rx)
+	busybox ping -c 5 -i 0.2 -W 5 -s 1000 -I 10.9.0.1 10.9.0.2
+	[ $(($(packets tx) - tx)) -ge 10 ]
+	[ $(($(packets rx) - rx)) -ge 10 ]
+}
+"""
+
+
+@pytest.fixture
+def image(work):
+    return vmlib.make_image(os.path.join(work, "disk.img"), 64)
+
+
+@pytest.fixture
+def disk_path(daemon, work, image):
+    path = os.path.join(work, "d0.sock")
+    daemon.add_disk("d0", image, path)
+    return path
+
+
+@pytest.fixture
+def nic_path(daemon, work):
+    path = os.path.join(work, "n0.sock")
+    daemon.add_nic("n0", path)
+    return path
+
+
+def with_netloop(guest, netloop):
+    shutil.copy(netloop, guest.share)
+    return guest
+
+
+def data_is_kept(cache, work, netloop, devices, **options):
+    """Two boots: fill the disk and loop frames, then find all of it again."""
+    guest = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        if [ $boot = 1 ]; then
+            disk_fill
+            nic_ping
+            $W/netloop eth0 1000
+            exit 99
+        fi
+        disk_check
+        $W/netloop eth0 3000
+    """, devices, **options)
+    with_netloop(guest, netloop).run(timeout=120)
+
+
+def test_disk_and_nic(cache, work, disk_path, nic_path, netloop):
+    """Four boots in a row, and then another QEMU on the same sockets."""
+    guest = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        case $boot in
+        1) disk_fill; nic_ping ;;
+        *) disk_check ;;
+        esac
+        $W/netloop eth0 2000
+        [ $boot = 4 ] || exit 99
+    """, vmlib.disk(disk_path) + vmlib.nic(nic_path, extra=",host_mtu=1500"))
+    with_netloop(guest, netloop).run(timeout=180)
+    again = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        disk_check
+        $W/netloop eth0 2000
+    """, vmlib.disk(disk_path) + vmlib.nic(nic_path), name="again")
+    with_netloop(again, netloop).run()
+
+
+def test_older_kernel(cache, work, disk_path, nic_path, netloop):
+    """The kernel of Debian 13."""
+    data_is_kept(cache, work, netloop,
+                 vmlib.disk(disk_path) + vmlib.nic(nic_path),
+                 kernel=cache.kernel("older"))
+
+
+@pytest.mark.skipif(STAND_IN, reason="the stand-in disk wants virtio 1.x")
+def test_legacy_driver(cache, work, disk_path, nic_path, netloop):
+    """The guest has no virtio 1.x: no VERSION_1, no FEATURES_OK."""
+    legacy = ",disable-modern=on,disable-legacy=off"
+    data_is_kept(cache, work, netloop,
+                 vmlib.disk(disk_path, extra=legacy) +
+                 vmlib.nic(nic_path, extra=legacy))
+
+
+@pytest.mark.skipif(STAND_IN, reason="the stand-in disk knows no IOMMU")
+def test_iommu(cache, work, disk_path, nic_path, netloop):
+    """ACCESS_PLATFORM: each address goes through QEMU's virtual IOMMU."""
+    platform = ",disable-legacy=on,iommu_platform=on,ats=on"
+    data_is_kept(cache, work, netloop,
+                 ["-device", "intel-iommu,intremap=on,device-iotlb=on"] +
+                 vmlib.disk(disk_path, extra=platform) +
+                 vmlib.nic(nic_path, extra=platform),
+                 machine=",kernel-irqchip=split",
+                 append="intel_iommu=on iommu.strict=1")
+
+
+def test_grub_boots_from_disk(cache, work, daemon, netloop):
+    """SeaBIOS loads GRUB from our disk, GRUB a kernel, and that runs."""
+    image = os.path.join(work, "grub.raw")
+    shutil.copy(os.path.join(cache.directory, "grub.raw"), image)
+    path = os.path.join(work, "g0.sock")
+    daemon.add_disk("g0", image, path)
+    guest = vmlib.Guest(cache, work, """
+        modprobe virtio_blk
+        wait_path /dev/vda1
+        modprobe ext4
+        mount -o ro /dev/vda1 $MNT
+        cmp $MNT/boot/vmlinuz /boot/vmlinuz-$(uname -r)
+    """, vmlib.disk(path, extra=",bootindex=0"), boot_disk=True)
+    with guest:
+        guest.wait_serial("UVDPA-GRUB-STARTED")
+        guest.wait_serial("UVDPA-GRUB-LOADED")
+        guest.wait()
+
+
+@pytest.mark.skipif(STAND_IN, reason="a stand-in cannot be suspended")
+def test_suspend_under_io(cache, work, daemon, disk_path, nic_path, netloop):
+    """Nothing moves while a device is suspended; afterwards all goes on."""
+    guest = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        fio_verify --rw=randwrite --do_verify=1 --loops=4 \
+            --output=$W/fio &
+        disk=$!
+        $W/netloop eth0 20000 &
+        nic=$!
+        tell busy
+        wait $disk
+        wait $nic
+        fio_verify --rw=randrw --runtime=5 --time_based
+        $W/netloop eth0 500
+    """, vmlib.disk(disk_path) + vmlib.nic(nic_path))
+    with with_netloop(guest, netloop):
+        guest.said("busy")
+        for i in range(6):
+            time.sleep(0.3)
+            for name in ("d0", "n0"):
+                daemon.cli(f"dev suspend {name}")
+            before = daemon.cli("dev vstats show -j d0")
+            time.sleep(0.3 + 0.2 * i)
+            assert daemon.cli("dev vstats show -j d0") == before
+            for name in ("d0", "n0"):
+                daemon.cli(f"dev resume {name}")
+        guest.wait(120)
+
+
+ROOT_PORTS = ["-device", "pcie-root-port,id=p0,chassis=1,slot=1",
+              "-device", "pcie-root-port,id=p1,chassis=2,slot=2"]
+
+
+def test_unplug_under_io(cache, work, disk_path, nic_path, netloop):
+    """QEMU takes disk and NIC out while they are busy, and puts them back."""
+    guest = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        fio --name=v --filename=/dev/vda --ioengine=libaio --direct=1 \
+            --rw=randwrite --iodepth=16 --size=32M --runtime=60 \
+            --time_based >/dev/null 2>&1 &
+        $W/netloop eth0 1000000 >/dev/null 2>&1 &
+        sleep 0.5
+        tell busy
+        wait_gone /dev/vda
+        wait_gone /sys/class/net/eth0
+        wait
+        tell gone
+        wait_path /dev/vda
+        nic_up
+        disk_fill
+        disk_check
+        $W/netloop eth0 500
+    """, ROOT_PORTS + vmlib.disk(disk_path, extra=",bus=p0") +
+        vmlib.nic(nic_path, extra=",bus=p1"))
+    with with_netloop(guest, netloop):
+        guest.said("busy")
+        for name in ("d0", "n0"):
+            guest.qmp("device_del", id=name)
+        gone = set()
+        while not gone >= {"d0", "n0"}:
+            event = guest.qmp.wait_event("DEVICE_DELETED")
+            gone.add(event["data"].get("device"))
+        guest.said("gone")
+        guest.qmp("netdev_del", id="b-n0")
+        for name, path in (("d0", disk_path), ("n0", nic_path)):
+            guest.qmp("chardev-remove", id=f"c-{name}")
+            guest.qmp("chardev-add", id=f"again-{name}", backend={
+                "type": "socket", "data": {
+                    "addr": {"type": "unix", "data": {"path": path}},
+                    "server": False}})
+        guest.qmp("netdev_add", type="vhost-user", id="again-b",
+                  chardev="again-n0")
+        guest.qmp("device_add", driver="vhost-user-blk-pci", id="d1",
+                  chardev="again-d0", bus="p0")
+        guest.qmp("device_add", driver="virtio-net-pci", id="n1",
+                  netdev="again-b", mac=vmlib.MAC, bus="p1")
+        guest.wait(120)
+
+
+def test_delete_under_io(cache, work, daemon, disk_path, nic_path, netloop):
+    """The host deletes a busy disk: the NIC and the guest go on."""
+    guest = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        fio --name=v --filename=/dev/vda --ioengine=libaio --direct=1 \
+            --rw=randwrite --iodepth=16 --size=32M --runtime=60 \
+            --time_based >/dev/null 2>&1 &
+        sleep 1
+        tell busy
+        await deleted
+        $W/netloop eth0 2000
+    """, vmlib.disk(disk_path) + vmlib.nic(nic_path))
+    with with_netloop(guest, netloop):
+        guest.said("busy")
+        daemon.cli("dev del d0")
+        assert "d0" not in daemon.cli("dev show -j")
+        guest.say("deleted")
+        guest.wait()
+
+
+@pytest.mark.skipif(STAND_IN, reason="runs our own command")
+def test_serve_read_only(cache, work, image):
+    """One disk in one process, without the daemon."""
+    with open(image, "r+b") as f:
+        f.write(b"hello\n")
+    path = os.path.join(work, "s.sock")
+    argv = [vmlib.UVDPA, "serve", "blk", "--socket-path", path,
+            "--blk-file", image, "--read-only"]
+    with vmlib.Process(argv, os.path.join(work, "serve.log")) as server:
+        vmlib.wait_until("socket", lambda: os.path.exists(path), 10)
+        vmlib.Guest(cache, work, """
+            modprobe virtio_blk
+            wait_path /dev/vda
+            [ "$(cat /sys/block/vda/ro)" = 1 ]
+            [ "$(head -n 1 /dev/vda)" = hello ]
+            if dd if=/dev/zero of=/dev/vda bs=4096 count=1 conv=fsync; then
+                echo "a read-only disk was written"
+                exit 1
+            fi
+        """, vmlib.disk(path)).run()
+        assert server.alive(), vmlib.tail(server.log)
+        assert server.stop() == 0
+    with open(image, "rb") as f:
+        assert f.read(6) == b"hello\n"
