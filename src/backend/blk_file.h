@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Theory of the file backend. Each queue has an io_uring of its own; an eventfd, watched by the
+ * queue's loop, says that there are completions. A request is carried out in steps (struct
+ * file_io): a step moves as much as one submission can, and what is left makes the next one. So a
+ * short read or write, more pieces than one call takes, and a piece that direct I/O cannot take
+ * are one mechanism.
+ *
+ * The file is open twice: through the page cache, and with O_DIRECT where it can be. Each step
+ * picks: direct when offset, length and memory are aligned; direct through a bounce buffer when
+ * only the memory is not; through the page cache when the offset or length is not, or when there is
+ * no memory for a bounce buffer. The kernel keeps the two coherent for requests that do not overlap
+ * in time, and for those that do a disk promises nothing either.
+ *
+ * Who attacks: whoever else can write to the file. It may shrink (what is missing reads as
+ * zeroes), grow (ignored), or fill its file system (the write fails).
+ */
+#ifndef BACKEND_BLK_FILE_H
+#define BACKEND_BLK_FILE_H
+
+#include <liburing.h>
+#include <stdatomic.h>
+#include "backend/backends.h"
+
+#define FILE_IOS_MAX 1024 /* steps in flight per queue; further requests wait */
+#define FILE_BOUNCE_BYTES (256u << 10)
+#define FILE_BOUNCE_KEEP 8 /* idle bounce buffers that a queue keeps */
+#define FILE_RETRIES 16	   /* of one step, after EINTR or EAGAIN */
+
+struct file_disk {
+	struct blk_backend be;
+	int fd;	       /* through the page cache; holds the lock */
+	int direct_fd; /* -1: none */
+	uint64_t capacity_bytes;
+	uint32_t block_bytes, physical_block_bytes;
+	uint32_t mem_align, offset_align; /* of direct I/O */
+	bool block_device, read_only, locked;
+	bool punch; /* holes can be punched */
+	/* Any loop. */
+	_Atomic bool zero_range; /* FALLOC_FL_ZERO_RANGE works */
+	_Atomic bool writeback;
+	_Atomic int flush_error; /* a flush failed: data that the page cache dropped stays lost */
+	const struct vdpa_log *log;
+	char *name; /* of the device */
+	char *path;
+};
+
+struct file_queue;
+
+enum file_stage {
+	FILE_DATA,
+	FILE_ALLOC, /* fallocate() */
+	FILE_ZERO,  /* zeroes are written */
+	FILE_SYNC,
+};
+
+/* One request on its way; the queue's loop. */
+struct file_io {
+	struct blk_request *req;
+	struct file_io *next;
+	enum file_stage stage;
+	uint64_t moved_bytes; /* READ, WRITE, zeroes: done so far */
+	uint64_t step_bytes;  /* of the step under way: asked for */
+	unsigned piece;	      /* where moved_bytes is in the request's pieces */
+	size_t piece_off;
+	struct iovec single; /* rest of a piece, or the bounce buffer */
+	void *bounce;
+	unsigned retries;
+	bool busy, cancelled, direct, no_direct, no_alloc;
+};
+
+struct file_queue {
+	struct blk_queue q;
+	struct file_disk *disk;
+	struct vdpa_loop *loop;
+	struct io_uring ring;
+	int eventfd;
+	struct vdpa_loop_fd lfd;
+	struct vdpa_loop_timer retry;
+	struct file_io *ios;
+	unsigned nios;
+	struct file_io *idle;
+	struct file_io *stalled, **stalled_tail;     /* no submission entry was free */
+	struct blk_request *waiting, **waiting_tail; /* no struct file_io was free */
+	void *bounces[FILE_BOUNCE_KEEP];
+	unsigned nbounces;
+};
+
+static inline struct file_disk *to_file(struct blk_backend *be)
+{
+	return (struct file_disk *)((char *)be - offsetof(struct file_disk, be));
+}
+
+static inline struct file_queue *to_file_queue(struct blk_queue *q)
+{
+	return (struct file_queue *)((char *)q - offsetof(struct file_queue, q));
+}
+
+int blk_file_open(const struct backend_open_params *params, struct blk_backend **out,
+		  struct vdpa_error *err);
+void blk_file_close(struct blk_backend *be);
+
+int blk_file_queue_open(struct blk_backend *be, struct vdpa_loop *loop, unsigned depth,
+			struct blk_queue **out);
+void blk_file_queue_close(struct blk_queue *q);
+void blk_file_submit(struct blk_queue *q, struct blk_request **reqs, unsigned n);
+void blk_file_cancel(struct blk_queue *q);
+bool blk_file_poll(struct blk_queue *q);
+
+/* Steps. Begin one request: fills @io. */
+void blk_file_io_begin(struct file_queue *fq, struct file_io *io, struct blk_request *req);
+/* Describe the next step in @sqe. */
+void blk_file_io_prepare(struct file_queue *fq, struct file_io *io, struct io_uring_sqe *sqe);
+/* The step ended with @res. Returns 1 when another one is needed, else 0 or -errno: the request's.
+ */
+int blk_file_io_advance(struct file_queue *fq, struct file_io *io, int res);
+/* Needs no submission at all? Then *@result is the request's. */
+bool blk_file_io_trivial(struct file_queue *fq, struct file_io *io, int *result);
+void blk_file_io_end(struct file_queue *fq, struct file_io *io);
+
+#endif
