@@ -151,7 +151,10 @@ struct vdpa_config_ops {
 	int (*reset_map)(struct vdpa_device *vdev, unsigned asid);		/**< O */
 	int (*set_group_asid)(struct vdpa_device *vdev, unsigned group, unsigned asid); /**< O; nas > 1: M */
 
-	/** O; the last reference is gone: free what the parent allocated (not vdev itself). */
+	/**
+	 * O; the last reference is gone: free what the parent allocated (not vdev itself). Also called for a device
+	 * that was never registered, as it was left by whoever built it (zeroed at first).
+	 */
 	void (*free)(struct vdpa_device *vdev);
 };
 
@@ -266,7 +269,10 @@ VDPA_API void *vdpa_alloc_device_params(struct vdpa_ctx *ctx, const struct vdpa_
 
 /** Second half: number of queues known, device becomes visible, an event is sent, a matching driver may bind. */
 VDPA_API int vdpa_register_device(struct vdpa_device *vdev, uint32_t nvqs, struct vdpa_error *err);
-/** Unbind (waits for the driver, asynchronously), make invisible, drop the registration's reference, @done. */
+/**
+ * Unbind (waits for the driver, asynchronously), make invisible, drop the registration's reference (the
+ * one of the allocation), @done. -EALREADY, -EINVAL (not registered), -EBUSY (from inside its driver's probe).
+ */
 VDPA_API int vdpa_unregister_device(struct vdpa_device *vdev, const struct vdpa_done *done);
 VDPA_API struct vdpa_device *vdpa_get_device(struct vdpa_device *vdev);
 VDPA_API void vdpa_put_device(struct vdpa_device *vdev);
@@ -279,7 +285,10 @@ VDPA_API void vdpa_for_each_device(struct vdpa_ctx *ctx, bool (*fn)(void *arg, s
 /** The driver that is bound, or NULL; and the attributes that it was bound with (never NULL). */
 VDPA_API const struct vdpa_driver *vdpa_device_driver(const struct vdpa_device *vdev);
 VDPA_API const struct vdpa_attr *vdpa_device_bind_attrs(const struct vdpa_device *vdev);
-/** The attributes that the device was created with through its management device (never NULL). */
+/**
+ * The attributes that the device was created with through its management device (never NULL), those of
+ * struct vdpa_dev_set_config too ("mac", "mtu", "max_vqp", "device_features"), as vdpa_dev_set() has changed them since.
+ */
 VDPA_API const struct vdpa_attr *vdpa_device_add_attrs(const struct vdpa_device *vdev);
 /** Private pointer of the bound driver. */
 VDPA_API void vdpa_set_drvdata(struct vdpa_device *vdev, void *data);
@@ -295,7 +304,10 @@ struct vdpa_driver {
 	const struct vdpa_attr_spec *attrs; /**< what bind accepts; NULL: nothing */
 	/** NULL: every device. @err: why not. */
 	bool (*match)(const struct vdpa_device *vdev, struct vdpa_error *err);
-	/** Take the device. @attrs were checked against the table. 0 or -errno with @err. */
+	/**
+	 * Take the device. @attrs were checked against the table and stay until it is unbound. 0 or -errno
+	 * with @err.
+	 */
 	int (*probe)(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct vdpa_error *err);
 	/** Give the device back: reset it, then call @done (copied) exactly once. */
 	void (*remove)(struct vdpa_device *vdev, const struct vdpa_done *done);
@@ -307,7 +319,7 @@ struct vdpa_driver {
 	bool autoprobe;
 };
 
-/** @drv stays the caller's and must live until unregistered. -EEXIST, -ENOMEM. */
+/** @drv stays the caller's and must live until unregistered. -EINVAL (no name, probe or remove), -EEXIST, -ENOMEM. */
 VDPA_API int vdpa_register_driver(struct vdpa_ctx *ctx, const struct vdpa_driver *drv);
 /** -EBUSY while a device is bound to it. */
 VDPA_API int vdpa_unregister_driver(struct vdpa_ctx *ctx, const struct vdpa_driver *drv);
@@ -340,20 +352,24 @@ VDPA_API int vdpa_set_status(struct vdpa_device *vdev, uint8_t status);
 VDPA_API int vdpa_reset(struct vdpa_device *vdev, const struct vdpa_done *done);
 VDPA_API int vdpa_suspend(struct vdpa_device *vdev, const struct vdpa_done *done);
 VDPA_API int vdpa_resume(struct vdpa_device *vdev);
-/** -EINVAL: [@offset, @offset + @len) not inside the config space. A read before set_features is a legacy driver's: features become 0. */
+/** -EINVAL: [@offset, @offset + @len) is empty or not inside the config space. A read before set_features is a legacy driver's: features become 0. */
 VDPA_API int vdpa_get_config(struct vdpa_device *vdev, unsigned offset, void *buf, unsigned len);
 VDPA_API int vdpa_set_config(struct vdpa_device *vdev, unsigned offset, const void *buf,
 			     unsigned len);
-/** Config and its generation as one consistent piece: as above, and *@generation. */
+/**
+ * Config and its generation as one consistent piece: as above, and *@generation (may be NULL). -EAGAIN: the parent
+ * changed it at every one of many tries.
+ */
 VDPA_API int vdpa_read_config(struct vdpa_device *vdev, unsigned offset, void *buf, unsigned len,
 			      uint32_t *generation);
+VDPA_API uint32_t vdpa_get_generation(struct vdpa_device *vdev);
 VDPA_API size_t vdpa_get_config_size(struct vdpa_device *vdev);
 VDPA_API void vdpa_set_config_cb(struct vdpa_device *vdev, const struct vdpa_callback *cb);
 
 /** All with -EINVAL for idx >= nvqs. */
 VDPA_API int vdpa_set_vq_address(struct vdpa_device *vdev, uint16_t idx, iova_t desc, iova_t driver,
 				 iova_t device);
-/** -EINVAL as well: beyond get_vq_num_max/min, or (split) not a power of two. */
+/** -EINVAL as well: beyond get_vq_num_max/min, or (split) not a power of two. -EBUSY while the queue is ready. */
 VDPA_API int vdpa_set_vq_num(struct vdpa_device *vdev, uint16_t idx, uint32_t num);
 VDPA_API int vdpa_set_vq_cb(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_callback *cb);
 VDPA_API int vdpa_set_vq_ready(struct vdpa_device *vdev, uint16_t idx);
@@ -363,13 +379,27 @@ VDPA_API int vdpa_set_vq_state(struct vdpa_device *vdev, uint16_t idx,
 			       const struct vdpa_vq_state *state);
 VDPA_API int vdpa_get_vq_state(struct vdpa_device *vdev, uint16_t idx, struct vdpa_vq_state *state);
 VDPA_API int vdpa_kick_vq(struct vdpa_device *vdev, uint16_t idx);
+/** @data: virtio 1.3 section 2.9. -EOPNOTSUPP when the parent does not take it. */
+VDPA_API int vdpa_kick_vq_with_data(struct vdpa_device *vdev, uint32_t data);
+/** Reset one queue (VIRTIO_F_RING_RESET). -EOPNOTSUPP. */
+VDPA_API int vdpa_reset_vq(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_done *done);
+/** -EOPNOTSUPP (no statistics), -EAGAIN (features not negotiated yet); @err filled. */
 VDPA_API int vdpa_get_vq_stats(struct vdpa_device *vdev, uint16_t idx, vdpa_stat_fn emit, void *arg,
 			       struct vdpa_error *err);
 VDPA_API uint16_t vdpa_get_vq_num_max(struct vdpa_device *vdev);
 VDPA_API uint16_t vdpa_get_vq_num_min(struct vdpa_device *vdev);
+/** Largest size of this queue; get_vq_num_max where the parent does not tell them apart. 0: no such queue. */
+VDPA_API uint16_t vdpa_get_vq_size(struct vdpa_device *vdev, uint16_t idx);
+VDPA_API uint32_t vdpa_get_vq_align(struct vdpa_device *vdev);
+/** Size 0: none. */
+VDPA_API struct vdpa_notification_area vdpa_get_vq_notification(struct vdpa_device *vdev, uint16_t idx);
+/** -EOPNOTSUPP. */
+VDPA_API int vdpa_set_vq_affinity(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_cpumask *mask);
 VDPA_API uint32_t vdpa_get_device_id(struct vdpa_device *vdev);
 VDPA_API uint32_t vdpa_get_vendor_id(struct vdpa_device *vdev);
 VDPA_API uint32_t vdpa_get_vq_group(struct vdpa_device *vdev, uint16_t idx);
+/** Group of the queue's descriptor area; the queue's own where the parent does not tell them apart. */
+VDPA_API uint32_t vdpa_get_vq_desc_group(struct vdpa_device *vdev, uint16_t idx);
 VDPA_API int vdpa_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned asid);
 VDPA_API struct vdpa_iova_range vdpa_get_iova_range(struct vdpa_device *vdev);
 /** Does the device translate by itself (set_map or dma_map), and how does it want to be told? */
@@ -438,7 +468,7 @@ struct vdpa_mgmt_dev {
 	uint64_t config_attr_mask;	/**< VDPA_CFG_* that dev_add accepts */
 	uint64_t supported_features;
 	uint32_t max_supported_vqs;
-	const struct vdpa_attr_spec *attrs; /**< further attributes of dev_add; NULL: none. A backend's own follow its "backend" */
+	const struct vdpa_attr_spec *attrs; /**< further attributes of dev_add; NULL: none. With a "backend" among them, keys that are not in the table are that backend's, and the parent checks them; else the core checks all */
 	struct vdpa_mgmt_dev *next;	/**< the bus's */
 	void *reserved[2];
 };

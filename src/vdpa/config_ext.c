@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Wrappers of what Linux does not have: present only when the parent's table says so. */
+#include <errno.h>
+#include "vdpa/core.h"
+
+int vdpa_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int fd)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (idx >= vdev->nvqs)
+		return -EINVAL;
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, set_vq_kick))
+		ret = vdev->ext->set_vq_kick(vdev, idx, fd);
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+int vdpa_set_vq_err(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_callback *cb)
+{
+	static const struct vdpa_callback none = {.trigger = -1};
+	int ret = -EOPNOTSUPP;
+
+	if (idx >= vdev->nvqs)
+		return -EINVAL;
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, set_vq_err))
+		ret = vdev->ext->set_vq_err(vdev, idx, cb ? cb : &none);
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+int vdpa_set_vq_inflight(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (idx >= vdev->nvqs)
+		return -EINVAL;
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, set_vq_inflight))
+		ret = vdev->ext->set_vq_inflight(vdev, idx, area, bytes);
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+int vdpa_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, void *arg)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (asid >= vdev->nas)
+		return -EINVAL;
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, set_miss))
+		ret = vdev->ext->set_miss(vdev, asid, fn, arg);
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
+		       const struct vdpa_done *done)
+{
+	int ret = -EOPNOTSUPP;
+
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, set_dirty_log))
+		ret = vdev->ext->set_dirty_log(vdev, log, done);
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6])
+{
+	int ret = -EOPNOTSUPP;
+
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, announce))
+		ret = vdev->ext->announce(vdev, mac);
+	vdpa_unlock(vdev);
+	return ret;
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The context: what everything hangs off. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "vdpa/core.h"
+
+/* Size-prefixed: what an older caller does not have is zero; what a newer one has and we do not
+ * must be. */
+static int ctx_config_copy(const struct vdpa_ctx_config *from, struct vdpa_ctx_config *to)
+{
+	memset(to, 0, sizeof(*to));
+	if (!from)
+		return 0;
+	if (from->size < offsetof(struct vdpa_ctx_config, workers))
+		return -EINVAL;
+	for (size_t i = sizeof(*to); i < from->size; i++) {
+		if (((const char *)from)[i])
+			return -EINVAL;
+	}
+	memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
+	return 0;
+}
+
+int vdpa_ctx_new(const struct vdpa_ctx_config *config, struct vdpa_ctx **out)
+{
+	struct vdpa_ctx_config c;
+	struct vdpa_ctx *ctx;
+	int ret;
+
+	ret = ctx_config_copy(config, &c);
+	if (ret)
+		return ret;
+	ctx = calloc(1, sizeof(*ctx));
+	if (!ctx)
+		return -ENOMEM;
+	ctx->log = c.log;
+	list_init(&ctx->devices);
+	list_init(&ctx->drivers);
+	list_init(&ctx->mgmtdevs);
+	ret = vdpa_loop_group_new(c.workers, &ctx->loops);
+	if (ret) {
+		free(ctx);
+		return ret;
+	}
+	*out = ctx;
+	return 0;
+}
+
+int vdpa_ctx_free(struct vdpa_ctx *ctx)
+{
+	struct list *node;
+
+	if (!ctx)
+		return 0;
+	if (ctx->alive)
+		return -EBUSY;
+	while ((node = list_pop(&ctx->drivers)))
+		free(list_entry(node, struct vdpa_driver_entry, node));
+	while ((node = list_pop(&ctx->mgmtdevs))) {
+		struct vdpa_mgmt_core *core = list_entry(node, struct vdpa_mgmt_core, node);
+
+		core->mdev->ctx = NULL;
+		core->mdev->reserved[0] = NULL;
+		free(core);
+	}
+	vdpa_loop_group_free(ctx->loops);
+	vdpa_ids_fini(&ctx->ids);
+	free(ctx);
+	return 0;
+}
+
+struct vdpa_loop_group *vdpa_ctx_loops(struct vdpa_ctx *ctx)
+{
+	return ctx->loops;
+}
+
+struct vdpa_loop *vdpa_ctx_control(struct vdpa_ctx *ctx)
+{
+	return vdpa_loop_group_control(ctx->loops);
+}
+
+const struct vdpa_log *vdpa_ctx_log(struct vdpa_ctx *ctx)
+{
+	return &ctx->log;
+}
+
+int vdpa_ctx_wait(struct vdpa_ctx *ctx, const bool *flag, int64_t timeout_ns)
+{
+	struct vdpa_loop *loop = vdpa_ctx_control(ctx);
+	uint64_t start = vdpa_clock_ns();
+
+	while (!*flag) {
+		int64_t left = -1;
+		int ret;
+
+		if (timeout_ns >= 0) {
+			uint64_t passed = vdpa_clock_ns() - start;
+
+			if (passed > (uint64_t)timeout_ns)
+				return -ETIMEDOUT;
+			left = timeout_ns - (int64_t)passed;
+		}
+		ret = vdpa_loop_run_once(loop, left);
+		if (ret < 0)
+			return ret;
+		if (!ret && !left)
+			return *flag ? 0 : -ETIMEDOUT;
+	}
+	return 0;
+}
+
+void vdpa_walk_begin(struct vdpa_ctx *ctx, struct vdpa_walk *walk, void *first)
+{
+	walk->next = first;
+	walk->outer = ctx->walks;
+	ctx->walks = walk;
+}
+
+void vdpa_walk_end(struct vdpa_ctx *ctx, struct vdpa_walk *walk)
+{
+	ctx->walks = walk->outer;
+}
+
+void vdpa_walk_skip(struct vdpa_ctx *ctx, void *member, void *successor)
+{
+	for (struct vdpa_walk *w = ctx->walks; w; w = w->outer) {
+		if (w->next == member)
+			w->next = successor;
+	}
+}
+
+void vdpa_list_remove(struct vdpa_ctx *ctx, struct list *node)
+{
+	vdpa_walk_skip(ctx, node, node->next);
+	list_del(node);
+}
