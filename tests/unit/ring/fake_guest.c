@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fake_guest.h"
+
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			abort();                                                                   \
+	} while (0)
+
+/* ---- memory by message --------------------------------------------------------------------------
+ */
+
+static int message_read(void *arg, uint64_t off, void *buf, size_t len)
+{
+	struct fake_guest *g = arg;
+
+	g->reads++;
+	if (g->fail_reads)
+		return g->fail_reads;
+	CHECK(off + len <= g->bytes);
+	memcpy(buf, g->mem + off, len);
+	for (size_t i = 0; i < len; i++) {
+		if (g->seen[off + i]) {
+			g->rereads++;
+			if (g->fickle)
+				((uint8_t *)buf)[i] ^= 0x5a;
+		}
+		g->seen[off + i] = 1;
+	}
+	return 0;
+}
+
+static int message_write(void *arg, uint64_t off, const void *buf, size_t len)
+{
+	struct fake_guest *g = arg;
+
+	g->writes++;
+	if (g->fail_writes)
+		return g->fail_writes;
+	CHECK(off + len <= g->bytes);
+	g->bytes_written += len;
+	memcpy(g->mem + off, buf, len);
+	return 0;
+}
+
+static const struct vdpa_region_ops message_ops = {
+	.read = message_read,
+	.write = message_write,
+};
+
+/* ---- address space ------------------------------------------------------------------------------
+ */
+
+static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
+{
+	struct fake_guest *g = arg;
+
+	return g->vr && vringh_in_use(g->vr, first, last);
+}
+
+static void view_changed(void *arg)
+{
+	struct fake_guest *g = arg;
+
+	g->changed++;
+	if (g->vr)
+		vringh_map_changed(g->vr);
+}
+
+static const struct vdpa_view_ops view_ops = {
+	.in_use = view_in_use,
+	.changed = view_changed,
+};
+
+int fake_guest_init(struct fake_guest *g, size_t bytes)
+{
+	struct vdpa_error err;
+
+	memset(g, 0, sizeof(*g));
+	g->bytes = bytes;
+	g->fd = memfd_create("fake-guest", MFD_CLOEXEC);
+	if (g->fd < 0 || ftruncate(g->fd, (off_t)bytes))
+		return -errno;
+	g->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
+	CHECK(g->mem != MAP_FAILED);
+	g->seen = calloc(1, bytes);
+	CHECK(g->seen);
+	CHECK(!vdpa_region_map(g->fd, 0, bytes, 0, PROT_READ | PROT_WRITE, &g->a, &err));
+	CHECK(!vdpa_region_map(g->fd, 0, bytes, 0, PROT_READ | PROT_WRITE, &g->b, &err));
+	CHECK(!vdpa_region_by_message(&message_ops, g, bytes, 0, &g->message));
+	CHECK(!vdpa_loop_group_new(0, &g->group));
+	CHECK(!vdpa_as_new(g->group, 0, &g->as));
+	CHECK(!vdpa_view_attach(g->as, vdpa_loop_group_control(g->group), &view_ops, g, &g->view));
+	return 0;
+}
+
+void fake_guest_fini(struct fake_guest *g)
+{
+	/* What waits for requests that are over may end now. */
+	fake_guest_settle(g);
+	vdpa_view_detach(g->view);
+	g->view = NULL;
+	fake_guest_settle(g);
+	vdpa_as_free(g->as);
+	fake_guest_settle(g);
+	vdpa_loop_group_free(g->group);
+	vdpa_region_put(g->a);
+	vdpa_region_put(g->b);
+	vdpa_region_put(g->message);
+	free(g->seen);
+	munmap(g->mem, g->bytes);
+	close(g->fd);
+}
+
+static void map_one(struct fake_guest *g, size_t off, size_t len, struct vdpa_region *region,
+		    uint32_t perm)
+{
+	CHECK(!vdpa_as_map(g->as, GUEST_IOVA + off, len, vdpa_region_addr(region, off), perm,
+			   region));
+}
+
+void fake_guest_map(struct fake_guest *g, size_t off, size_t len, enum guest_layout layout,
+		    uint32_t perm)
+{
+	size_t step = layout == GUEST_PAGES ? GUEST_PAGE : layout == GUEST_BYTES ? 1 : len;
+
+	vdpa_as_batch_begin(g->as);
+	while (len) {
+		size_t part = step - (layout == GUEST_PAGES ? off % GUEST_PAGE : 0);
+
+		if (part > len)
+			part = len;
+		if (layout == GUEST_MESSAGE)
+			map_one(g, off, part, g->message, perm);
+		else if (layout == GUEST_LINEAR)
+			map_one(g, off, part, g->a, perm);
+		else
+			map_one(g, off, part, (off / step) & 1 ? g->b : g->a, perm);
+		off += part;
+		len -= part;
+	}
+	vdpa_as_batch_end(g->as);
+	fake_guest_settle(g);
+}
+
+void fake_guest_unmap(struct fake_guest *g, size_t off, size_t len)
+{
+	const struct vdpa_done nobody = {NULL, NULL};
+
+	CHECK(!vdpa_as_unmap(g->as, GUEST_IOVA + off, GUEST_IOVA + off + len - 1, &nobody));
+	fake_guest_settle(g);
+}
+
+static void miss_ignored(void *arg, unsigned asid, iova_t iova, uint32_t perm)
+{
+	(void)arg;
+	(void)asid;
+	(void)iova;
+	(void)perm;
+}
+
+void fake_guest_misses(struct fake_guest *g)
+{
+	vdpa_as_set_miss(g->as, miss_ignored, g);
+	fake_guest_settle(g);
+}
+
+void fake_guest_settle(struct fake_guest *g)
+{
+	while (vdpa_loop_run_once(vdpa_loop_group_control(g->group), 0) > 0)
+		;
+	if (g->view)
+		vdpa_view_refresh(g->view);
+}
+
+/* ---- rings --------------------------------------------------------------------------------------
+ */
+
+static size_t round_up(size_t v, size_t align)
+{
+	return (v + align - 1) & ~(align - 1);
+}
+
+void fake_ring_init(struct fake_ring *r, struct fake_guest *g, size_t off, uint32_t num)
+{
+	memset(r, 0, sizeof(*r));
+	r->g = g;
+	r->num = num;
+	r->desc = round_up(off, 16);
+	r->avail = r->desc + 16 * (size_t)num;
+	r->used = round_up(r->avail + 6 + 2 * (size_t)num, 4);
+	r->end = r->used + 6 + 8 * (size_t)num;
+	CHECK(r->end <= g->bytes);
+	memset(g->mem + r->desc, 0, r->end - r->desc);
+	r->d = (struct vring_desc *)(void *)(g->mem + r->desc);
+	r->a = (struct vring_avail *)(void *)(g->mem + r->avail);
+	r->u = (struct vring_used *)(void *)(g->mem + r->used);
+}
+
+struct vringh_config fake_ring_config(const struct fake_ring *r, uint64_t features)
+{
+	return (struct vringh_config){
+		.size = sizeof(struct vringh_config),
+		.features = features | VDPA_BIT(VIRTIO_F_VERSION_1),
+		.num = r->num,
+		.desc = GUEST_IOVA + r->desc,
+		.driver = GUEST_IOVA + r->avail,
+		.device = GUEST_IOVA + r->used,
+		.ring_view = r->g->view,
+		.buf_view = r->g->view,
+		.priv_bytes = 8,
+	};
+}
+
+void fake_desc(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+{
+	d->addr = htole64(addr);
+	d->len = htole32(len);
+	d->flags = htole16(flags);
+	d->next = htole16(next);
+}
+
+void fake_ring_desc(struct fake_ring *r, unsigned i, size_t off, uint32_t len, uint16_t flags,
+		    uint16_t next)
+{
+	fake_desc(&r->d[i], GUEST_IOVA + off, len, flags, next);
+}
+
+void fake_ring_avail(struct fake_ring *r, uint16_t head)
+{
+	r->a->ring[r->idx++ & (r->num - 1)] = htole16(head);
+}
+
+void fake_ring_publish(struct fake_ring *r)
+{
+	__atomic_store_n(&r->a->idx, htole16(r->idx), __ATOMIC_RELEASE);
+}
+
+uint16_t fake_ring_used_idx(const struct fake_ring *r)
+{
+	return le16toh(__atomic_load_n(&r->u->idx, __ATOMIC_ACQUIRE));
+}
+
+uint32_t fake_rand(struct fake_rng *rng)
+{
+	rng->s ^= rng->s << 13;
+	rng->s ^= rng->s >> 7;
+	rng->s ^= rng->s << 17;
+	return (uint32_t)(rng->s >> 16);
+}
