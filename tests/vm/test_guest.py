@@ -34,6 +34,23 @@ fio_verify() {
 	fio --name=v --filename=/dev/vda --ioengine=libaio --direct=1 --bs=4k \
 		--iodepth=16 --verify=crc32c --verify_fatal=1 --size=32M "$@"
 }
+fio_endless() {
+	exec fio --thread --name=v --filename=/dev/vda --ioengine=libaio \
+		--direct=1 --rw=randwrite --bs=4k --iodepth=16 --size=32M \
+		--runtime=100 --time_based > $W/fio 2>&1
+}
+# Waits until writes complete, and fails if they do not for 20 seconds.
+disk_is_busy() {
+	set -- $(cat /sys/block/vda/stat)
+	before=$5
+	for i in $(seq 40); do
+		sleep 0.5
+		set -- $(cat /sys/block/vda/stat)
+		[ "$5" -lt $((before + 100)) ] || return 0
+	done
+	echo "no writes"
+	return 1
+}
 """
 
 NIC = r"""
@@ -195,6 +212,7 @@ def test_suspend_under_io(cache, work, daemon, disk_path, nic_path, netloop):
         disk=$!
         $W/netloop eth0 20000 &
         nic=$!
+        disk_is_busy
         tell busy
         wait $disk
         wait $nic
@@ -224,14 +242,14 @@ def test_unplug_under_io(cache, work, disk_path, nic_path, netloop):
     guest = vmlib.Guest(cache, work, DISK + NIC + """
         disk_up
         nic_up
-        fio --name=v --filename=/dev/vda --ioengine=libaio --direct=1 \
-            --rw=randwrite --iodepth=16 --size=32M --runtime=60 \
-            --time_based >/dev/null 2>&1 &
+        fio_endless &
+        disk=$!
         $W/netloop eth0 1000000 >/dev/null 2>&1 &
-        sleep 0.5
+        disk_is_busy
         tell busy
         wait_gone /dev/vda
         wait_gone /sys/class/net/eth0
+        kill -9 $disk   # it retries for ever
         wait
         tell gone
         wait_path /dev/vda
@@ -250,9 +268,9 @@ def test_unplug_under_io(cache, work, disk_path, nic_path, netloop):
             event = guest.qmp.wait_event("DEVICE_DELETED")
             gone.add(event["data"].get("device"))
         guest.said("gone")
-        guest.qmp("netdev_del", id="b-n0")
+        guest.qmp("netdev_del", id="b-n0")      # its chardev goes with it
+        guest.qmp("chardev-remove", id="c-d0")
         for name, path in (("d0", disk_path), ("n0", nic_path)):
-            guest.qmp("chardev-remove", id=f"c-{name}")
             guest.qmp("chardev-add", id=f"again-{name}", backend={
                 "type": "socket", "data": {
                     "addr": {"type": "unix", "data": {"path": path}},
@@ -271,10 +289,8 @@ def test_delete_under_io(cache, work, daemon, disk_path, nic_path, netloop):
     guest = vmlib.Guest(cache, work, DISK + NIC + """
         disk_up
         nic_up
-        fio --name=v --filename=/dev/vda --ioengine=libaio --direct=1 \
-            --rw=randwrite --iodepth=16 --size=32M --runtime=60 \
-            --time_based >/dev/null 2>&1 &
-        sleep 1
+        fio_endless &
+        disk_is_busy
         tell busy
         await deleted
         $W/netloop eth0 2000
