@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_ethdev.h>
@@ -156,6 +157,36 @@ static void start_port(struct loop *l)
 	rte_eth_macaddr_get(l->port, &l->mac);
 }
 
+/*
+ * The driver enables its rings by messages that nobody answers, so that the
+ * other end may not know of the second ring when the first frame comes, and
+ * may drop it. Small frames go out until one comes back and no more follow;
+ * from there on every frame counts.
+ */
+static void wait_for_rings(struct loop *l)
+{
+	uint8_t hello[FRAME_MIN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	struct rte_mbuf *m, *burst[BURST];
+	uint32_t i, n, seen = 0, quiet = 0;
+
+	for (i = 0; i < TIMEOUT_S * 100 && quiet < 10; i++) {
+		if (!seen) {
+			m = take_mbuf(l, hello, sizeof(hello));
+			if (!rte_eth_tx_burst(l->port, 0, &m, 1))
+				rte_pktmbuf_free(m);
+		}
+		usleep(10000);
+		n = rte_eth_rx_burst(l->port, 0, burst, BURST);
+		rte_pktmbuf_free_bulk(burst, n);
+		seen += n;
+		quiet = n || !seen ? 0 : quiet + 1;
+	}
+	if (!seen) {
+		fprintf(stderr, "nothing comes back\n");
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct loop l;
@@ -171,6 +202,7 @@ int main(int argc, char **argv)
 	}
 	l.count = strtoul(argv[used + 1], NULL, 0);
 	start_port(&l);
+	wait_for_rings(&l);
 	last = time(NULL);
 	while (l.back < l.count) {
 		send_some(&l);
