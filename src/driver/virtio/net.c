@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * virtio-net driver: virtio 1.3, section 5.1. One pair of queues: more need the control queue,
+ * which this driver does not use. The device is hostile; see net_rx.c.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "driver/virtio/net.h"
+
+#define cfg(field) offsetof(struct virtio_net_config, field)
+#define MTU_MIN 68
+
+static int read_config(struct virtio_device *dev, struct virtio_net_info *info)
+{
+	int r = 0;
+
+	info->features = dev->features;
+	info->pairs = 1;
+	info->link_up = true;
+	info->mergeable = virtio_has_feature(dev, VIRTIO_NET_F_MRG_RXBUF);
+	info->has_mac = virtio_has_feature(dev, VIRTIO_NET_F_MAC);
+	if (info->has_mac)
+		r = virtio_config_read(dev, cfg(mac), info->mac, sizeof(info->mac));
+	if (!r && virtio_has_feature(dev, VIRTIO_NET_F_MTU))
+		r = virtio_cread16(dev, cfg(mtu), &info->mtu);
+	/* 5.1.4.1: the device must not say less. */
+	if (info->mtu && info->mtu < MTU_MIN) {
+		virtio_log(dev, VDPA_LOG_WARN, "impossible MTU %u: ignored", info->mtu);
+		info->mtu = 0;
+	}
+	return r;
+}
+
+static void read_link(struct virtio_net *net)
+{
+	uint16_t status;
+
+	if (virtio_has_feature(net->dev, VIRTIO_NET_F_STATUS) &&
+	    !virtio_cread16(net->dev, cfg(status), &status))
+		net->info.link_up = status & VIRTIO_NET_S_LINK_UP;
+}
+
+static int net_probe(struct virtio_device *dev, struct vdpa_error *err)
+{
+	struct virtio_net *net = calloc(1, sizeof(*net));
+	int r;
+
+	if (!net)
+		return vdpa_error_set(err, ENOMEM, dev->name, "no memory");
+	net->dev = dev;
+	net->pairs = calloc(1, sizeof(*net->pairs));
+	r = net->pairs ? read_config(dev, &net->info) : -ENOMEM;
+	if (r) {
+		free(net->pairs);
+		free(net);
+		return vdpa_error_set(err, -r, dev->name, "cannot use the NIC's configuration: %s",
+				      strerror(-r));
+	}
+	net->pairs[0].net = net;
+	dev->priv = net;
+	r = net_rx_init(&net->pairs[0], err);
+	if (!r)
+		r = net_tx_init(&net->pairs[0], err);
+	return r;
+}
+
+static void net_ready(struct virtio_device *dev)
+{
+	struct virtio_net *net = dev->priv;
+
+	read_link(net);
+	for (unsigned i = 0; i < net->info.pairs; i++)
+		net_rx_fill(&net->pairs[i]);
+}
+
+static void net_stop(struct virtio_device *dev)
+{
+	struct virtio_net *net = dev->priv;
+
+	for (unsigned i = 0; i < net->info.pairs; i++)
+		atomic_store(&net->pairs[i].state, NET_STOPPED);
+}
+
+/* Nobody waits for a frame that was sent: there is nothing to end. */
+static void net_broken(struct virtio_device *dev)
+{
+	(void)dev;
+}
+
+static void net_remove(struct virtio_device *dev)
+{
+	struct virtio_net *net = dev->priv;
+
+	if (!net)
+		return;
+	for (unsigned i = 0; i < net->info.pairs; i++) {
+		net_rx_free(&net->pairs[i]);
+		net_tx_free(&net->pairs[i]);
+	}
+	free(net->pairs);
+	free(net);
+	dev->priv = NULL;
+}
+
+static void net_config_changed(struct virtio_device *dev)
+{
+	struct virtio_net *net = dev->priv;
+
+	read_link(net);
+	if (net->on_change)
+		net->on_change(net->on_change_arg);
+}
+
+static void emit_u64(vdpa_emit_fn emit, void *arg, const char *key, uint64_t value)
+{
+	char buf[24];
+
+	snprintf(buf, sizeof(buf), "%llu", (unsigned long long)value);
+	emit(arg, key, buf);
+}
+
+static void net_show(struct virtio_device *dev, vdpa_emit_fn emit, void *arg)
+{
+	struct virtio_net *net = dev->priv;
+	const uint8_t *m = net->info.mac;
+	struct virtio_net_stats s;
+	char mac[18];
+
+	virtio_net_get_stats(net, 0, &s);
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		 m[5]);
+	if (net->info.has_mac)
+		emit(arg, "mac", mac);
+	emit(arg, "link", net->info.link_up ? "up" : "down");
+	emit_u64(emit, arg, "queue_size", net->info.queue_size);
+	emit(arg, "mode", dev->opts.poll ? "poll" : "callback");
+	emit_u64(emit, arg, "rx_packets", s.rx_packets);
+	emit_u64(emit, arg, "rx_bytes", s.rx_bytes);
+	emit_u64(emit, arg, "rx_errors", s.rx_errors);
+	emit_u64(emit, arg, "rx_dropped", s.rx_dropped);
+	emit_u64(emit, arg, "tx_packets", s.tx_packets);
+	emit_u64(emit, arg, "tx_bytes", s.tx_bytes);
+	emit_u64(emit, arg, "tx_full", s.tx_full);
+	emit_u64(emit, arg, "kicks", s.kicks);
+	emit_u64(emit, arg, "calls", s.calls);
+}
+
+const struct virtio_driver virtio_net_driver = {
+	.name = "virtio-net",
+	.device_id = VIRTIO_ID_NET,
+	.features = VDPA_BIT(VIRTIO_NET_F_CSUM) | VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM) |
+		    VDPA_BIT(VIRTIO_NET_F_MTU) | VDPA_BIT(VIRTIO_NET_F_MAC) |
+		    VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_HOST_TSO6) |
+		    VDPA_BIT(VIRTIO_NET_F_HOST_ECN) | VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF) |
+		    VDPA_BIT(VIRTIO_NET_F_STATUS),
+	.probe = net_probe,
+	.ready = net_ready,
+	.stop = net_stop,
+	.broken = net_broken,
+	.remove = net_remove,
+	.config_changed = net_config_changed,
+	.show = net_show,
+};
+
+struct virtio_net *virtio_net_of(struct virtio_device *dev)
+{
+	return dev->drv == &virtio_net_driver ? dev->priv : NULL;
+}
+
+struct virtio_device *virtio_net_device(struct virtio_net *net)
+{
+	return net->dev;
+}
+
+void virtio_net_get_info(struct virtio_net *net, struct virtio_net_info *info)
+{
+	read_link(net);
+	*info = net->info;
+}
+
+void virtio_net_get_stats(struct virtio_net *net, unsigned pair, struct virtio_net_stats *stats)
+{
+	struct virtio_net_pair *p;
+
+	memset(stats, 0, sizeof(*stats));
+	if (pair >= net->info.pairs)
+		return;
+	p = &net->pairs[pair];
+	stats->rx_packets = net_get_count(p->rx_packets);
+	stats->rx_bytes = net_get_count(p->rx_bytes);
+	stats->rx_errors = net_get_count(p->rx_errors);
+	stats->rx_dropped = net_get_count(p->rx_dropped);
+	stats->tx_packets = net_get_count(p->tx_packets);
+	stats->tx_bytes = net_get_count(p->tx_bytes);
+	stats->tx_full = net_get_count(p->tx_full);
+	stats->kicks = net_get_count(p->rx->kicks) + net_get_count(p->tx->kicks);
+	stats->calls = net_get_count(p->rx->calls) + net_get_count(p->tx->calls);
+}
+
+void virtio_net_on_change(struct virtio_net *net, void (*fn)(void *arg), void *arg)
+{
+	net->on_change = fn;
+	net->on_change_arg = arg;
+}
+
+void virtio_net_on_receive(struct virtio_net *net, virtio_net_rx_fn fn, void *arg)
+{
+	net->on_rx = fn;
+	net->on_rx_arg = arg;
+}
+
+unsigned virtio_net_poll(struct virtio_net *net, unsigned pair, unsigned max)
+{
+	struct virtio_net_pair *p;
+	unsigned n;
+
+	if (pair >= net->info.pairs)
+		return 0;
+	p = &net->pairs[pair];
+	if (atomic_load_explicit(&p->state, memory_order_acquire) != NET_RUNNING)
+		return 0;
+	virtio_enter(net->dev);
+	net_tx_reap(p);
+	n = net_rx_reap(p, max);
+	virtio_leave(net->dev);
+	return n;
+}

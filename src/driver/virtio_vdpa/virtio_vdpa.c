@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Bus driver "virtio-vdpa": a transport of the virtio bus whose operations are the vDPA config ops,
+ * so that drivers in this process use a vDPA device. All memory is mapped into address space 0,
+ * where every virtqueue group is after a reset.
+ *
+ * As in Linux, a device is used only with VERSION_1 and ACCESS_PLATFORM: its addresses are IOVAs.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "driver/virtio/device.h"
+
+struct virtio_vdpa {
+	struct virtio_device vd;
+	struct vdpa_device *vdpa;
+	struct vhost_iotlb
+		map; /* what the device was given, when it wants the whole table at once */
+};
+
+static struct virtio_vdpa *to_vdpa(struct virtio_device *dev)
+{
+	return vdpa_container_of(dev, struct virtio_vdpa, vd);
+}
+
+/* ---- configuration, status, features ----------------------------------------------------------
+ */
+
+static int vv_get(struct virtio_device *dev, unsigned offset, void *buf, unsigned len)
+{
+	return vdpa_get_config(to_vdpa(dev)->vdpa, offset, buf, len);
+}
+
+static int vv_set(struct virtio_device *dev, unsigned offset, const void *buf, unsigned len)
+{
+	return vdpa_set_config(to_vdpa(dev)->vdpa, offset, buf, len);
+}
+
+static uint32_t vv_generation(struct virtio_device *dev)
+{
+	uint32_t generation = 0;
+
+	/* An empty read is enough: the wrapper returns the generation that goes with it. */
+	vdpa_read_config(to_vdpa(dev)->vdpa, 0, NULL, 0, &generation);
+	return generation;
+}
+
+static uint8_t vv_get_status(struct virtio_device *dev)
+{
+	return vdpa_get_status(to_vdpa(dev)->vdpa);
+}
+
+static int vv_set_status(struct virtio_device *dev, uint8_t status)
+{
+	return vdpa_set_status(to_vdpa(dev)->vdpa, status);
+}
+
+static int vv_reset(struct virtio_device *dev, const struct vdpa_done *done)
+{
+	return vdpa_reset(to_vdpa(dev)->vdpa, done);
+}
+
+static uint64_t vv_get_features(struct virtio_device *dev)
+{
+	return vdpa_get_device_features(to_vdpa(dev)->vdpa);
+}
+
+static void vv_config_changed(void *priv)
+{
+	virtio_config_changed(priv);
+}
+
+static int vv_finalize_features(struct virtio_device *dev, struct vdpa_error *err)
+{
+	int r;
+
+	if (!virtio_has_feature(dev, VIRTIO_F_VERSION_1))
+		return vdpa_error_set(
+			err, ENOTSUP, dev->name,
+			"virtio-vdpa needs VERSION_1, which the device does not offer");
+	if (!virtio_has_feature(dev, VIRTIO_F_ACCESS_PLATFORM))
+		return vdpa_error_set(
+			err, ENOTSUP, dev->name,
+			"virtio-vdpa needs ACCESS_PLATFORM, which the device does not offer");
+	r = vdpa_set_features(to_vdpa(dev)->vdpa, dev->features);
+	if (r)
+		return vdpa_error_set(err, -r, dev->name, "the device refuses features %#llx",
+				      (unsigned long long)dev->features);
+	vdpa_set_config_cb(
+		to_vdpa(dev)->vdpa,
+		&(struct vdpa_callback){.callback = vv_config_changed, .priv = dev, .trigger = -1});
+	return 0;
+}
+
+/* ---- queues -----------------------------------------------------------------------------------
+ */
+
+static unsigned vv_num_vqs(struct virtio_device *dev)
+{
+	return to_vdpa(dev)->vdpa->nvqs;
+}
+
+static uint32_t vv_vq_num_max(struct virtio_device *dev, uint16_t index)
+{
+	struct vdpa_device *vdpa = to_vdpa(dev)->vdpa;
+	uint32_t max = vdpa_get_vq_num_max(vdpa);
+
+	if (vdpa->config->get_vq_size && vdpa->config->get_vq_size(vdpa, index))
+		max = vdpa->config->get_vq_size(vdpa, index);
+	return max;
+}
+
+static void vv_used(void *priv)
+{
+	virtio_vq_interrupt(priv);
+}
+
+static int vv_setup_vq(struct virtio_device *dev, struct virtio_vq *vq, struct vdpa_error *err)
+{
+	struct vdpa_device *vdpa = to_vdpa(dev)->vdpa;
+	/* No callback: the device is told so, and need not think about interrupts. */
+	struct vdpa_callback cb = {
+		.callback = vq->callback ? vv_used : NULL,
+		.priv = vq->callback ? vq : NULL,
+		.trigger = -1,
+	};
+	struct vdpa_vq_state state = {0};
+	iova_t desc, driver, device;
+	const char *step;
+	int r;
+
+	virtqueue_addrs(vq->ring, &desc, &driver, &device);
+	step = "size";
+	r = vdpa_set_vq_num(vdpa, vq->index, vq->num);
+	if (!r) {
+		step = "addresses";
+		r = vdpa_set_vq_address(vdpa, vq->index, desc, driver, device);
+	}
+	if (!r) {
+		step = "callback";
+		r = vdpa_set_vq_cb(vdpa, vq->index, &cb);
+	}
+	if (!r) {
+		step = "state";
+		r = vdpa_set_vq_state(vdpa, vq->index, &state);
+	}
+	if (!r) {
+		step = "ready";
+		r = vdpa_set_vq_ready(vdpa, vq->index);
+	}
+	if (r)
+		return vdpa_error_set(err, -r, dev->name, "queue %u: the device refuses its %s: %s",
+				      vq->index, step, strerror(-r));
+	return 0;
+}
+
+static bool vv_vq_ready(struct virtio_device *dev, uint16_t index)
+{
+	return vdpa_get_vq_ready(to_vdpa(dev)->vdpa, index);
+}
+
+static void vv_notify(struct virtio_device *dev, struct virtio_vq *vq)
+{
+	vdpa_kick_vq(to_vdpa(dev)->vdpa, vq->index);
+}
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+static struct vdpa_iova_range vv_iova_range(struct virtio_device *dev)
+{
+	return vdpa_get_iova_range(to_vdpa(dev)->vdpa);
+}
+
+static uint64_t pages(const struct vdpa_region *region)
+{
+	return (vdpa_region_size(region) + 4095) & ~4095ull;
+}
+
+static void set_map_done(void *arg, int result)
+{
+	if (result)
+		virtio_device_broken(arg, "the device does not take its memory map");
+}
+
+static int vv_map(struct virtio_device *dev, iova_t iova, struct vdpa_region *region)
+{
+	struct virtio_vdpa *vv = to_vdpa(dev);
+	uint64_t size = vdpa_region_size(region), addr = vdpa_region_addr(region, 0);
+	int r;
+
+	if (vdpa_has_dma_map(vv->vdpa))
+		return vdpa_dma_map(vv->vdpa, 0, iova, size, addr, VHOST_MAP_RW, region);
+	if (!vdpa_has_set_map(vv->vdpa))
+		return -EOPNOTSUPP;
+	r = vhost_iotlb_add_range_ctx(&vv->map, iova, iova + size - 1, addr, VHOST_MAP_RW, region);
+	if (r)
+		return r;
+	r = vdpa_set_map(vv->vdpa, 0, &vv->map, &(struct vdpa_done){set_map_done, dev});
+	if (r)
+		vhost_iotlb_del_range(&vv->map, iova, iova + pages(region) - 1, NULL, NULL);
+	return r;
+}
+
+static int vv_unmap(struct virtio_device *dev, iova_t iova, struct vdpa_region *region,
+		    const struct vdpa_done *done)
+{
+	struct virtio_vdpa *vv = to_vdpa(dev);
+	uint64_t size = vdpa_region_size(region);
+	int r;
+
+	if (vdpa_has_dma_map(vv->vdpa))
+		return vdpa_dma_unmap(vv->vdpa, 0, iova, size, done);
+	r = vhost_iotlb_del_range(&vv->map, iova, iova + size - 1, NULL, NULL);
+	if (r < 0)
+		return r;
+	return vdpa_set_map(vv->vdpa, 0, &vv->map, done);
+}
+
+/* ---- birth and end ----------------------------------------------------------------------------
+ */
+
+static void vv_disconnect(struct virtio_device *dev)
+{
+	vdpa_set_config_cb(to_vdpa(dev)->vdpa, &(struct vdpa_callback){.trigger = -1});
+}
+
+static void vv_release(struct virtio_device *dev)
+{
+	struct virtio_vdpa *vv = to_vdpa(dev);
+
+	vhost_iotlb_reset(&vv->map);
+	if (vdpa_get_drvdata(vv->vdpa) == vv)
+		vdpa_set_drvdata(vv->vdpa, NULL);
+	vdpa_put_device(vv->vdpa);
+	free(vv);
+}
+
+static const struct virtio_config_ops vv_ops = {
+	.transport = "vdpa",
+	.get = vv_get,
+	.set = vv_set,
+	.generation = vv_generation,
+	.get_status = vv_get_status,
+	.set_status = vv_set_status,
+	.reset = vv_reset,
+	.get_features = vv_get_features,
+	.finalize_features = vv_finalize_features,
+	.num_vqs = vv_num_vqs,
+	.vq_num_max = vv_vq_num_max,
+	.setup_vq = vv_setup_vq,
+	.vq_ready = vv_vq_ready,
+	.notify = vv_notify,
+	.iova_range = vv_iova_range,
+	.map = vv_map,
+	.unmap = vv_unmap,
+	.disconnect = vv_disconnect,
+	.release = vv_release,
+};
+
+static void options(const struct vdpa_attr *attrs, struct virtio_options *opts)
+{
+	const char *mode = vdpa_attr_get(attrs, "mode");
+
+	*opts = (struct virtio_options){
+		.size = sizeof(*opts),
+		.queues = (unsigned)vdpa_attr_u64(attrs, "queues", 0),
+		.queue_size = (uint32_t)vdpa_attr_u64(attrs, "queue_size", 0),
+		.poll = mode && !strcmp(mode, "poll"),
+	};
+}
+
+static int vv_probe(struct vdpa_device *vdpa, const struct vdpa_attr *attrs, struct vdpa_error *err)
+{
+	struct virtio_options opts;
+	struct virtio_vdpa *vv;
+	int r;
+
+	if (!vdpa_has_dma_map(vdpa) && !vdpa_has_set_map(vdpa))
+		return vdpa_error_set(err, EOPNOTSUPP, vdpa->name,
+				      "the parent has no way to map memory of this process");
+	vv = calloc(1, sizeof(*vv));
+	if (!vv)
+		return vdpa_error_set(err, ENOMEM, vdpa->name, "no memory");
+	vv->vdpa = vdpa_get_device(vdpa);
+	vhost_iotlb_init(&vv->map, 0, 0);
+	virtio_device_init(&vv->vd, vdpa->ctx, &vv_ops, vdpa_get_device_id(vdpa));
+	snprintf(vv->vd.bus_name, sizeof(vv->vd.bus_name), "vdpa/%s", vdpa->name);
+	options(attrs, &opts);
+	vdpa_set_drvdata(vdpa, vv);
+	r = virtio_device_register(&vv->vd, &opts, err);
+	if (r)
+		vdpa_set_drvdata(vdpa, NULL);
+	return r;
+}
+
+static void vv_remove(struct vdpa_device *vdpa, const struct vdpa_done *done)
+{
+	struct virtio_vdpa *vv = vdpa_get_drvdata(vdpa);
+
+	virtio_device_unregister(&vv->vd, done);
+}
+
+static void vv_show(struct vdpa_device *vdpa, vdpa_emit_fn emit, void *arg)
+{
+	struct virtio_vdpa *vv = vdpa_get_drvdata(vdpa);
+
+	if (vv)
+		virtio_show(&vv->vd, emit, arg);
+}
+
+struct virtio_device *virtio_vdpa_device(const struct vdpa_device *vdpa)
+{
+	struct virtio_vdpa *vv;
+
+	if (vdpa_device_driver(vdpa) != &virtio_vdpa_driver)
+		return NULL;
+	vv = vdpa_get_drvdata(vdpa);
+	return vv ? &vv->vd : NULL;
+}
+
+static const char *const modes[] = {"callback", "poll", NULL};
+
+static const struct vdpa_attr_spec vv_attrs[] = {
+	{.name = "queues",
+	 .type = VDPA_ATTR_U64,
+	 .min = 1,
+	 .max = 65535,
+	 .help = "queues (block) that the driver uses; default 1"},
+	{.name = "queue_size",
+	 .type = VDPA_ATTR_U64,
+	 .min = 1,
+	 .max = 32768,
+	 .help = "entries of each queue, a power of two; default: the device's, at most 256"},
+	{.name = "mode",
+	 .type = VDPA_ATTR_ENUM,
+	 .choices = modes,
+	 .help = "how completions are found: callback (default) or poll"},
+	{0},
+};
+
+const struct vdpa_driver virtio_vdpa_driver = {
+	.name = "virtio-vdpa",
+	.help = "virtio drivers of this process",
+	.attrs = vv_attrs,
+	.probe = vv_probe,
+	.remove = vv_remove,
+	.show = vv_show,
+};
