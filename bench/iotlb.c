@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Cost of the IOTLB by number of ranges, beside a balanced binary tree (glibc's tsearch) holding
+ *the same ranges, in the same run. Ranges are 4 KiB with a hole of 4 KiB after each; addresses are
+ *drawn beforehand, uniformly, so that a table of a million ranges is missed by every cache.
+ *
+ *	lookup     independent lookups, as a queue makes for the buffers of a batch
+ *	chained    each lookup waits for the result of the one before: latency instead of throughput
+ *	append     insertion in ascending order, one by one
+ *	insert     insertion in random order
+ *	publish    snapshot, one insertion and one removal, drop the snapshot: what a live change
+ *costs delete     removal in random order
+ *
+ * Each figure is the best of several rounds, in nanoseconds per operation.
+ */
+#include <getopt.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <uvdpa/vhost_iotlb.h>
+
+#define RANGE 4096ull
+#define STRIDE (2 * RANGE)
+
+enum { LOOKUP, CHAINED, APPEND, INSERT, PUBLISH, DELETE, OPS };
+static const char *const op_names[OPS] = {"lookup", "chained", "append",
+					  "insert", "publish", "delete"};
+
+struct result {
+	uint64_t ranges;
+	double iotlb[OPS], tree[OPS]; /* ns per operation; 0: not measured */
+};
+
+static unsigned rounds = 5;
+static uint64_t lookups = 1u << 20;
+static volatile uint64_t sink;
+
+static double now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+static uint64_t rng_state = 0x9e3779b97f4a7c15ull;
+
+static uint64_t rng(void)
+{
+	rng_state ^= rng_state << 13;
+	rng_state ^= rng_state >> 7;
+	rng_state ^= rng_state << 17;
+	return rng_state * 0x2545f4914f6cdd1dull;
+}
+
+static void *xmalloc(size_t n)
+{
+	void *p = malloc(n);
+
+	if (!p) {
+		fprintf(stderr, "bench-iotlb: out of memory\n");
+		exit(1);
+	}
+	return p;
+}
+
+static uint64_t *shuffled(uint64_t n)
+{
+	uint64_t *order = xmalloc(n * sizeof(*order));
+
+	for (uint64_t i = 0; i < n; i++)
+		order[i] = i;
+	for (uint64_t i = n - 1; i > 0; i--) {
+		uint64_t j = rng() % (i + 1), t = order[i];
+
+		order[i] = order[j];
+		order[j] = t;
+	}
+	return order;
+}
+
+static uint64_t *drawn(uint64_t n)
+{
+	uint64_t *addr = xmalloc(lookups * sizeof(*addr));
+
+	for (uint64_t i = 0; i < lookups; i++)
+		addr[i] = rng() % n * STRIDE + rng() % RANGE;
+	return addr;
+}
+
+static void best(double *slot, double ns, uint64_t ops)
+{
+	ns /= (double)ops;
+	if (*slot == 0 || ns < *slot)
+		*slot = ns;
+}
+
+static void add(struct vhost_iotlb *t, uint64_t i)
+{
+	uint64_t start = i * STRIDE;
+
+	if (vhost_iotlb_add_range(t, start, start + RANGE - 1, start, VHOST_MAP_RW)) {
+		fprintf(stderr, "bench-iotlb: insertion failed\n");
+		exit(1);
+	}
+}
+
+static void iotlb_lookups(struct vhost_iotlb *t, const uint64_t *addr, struct result *r)
+{
+	uint64_t sum = 0, carry = 0;
+	double t0 = now_ns();
+
+	for (uint64_t i = 0; i < lookups; i++) {
+		const struct vhost_iotlb_map *m = vhost_iotlb_itree_first(t, addr[i], addr[i]);
+
+		sum += m->addr + (addr[i] - m->start);
+	}
+	best(&r->iotlb[LOOKUP], now_ns() - t0, lookups);
+	t0 = now_ns();
+	for (uint64_t i = 0; i < lookups; i++) {
+		uint64_t a = addr[i] ^ carry;
+
+		/* Always 0, but not before the lookup has ended. */
+		carry = vhost_iotlb_itree_first(t, a, a)->addr & 1;
+	}
+	best(&r->iotlb[CHAINED], now_ns() - t0, lookups);
+	sink = sum + carry;
+}
+
+static void iotlb_publish(struct vhost_iotlb *t, const uint64_t *order, struct result *r)
+{
+	uint64_t n = r->ranges < 20000 ? 20000 : 100000;
+	double t0 = now_ns();
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t start = order[i % r->ranges] * STRIDE + RANGE;
+		struct vhost_iotlb snap;
+
+		vhost_iotlb_snapshot(t, &snap);
+		vhost_iotlb_add_range(t, start, start + RANGE - 1, start, VHOST_MAP_RW);
+		vhost_iotlb_del_range(t, start, start, NULL, NULL);
+		vhost_iotlb_reset(&snap);
+	}
+	best(&r->iotlb[PUBLISH], now_ns() - t0, n);
+}
+
+/* Small tables are built many times, so that the clock does not matter. */
+static uint64_t builds(uint64_t n)
+{
+	return n < 4096 ? 65536 / n : 1;
+}
+
+static void iotlb_round(const uint64_t *order, const uint64_t *addr, struct result *r)
+{
+	uint64_t n = r->ranges, reps = builds(n);
+	double append = 0, insert = 0, del = 0, t0;
+
+	for (uint64_t rep = 0; rep < reps; rep++) {
+		struct vhost_iotlb t;
+
+		vhost_iotlb_init(&t, 0, 0);
+		t0 = now_ns();
+		for (uint64_t i = 0; i < n; i++)
+			add(&t, i);
+		append += now_ns() - t0;
+		vhost_iotlb_reset(&t);
+		t0 = now_ns();
+		for (uint64_t i = 0; i < n; i++)
+			add(&t, order[i]);
+		insert += now_ns() - t0;
+		if (rep == 0) {
+			iotlb_lookups(&t, addr, r);
+			iotlb_publish(&t, order, r);
+		}
+		t0 = now_ns();
+		for (uint64_t i = 0; i < n; i++)
+			vhost_iotlb_del_range(&t, order[n - 1 - i] * STRIDE,
+					      order[n - 1 - i] * STRIDE, NULL, NULL);
+		del += now_ns() - t0;
+		vhost_iotlb_reset(&t);
+	}
+	best(&r->iotlb[APPEND], append, n * reps);
+	best(&r->iotlb[INSERT], insert, n * reps);
+	best(&r->iotlb[DELETE], del, n * reps);
+}
+
+/* ---- the other side ---------------------------------------------------------------------------
+ */
+
+static int overlap_cmp(const void *a, const void *b)
+{
+	const struct vhost_iotlb_map *x = a, *y = b;
+
+	if (x->last < y->start)
+		return -1;
+	return x->start > y->last;
+}
+
+static void tree_fill(void **root, struct vhost_iotlb_map *maps, const uint64_t *order, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = order ? order[i] : i;
+
+		maps[at] = (struct vhost_iotlb_map){
+			.start = at * STRIDE, .last = at * STRIDE + RANGE - 1, .addr = at * STRIDE};
+		if (!tsearch(&maps[at], root, overlap_cmp))
+			exit(1);
+	}
+}
+
+static void tree_empty(void **root, struct vhost_iotlb_map *maps, const uint64_t *order, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		tdelete(&maps[order[n - 1 - i]], root, overlap_cmp);
+}
+
+static void tree_lookups(void **root, const uint64_t *addr, struct result *r)
+{
+	uint64_t sum = 0, carry = 0;
+	double t0 = now_ns();
+
+	for (uint64_t i = 0; i < lookups; i++) {
+		struct vhost_iotlb_map key = {.start = addr[i], .last = addr[i]};
+		struct vhost_iotlb_map **m = tfind(&key, root, overlap_cmp);
+
+		sum += (*m)->addr + (addr[i] - (*m)->start);
+	}
+	best(&r->tree[LOOKUP], now_ns() - t0, lookups);
+	t0 = now_ns();
+	for (uint64_t i = 0; i < lookups; i++) {
+		struct vhost_iotlb_map key = {.start = addr[i] ^ carry, .last = addr[i] ^ carry};
+		struct vhost_iotlb_map **m = tfind(&key, root, overlap_cmp);
+
+		carry = (*m)->addr & 1;
+	}
+	best(&r->tree[CHAINED], now_ns() - t0, lookups);
+	sink = sum + carry;
+}
+
+static void tree_round(const uint64_t *order, const uint64_t *addr, struct result *r)
+{
+	uint64_t n = r->ranges, reps = builds(n);
+	struct vhost_iotlb_map *maps = xmalloc(n * sizeof(*maps));
+	double append = 0, insert = 0, del = 0, t0;
+	void *root = NULL;
+
+	for (uint64_t rep = 0; rep < reps; rep++) {
+		t0 = now_ns();
+		tree_fill(&root, maps, NULL, n);
+		append += now_ns() - t0;
+		tree_empty(&root, maps, order, n);
+		t0 = now_ns();
+		tree_fill(&root, maps, order, n);
+		insert += now_ns() - t0;
+		if (rep == 0)
+			tree_lookups(&root, addr, r);
+		t0 = now_ns();
+		tree_empty(&root, maps, order, n);
+		del += now_ns() - t0;
+	}
+	best(&r->tree[APPEND], append, n * reps);
+	best(&r->tree[INSERT], insert, n * reps);
+	best(&r->tree[DELETE], del, n * reps);
+	free(maps);
+}
+
+/* ---- output -----------------------------------------------------------------------------------
+ */
+
+static void print_row(const struct result *r)
+{
+	printf("%8llu", (unsigned long long)r->ranges);
+	for (unsigned op = 0; op < OPS; op++) {
+		if (r->tree[op] > 0)
+			printf("  %7.1f %7.1f %5.2f", r->iotlb[op], r->tree[op],
+			       r->tree[op] / r->iotlb[op]);
+		else
+			printf("  %7.1f       -     -", r->iotlb[op]);
+	}
+	printf("\n");
+	fflush(stdout);
+}
+
+static void print_json(FILE *f, const struct result *r)
+{
+	for (unsigned op = 0; op < OPS; op++) {
+		fprintf(f, "{\"bench\":\"iotlb\",\"op\":\"%s\",\"ranges\":%llu,\"ns\":%.2f",
+			op_names[op], (unsigned long long)r->ranges, r->iotlb[op]);
+		if (r->tree[op] > 0)
+			fprintf(f, ",\"tsearch_ns\":%.2f,\"ratio\":%.3f", r->tree[op],
+				r->tree[op] / r->iotlb[op]);
+		fprintf(f, "}\n");
+	}
+}
+
+static void measure(struct result *r)
+{
+	uint64_t *order = shuffled(r->ranges), *addr = drawn(r->ranges);
+
+	for (unsigned i = 0; i < rounds; i++) {
+		iotlb_round(order, addr, r);
+		tree_round(order, addr, r);
+	}
+	free(order);
+	free(addr);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"json", required_argument, NULL, 'j'}, {"quick", no_argument, NULL, 'q'}, {0}};
+	static struct result r[] = {{.ranges = 1},
+				    {.ranges = 64},
+				    {.ranges = 1000},
+				    {.ranges = 64000},
+				    {.ranges = 1000000}};
+	FILE *json = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'q')
+			rounds = 1;
+		else if (c != 'j' || !(json = fopen(optarg, "w")))
+			return fprintf(stderr, "usage: bench-iotlb [--quick] [--json FILE]\n"), 2;
+	}
+	printf("ns per operation: iotlb, tsearch, tsearch/iotlb\n%8s", "ranges");
+	for (unsigned op = 0; op < OPS; op++)
+		printf("  %21s", op_names[op]);
+	printf("\n");
+	for (unsigned i = 0; i < sizeof(r) / sizeof(r[0]); i++) {
+		measure(&r[i]);
+		print_row(&r[i]);
+		if (json)
+			print_json(json, &r[i]);
+	}
+	printf("random lookup, 1 M ranges / 1 k ranges: %.2f (goal: at most 4)\n",
+	       r[4].iotlb[LOOKUP] / r[2].iotlb[LOOKUP]);
+	if (json && fclose(json))
+		return 1;
+	return 0;
+}
