@@ -54,8 +54,21 @@ struct vringh_inflight {
 	struct inflight_desc *shadow;
 };
 
-/* Stores of a process that may be killed between any two of them: made once, in this order. */
+/*
+ * Stores of a process that may be killed between any two of them: made once, in this order. A build
+ * of the tests dies before and behind each of them in turn.
+ */
+#ifdef RING_CRASH_HOOK
+void ring_crash_hook(void);
+#define AREA_STORE(p, v)                                                                           \
+	do {                                                                                       \
+		ring_crash_hook();                                                                 \
+		__atomic_store_n((p), (v), __ATOMIC_RELEASE);                                      \
+		ring_crash_hook();                                                                 \
+	} while (0)
+#else
 #define AREA_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#endif
 
 size_t vringh_inflight_bytes(uint32_t num, bool packed)
 {

@@ -100,6 +100,7 @@ struct vringh {
 	uint16_t last_used;  /* next to publish */
 	uint16_t signalled;  /* last_used at the last decision about a call */
 	bool signalled_valid;
+	bool call_owed;	      /* also when nothing is new */
 	uint16_t avail_event; /* as last written */
 	uint32_t got_pos;     /* where in got the next one goes */
 	uint32_t nfree;

@@ -115,7 +115,8 @@ static int split_start(struct vringh *vr)
 		vr->resub_count = (uint32_t)rc;
 		vr->last_avail = (uint16_t)(used + rc);
 	}
-	vr->signalled_valid = !ring_inflight_repaired(vr->inflight);
+	/* The batch reached the ring; nobody knows whether the call was made. */
+	vr->call_owed = ring_inflight_repaired(vr->inflight);
 	return 0;
 }
 
@@ -398,8 +399,10 @@ static int split_flush(struct vringh *vr)
 		ring_inflight_batch_end(vr->inflight, vr->pending, n, now);
 	/* Half of the index space has gone by since the last decision: the difference means
 	 * nothing. */
-	if (ring_unlikely((uint16_t)(now - vr->signalled) < (uint16_t)n))
+	if (ring_unlikely((uint16_t)(now - vr->signalled) < (uint16_t)n)) {
 		vr->signalled_valid = false;
+		vr->call_owed = true;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		vr->head_out[vr->pending[i].id] = 0;
 	vr->last_used = now;
@@ -418,8 +421,9 @@ static bool split_need_notify(struct vringh *vr)
 
 	vr->signalled = now;
 	vr->signalled_valid = true;
-	if (valid && now == old)
+	if (now == old && !vr->call_owed)
 		return false;
+	vr->call_owed = false;
 	/* The used index is visible before we look whether the driver wants to know. */
 	ring_fence();
 	if (ring_unlikely(vr->notify_on_empty)) {

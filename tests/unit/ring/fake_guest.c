@@ -80,13 +80,20 @@ static const struct vdpa_view_ops view_ops = {
 
 int fake_guest_init(struct fake_guest *g, size_t bytes)
 {
+	int fd = memfd_create("fake-guest", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes))
+		return -errno;
+	return fake_guest_init_fd(g, fd, bytes);
+}
+
+int fake_guest_init_fd(struct fake_guest *g, int fd, size_t bytes)
+{
 	struct vdpa_error err;
 
 	memset(g, 0, sizeof(*g));
 	g->bytes = bytes;
-	g->fd = memfd_create("fake-guest", MFD_CLOEXEC);
-	if (g->fd < 0 || ftruncate(g->fd, (off_t)bytes))
-		return -errno;
+	g->fd = fd;
 	g->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
 	CHECK(g->mem != MAP_FAILED);
 	g->seen = calloc(1, bytes);

@@ -45,8 +45,10 @@ struct fake_guest {
 	int fail_writes;
 };
 
-/* Memory of @bytes (whole pages), nothing mapped. With @miss, holes are misses. */
+/* Memory of @bytes (whole pages), nothing mapped. */
 int fake_guest_init(struct fake_guest *g, size_t bytes);
+/* The same over the memory of another guest; takes @fd. */
+int fake_guest_init_fd(struct fake_guest *g, int fd, size_t bytes);
 void fake_guest_fini(struct fake_guest *g);
 /* Map [@off, @off + @len) of the memory at GUEST_IOVA + @off. */
 void fake_guest_map(struct fake_guest *g, size_t off, size_t len, enum guest_layout layout,
