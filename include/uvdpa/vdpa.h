@@ -42,6 +42,8 @@ struct vdpa_ctx_config {
 
 /** @config may be NULL. 0, -EINVAL, -ENOMEM, -EAGAIN (threads). */
 VDPA_API int vdpa_ctx_new(const struct vdpa_ctx_config *config, struct vdpa_ctx **out);
+/** Register every parent and every bus driver that this library was built with. 0 or -errno. */
+VDPA_API int vdpa_register_builtin(struct vdpa_ctx *ctx);
 /** Every device must have been deleted: -EBUSY otherwise, and nothing is freed. */
 VDPA_API int vdpa_ctx_free(struct vdpa_ctx *ctx);
 VDPA_API struct vdpa_loop_group *vdpa_ctx_loops(struct vdpa_ctx *ctx);

@@ -150,12 +150,26 @@ int ctl_attrs_from_json(const json_t *obj, const char *object, struct vdpa_attr 
 	return 0;
 }
 
+/* Of the keys after @after, the first. */
+static const struct vdpa_attr *attrs_next(const struct vdpa_attr *attrs, const char *after)
+{
+	const struct vdpa_attr *best = NULL;
+
+	for (; attrs && attrs->key; attrs++) {
+		if ((!after || strcmp(attrs->key, after) > 0) &&
+		    (!best || strcmp(attrs->key, best->key) < 0))
+			best = attrs;
+	}
+	return best;
+}
+
 json_t *ctl_attrs_to_json(const struct vdpa_attr *attrs)
 {
+	const struct vdpa_attr *a = NULL;
 	json_t *obj = json_object();
 
-	for (; obj && attrs && attrs->key; attrs++)
-		json_object_set_new(obj, attrs->key, ctl_json_text(attrs->value));
+	while (obj && (a = attrs_next(attrs, a ? a->key : NULL)))
+		json_object_set_new(obj, a->key, ctl_json_text(a->value));
 	return obj;
 }
 

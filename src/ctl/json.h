@@ -19,7 +19,8 @@ int ctl_attrs_from_json(const json_t *obj, const char *object, struct vdpa_attr 
 /** One entry more at the end of the list (copied). 0 or -ENOMEM. */
 int ctl_attrs_append(struct vdpa_attr **list, const char *key, const char *value);
 void ctl_attrs_free(struct vdpa_attr *list);
-/** New reference; NULL without memory. @attrs may be NULL. */
+/** Sorted by key, so that equal lists look equal. New reference; NULL without memory. @attrs may be
+ * NULL. */
 json_t *ctl_attrs_to_json(const struct vdpa_attr *attrs);
 
 /** 64-bit number as "0x...": JSON's own numbers end at 2^63 here and at 2^53 in some readers. */

@@ -7,8 +7,8 @@
 const char *ctl_param_type_name(enum ctl_param_type type)
 {
 	static const char *const names[] = {
-		[CTL_STRING] = "string", [CTL_INT] = "integer",	     [CTL_BOOL] = "boolean",
-		[CTL_OBJECT] = "object", [CTL_ATTRS] = "attributes",
+		[CTL_STRING] = "string", [CTL_INT] = "integer", [CTL_BOOL] = "boolean",
+		[CTL_OBJECT] = "object", [CTL_ARRAY] = "array", [CTL_ATTRS] = "attributes",
 	};
 
 	return names[type];
@@ -26,6 +26,8 @@ static bool type_fits(enum ctl_param_type type, const json_t *value)
 	case CTL_OBJECT:
 	case CTL_ATTRS:
 		return json_is_object(value);
+	case CTL_ARRAY:
+		return json_is_array(value);
 	}
 	return false;
 }

@@ -12,6 +12,7 @@ enum ctl_param_type {
 	CTL_INT,
 	CTL_BOOL,
 	CTL_OBJECT,
+	CTL_ARRAY,
 	CTL_ATTRS, /* object whose values are strings, whole numbers or booleans */
 };
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Objects of the bus as JSON. New references; NULL without memory. Control thread. */
+#ifndef DAEMON_DESCRIBE_H
+#define DAEMON_DESCRIBE_H
+
+#include <jansson.h>
+#include <uvdpa/vdpa.h>
+
+/* What iproute2 shows of a device; with @all what we know besides. */
+json_t *describe_device(struct vdpa_device *vdev, bool all);
+/* Its virtio configuration space, decoded; with @all also what iproute2 does not print. */
+json_t *describe_config(struct vdpa_device *vdev, bool all);
+/* One queue's statistics, "queue_type" first. NULL with @err. */
+json_t *describe_vstats(struct vdpa_device *vdev, uint16_t idx, struct vdpa_error *err);
+/* The bound driver: name, attrs, show; JSON null when there is none. */
+json_t *describe_binding(struct vdpa_device *vdev);
+/* What the parent wants shown. */
+json_t *describe_parent(struct vdpa_device *vdev);
+/* A table of attributes. */
+json_t *describe_attrs(const struct vdpa_attr_spec *spec);
+/* @mdev's name, classes, ...; with @all its attributes too. */
+json_t *describe_mgmtdev(const struct vdpa_mgmt_dev *mdev, bool all);
+
+/* Bytes of config space; does not count as a driver's read. What lies beyond its end reads as zero.
+ */
+void describe_peek(struct vdpa_device *vdev, unsigned offset, void *buf, unsigned len);
+
+#endif
