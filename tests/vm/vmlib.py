@@ -31,6 +31,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 # What a guest's kernel must never have said.
 DMESG_BAD = re.compile(r"WARNING:|BUG:|Oops|Kernel panic|INFO: task .* blocked")
+# Counters that may move while a device is suspended.
+NOT_PROGRESS = re.compile(r"kick|notif|call|time|_ns$|spin|sleep|poll|wake")
 SERIAL_DEAD = re.compile(rb"Kernel panic|UVDPA-INIT: no root")
 
 
@@ -230,10 +232,9 @@ class Uvdpad(Process):
         if not self.alive():
             raise TestbedError("uvdpad ended at once:\n" + tail(self.log))
         try:
-            os.read(fd, 64)
+            return os.read(fd, 64) == b"\n"
         except BlockingIOError:
             return False
-        return True
 
     def cli(self, line, check=True):
         """Runs the command with the words of line; returns its output."""
@@ -247,8 +248,22 @@ class Uvdpad(Process):
                                + tail(self.log))
         return text
 
-    def json(self, line):
-        return json.loads(self.cli(line))
+    def progress(self, name):
+        """The counters of a device that move only when requests end."""
+        found = {}
+
+        def walk(path, node):
+            if isinstance(node, dict):
+                for key, value in node.items():
+                    walk(f"{path}/{key}", value)
+            elif isinstance(node, list):
+                for i, value in enumerate(node):
+                    walk(f"{path}/{i}", value)
+            elif not NOT_PROGRESS.search(path):
+                found[path] = node
+
+        walk("", json.loads(self.cli(f"dev vstats show -j {name}")))
+        return found
 
     def add_disk(self, name, image, path):
         self.cli(f"dev add name {name} mgmtdev soft_blk "
