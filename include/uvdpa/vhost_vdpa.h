@@ -130,6 +130,8 @@ VDPA_API int vhost_vdpa_set_vring_call_cb(struct vhost_vdpa *v, uint32_t idx,
 					  const struct vdpa_callback *cb);
 VDPA_API int vhost_vdpa_set_vring_err_cb(struct vhost_vdpa *v, uint32_t idx,
 					 const struct vdpa_callback *cb);
+/** Call the driver, by whatever was set for that. */
+VDPA_API int vhost_vdpa_call_vring(struct vhost_vdpa *v, uint32_t idx);
 /** A kick that came as a message. */
 VDPA_API int vhost_vdpa_kick_vring(struct vhost_vdpa *v, uint32_t idx);
 /**

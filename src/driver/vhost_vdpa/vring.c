@@ -268,6 +268,19 @@ int vhost_vdpa_set_vring_err_cb(struct vhost_vdpa *v, uint32_t idx, const struct
 	return apply_err(r);
 }
 
+int vhost_vdpa_call_vring(struct vhost_vdpa *v, uint32_t idx)
+{
+	struct vv_vring *r = vring_get(v, idx);
+
+	if (!r)
+		return -ENOBUFS;
+	if (r->call)
+		return vdpa_eventfd_signal(r->call->fd);
+	if (r->call_cb.callback)
+		r->call_cb.callback(r->call_cb.priv);
+	return 0;
+}
+
 int vhost_vdpa_kick_vring(struct vhost_vdpa *v, uint32_t idx)
 {
 	struct vv_vring *r = vring_get(v, idx);
