@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* The one place that names every parent, bus driver and backend that is built in. */
+/* The one place that names every parent and bus driver that is built in. */
 #include <uvdpa/vdpa.h>
+#include <uvdpa/virtio.h>
+#include "parent/soft/mgmt.h"
 #include "uvdpa-config.h"
-
-int vdpa_register_builtin(struct vdpa_ctx *ctx);
 
 int vdpa_register_builtin(struct vdpa_ctx *ctx)
 {
-	(void)ctx;
-	return 0;
+	int r = 0;
+
+#ifdef VDPA_HAVE_SOFT_BLK
+	r = soft_blk_register(ctx);
+#endif
+#ifdef VDPA_HAVE_VIRTIO_VDPA
+	if (!r)
+		r = vdpa_register_driver(ctx, &virtio_vdpa_driver);
+#endif
+	return r;
 }

@@ -42,7 +42,11 @@ struct vdpa_soft_ops {
 	bool (*run)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);
 	/** O [q]. The queue starts; 0 or -errno (then it does not run, and the device needs a reset). */
 	int (*start)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
-	/** O [q]. The queue is to stop: end or cancel what is out, soon. */
+	/**
+	 * O [q]. The queue is to stop: end what is out, soon. Requests may be given up only when
+	 * vdpa_soft_vq_cancelling(): then vdpa_soft_cancel() them. Called again when a drain turns into
+	 * that (a reset, or the deadline).
+	 */
 	void (*stop)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 	/** O [q]. It has stopped: nothing is out; free what start made. */
 	void (*stopped)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
@@ -84,7 +88,7 @@ struct vdpa_soft_params {
 	const char *parent;
 	uint32_t device_id; /**< VIRTIO_ID_* */
 	uint32_t vendor_id;
-	/** Offered, besides what the kit adds: VERSION_1, ACCESS_PLATFORM, INDIRECT_DESC, EVENT_IDX, RING_RESET. */
+	/** Offered, besides what the kit adds: vdpa_soft_kit_features(). */
 	uint64_t features;
 	uint64_t features_off; /**< of the kit's: do not offer */
 	uint32_t nvqs;
@@ -105,16 +109,28 @@ struct vdpa_soft_params {
 VDPA_API void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *params,
 			       struct vdpa_error *err);
 VDPA_API int vdpa_soft_register(struct vdpa_soft *dev, struct vdpa_error *err);
+/** The features that the kit offers besides the device's own, unless features_off says not to. */
+VDPA_API uint64_t vdpa_soft_kit_features(void);
 /** For parents that let their user choose "dma_map" or "set_map", "workers", ...: attributes that the kit understands. */
 VDPA_API extern const struct vdpa_attr_spec vdpa_soft_attrs[];
 /** Apply those of @attrs that are the kit's to @params (before alloc). */
 VDPA_API void vdpa_soft_params_attrs(struct vdpa_soft_params *params, const struct vdpa_attr *attrs);
+
+/**
+ * dev_del for parents: unregister, reset what nobody drives any more, then @done. The device is freed
+ * with its last reference, which a stuck backend may hold for longer.
+ */
+VDPA_API int vdpa_soft_dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+			       const struct vdpa_done *done);
 
 /* Device. Any loop. */
 VDPA_API uint64_t vdpa_soft_features(const struct vdpa_soft *dev); /**< negotiated */
 VDPA_API bool vdpa_soft_has(const struct vdpa_soft *dev, unsigned feature_bit);
 /** Change config bytes from the device's side: generation goes up, the driver is told. Control thread. */
 VDPA_API int vdpa_soft_config_set(struct vdpa_soft *dev, unsigned offset, const void *buf, unsigned len);
+/** As above, for what the driver itself wrote (inside config_write): nobody is told. */
+VDPA_API int vdpa_soft_config_store(struct vdpa_soft *dev, unsigned offset, const void *buf,
+				    unsigned len);
 VDPA_API void vdpa_soft_config_get(struct vdpa_soft *dev, unsigned offset, void *buf, unsigned len);
 /** DEVICE_NEEDS_RESET, config call, event, rate-limited log line. Any loop. @why: copied. */
 VDPA_API void vdpa_soft_broken(struct vdpa_soft *dev, const char *why);
@@ -139,6 +155,15 @@ VDPA_API void *vdpa_soft_vq_get_priv(const struct vdpa_soft_vq *vq);
 VDPA_API unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains, unsigned max);
 VDPA_API void vdpa_soft_abandon(struct vdpa_soft_vq *vq, unsigned n);
 VDPA_API void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain, uint32_t written);
+/** Forget a request: nothing of it is written, the driver does not get it back. For resets. */
+VDPA_API void vdpa_soft_cancel(struct vdpa_soft_vq *vq, struct vringh_chain *chain);
+/** Is the queue being stopped for good (reset), so that requests may be cancelled? */
+VDPA_API bool vdpa_soft_vq_cancelling(const struct vdpa_soft_vq *vq);
+/** The queue was given up, after its deadline: nothing may be written to the driver's memory. */
+VDPA_API bool vdpa_soft_vq_dropping(const struct vdpa_soft_vq *vq);
+/** vringh_iov_push(), but nothing when dropping. For completions that come late. */
+VDPA_API size_t vdpa_soft_push(struct vdpa_soft_vq *vq, const struct vringh_chain *chain,
+			       uint64_t off, const void *buf, size_t len);
 /** Publish completions and call the driver if it wants that. */
 VDPA_API void vdpa_soft_flush(struct vdpa_soft_vq *vq);
 /** Have @run called soon. [q]; for another loop's queue post a message. */

@@ -471,6 +471,8 @@ struct vdpa_mgmt_dev {
 	uint64_t supported_features;
 	uint32_t max_supported_vqs;
 	const struct vdpa_attr_spec *attrs; /**< further attributes of dev_add; NULL: none. With a "backend" among them, keys that are not in the table are that backend's, and the parent checks them; else the core checks all */
+	/** O: the bus has forgotten it (unregistered, or the context was freed): free it. */
+	void (*release)(struct vdpa_mgmt_dev *mdev);
 	struct vdpa_mgmt_dev *next;	/**< the bus's */
 	void *reserved[2];
 };

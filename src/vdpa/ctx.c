@@ -62,6 +62,8 @@ int vdpa_ctx_free(struct vdpa_ctx *ctx)
 
 		core->mdev->ctx = NULL;
 		core->mdev->reserved[0] = NULL;
+		if (core->mdev->release)
+			core->mdev->release(core->mdev);
 		free(core);
 	}
 	vdpa_loop_group_free(ctx->loops);

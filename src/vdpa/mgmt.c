@@ -103,6 +103,8 @@ static struct vdpa_done mgmt_finish(struct vdpa_mgmt_dev *mdev)
 	mdev->reserved[0] = NULL;
 	mdev->ctx = NULL;
 	free(core);
+	if (mdev->release)
+		mdev->release(mdev);
 	return done;
 }
 

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What the management devices of software parents share. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "parent/soft/mgmt.h"
+
+static void mgmt_release(struct vdpa_mgmt_dev *mdev)
+{
+	free((char *)mdev - offsetof(struct soft_mgmt, mdev));
+}
+
+int soft_mgmt_register(struct vdpa_ctx *ctx, const struct vdpa_mgmt_dev *tmpl,
+		       const struct vdpa_attr_spec *own)
+{
+	struct soft_mgmt *mgmt = calloc(1, sizeof(*mgmt));
+	unsigned n = 0;
+	int r;
+
+	if (!mgmt)
+		return -ENOMEM;
+	mgmt->mdev = *tmpl;
+	for (; own->name && n < SOFT_MGMT_ATTRS - 1; own++)
+		mgmt->attrs[n++] = *own;
+	for (own = vdpa_soft_attrs; own->name && n < SOFT_MGMT_ATTRS - 1; own++)
+		mgmt->attrs[n++] = *own;
+	mgmt->mdev.attrs = mgmt->attrs;
+	mgmt->mdev.release = mgmt_release;
+	r = vdpa_mgmtdev_register(ctx, &mgmt->mdev);
+	if (r)
+		free(mgmt);
+	return r;
+}
+
+static bool spec_has(const struct vdpa_attr_spec *spec, const char *key)
+{
+	for (; spec && spec->name; spec++)
+		if (!strcmp(spec->name, key))
+			return true;
+	return false;
+}
+
+static void names_add(char *buf, size_t bytes, const struct vdpa_attr_spec *spec)
+{
+	for (; spec && spec->name; spec++) {
+		size_t at = strlen(buf);
+
+		snprintf(buf + at, bytes - at, "%s%s", at ? ", " : "", spec->name);
+	}
+}
+
+static int check_queue_size(const struct vdpa_attr *attrs, struct vdpa_error *err)
+{
+	uint64_t num = vdpa_attr_u64(attrs, "queue_size", 0);
+
+	if (!(num & (num - 1)))
+		return 0;
+	return vdpa_error_set(err, EINVAL, NULL, "queue_size %llu is not a power of two",
+			      (unsigned long long)num);
+}
+
+int soft_attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spec *parent,
+		     const struct vdpa_attr_spec *backend, struct soft_attrs *out,
+		     struct vdpa_error *err)
+{
+	unsigned n = 0, np = 0, nb = 0;
+	char names[256] = "";
+	int r;
+
+	while (attrs && attrs[n].key)
+		n++;
+	out->parent = calloc(n + 1, sizeof(*out->parent));
+	out->backend = calloc(n + 1, sizeof(*out->backend));
+	if (!out->parent || !out->backend) {
+		soft_attrs_free(out);
+		return vdpa_error_set(err, ENOMEM, NULL, "no memory for the attributes");
+	}
+	for (unsigned i = 0; i < n; i++) {
+		bool ours = spec_has(parent, attrs[i].key);
+		bool theirs = spec_has(backend, attrs[i].key);
+
+		if (ours)
+			out->parent[np++] = attrs[i];
+		if (theirs)
+			out->backend[nb++] = attrs[i];
+		if (ours || theirs)
+			continue;
+		names_add(names, sizeof(names), parent);
+		names_add(names, sizeof(names), backend);
+		r = vdpa_error_set(err, EINVAL, NULL,
+				   "unknown attribute \"%.40s\"; with this backend there are: %s",
+				   attrs[i].key, names);
+		soft_attrs_free(out);
+		return r;
+	}
+	r = vdpa_attr_check(out->parent, parent, NULL, err);
+	if (!r)
+		r = check_queue_size(out->parent, err);
+	if (r)
+		soft_attrs_free(out);
+	return r;
+}
+
+void soft_attrs_free(struct soft_attrs *attrs)
+{
+	free(attrs->parent);
+	free(attrs->backend);
+	attrs->parent = attrs->backend = NULL;
+}
+
+int soft_apply_features(struct vdpa_soft_params *params, const struct vdpa_dev_set_config *config,
+			struct vdpa_error *err)
+{
+	uint64_t have = params->features | vdpa_soft_kit_features();
+
+	if (!(config->mask & VDPA_CFG_FEATURES))
+		return 0;
+	if (config->device_features & ~have)
+		return vdpa_error_set(
+			err, EINVAL, NULL,
+			"device_features 0x%llx: with these attributes the device has "
+			"0x%llx",
+			(unsigned long long)config->device_features, (unsigned long long)have);
+	params->features &= config->device_features;
+	params->features_off = ~config->device_features;
+	return 0;
+}
