@@ -86,7 +86,12 @@ VDPA_API struct vdpa_dirty_log *vdpa_dirty_log_get(struct vdpa_dirty_log *log);
 VDPA_API void vdpa_dirty_log_put(struct vdpa_dirty_log *log);
 /** Mark [@gpa, @gpa + @len). Pages beyond the log are counted, not written. Any thread. */
 VDPA_API void vdpa_dirty_log_mark(struct vdpa_dirty_log *log, gpa_t gpa, uint64_t len);
-/** Copy out (and, with @clear, clear) the bits of @npages pages from @gpa on; 64 pages a word. */
+/** How many pages were marked that lie beyond the log. Any thread. */
+VDPA_API uint64_t vdpa_dirty_log_beyond(const struct vdpa_dirty_log *log);
+/**
+ * Copy out (and, with @clear, clear) the bits of @npages pages from @gpa on; 64 pages a word, page n in bit
+ * n % 64; pages beyond the log read as clean. -EINVAL when @gpa is no multiple of a page. Any thread.
+ */
 VDPA_API int vdpa_dirty_log_sync(struct vdpa_dirty_log *log, gpa_t gpa, uint64_t npages,
 				 uint64_t *bitmap, bool clear);
 
@@ -102,12 +107,17 @@ typedef void (*vdpa_as_miss_fn)(void *arg, unsigned asid, iova_t iova, uint32_t 
 
 /** A new, empty address space; every access faults. Control thread, as all that follow. */
 VDPA_API int vdpa_as_new(struct vdpa_loop_group *group, unsigned asid, struct vdpa_as **out);
-/** Nothing may be attached any more. */
+/**
+ * Nothing may be attached any more. What is under way (removals whose messages have not come back)
+ * is completed first, while the control loop runs: before the group is freed, wait for one
+ * vdpa_loop_group_sync().
+ */
 VDPA_API void vdpa_as_free(struct vdpa_as *as);
 
 /**
  * Add [@iova, @iova + @size - 1] -> @addr in @region. The address space holds its own reference on the
- * region until the removal has completed. Errors as vhost_iotlb_add_range(); published at once
+ * region until the removal has completed. Errors as vhost_iotlb_add_range(), -EINVAL also when the
+ * piece does not lie inside @region or asks to write what @region cannot; published at once
  * unless inside a batch.
  */
 VDPA_API int vdpa_as_map(struct vdpa_as *as, iova_t iova, uint64_t size, uint64_t addr,
@@ -118,17 +128,28 @@ VDPA_API int vdpa_as_map(struct vdpa_as *as, iova_t iova, uint64_t size, uint64_
  */
 VDPA_API int vdpa_as_unmap(struct vdpa_as *as, iova_t iova, iova_t last,
 			   const struct vdpa_done *done);
-/** Replace the whole map by @iotlb (whose opaques are regions), as one step. */
+/**
+ * Replace the whole map by @iotlb (whose opaques are regions), as one step; @iotlb stays the caller's. What is
+ * the same in both is not removed. @done: as vdpa_as_unmap(). 0; -EINVAL, -ENOMEM as vdpa_as_map():
+ * nothing was changed.
+ */
 VDPA_API int vdpa_as_set_map(struct vdpa_as *as, struct vhost_iotlb *iotlb,
 			     const struct vdpa_done *done);
 /** Between begin and end nothing is published; they nest. */
 VDPA_API void vdpa_as_batch_begin(struct vdpa_as *as);
 VDPA_API void vdpa_as_batch_end(struct vdpa_as *as);
-/** Holes are misses from now on (@fn not NULL), or faults (NULL). Parked queues try again. */
-VDPA_API void vdpa_as_set_miss(struct vdpa_as *as, vdpa_as_miss_fn fn, void *arg);
-/** Log writes through this address space from now on; NULL ends it. @done: every loop uses it. */
-VDPA_API void vdpa_as_set_dirty_log(struct vdpa_as *as, struct vdpa_dirty_log *log,
-				    const struct vdpa_done *done);
+/**
+ * Holes are misses from now on (@fn not NULL), or faults (NULL). Parked queues try again. The earlier
+ * @fn is not called any more once a vdpa_loop_group_sync() that follows has completed.
+ * 0 or -ENOMEM (nothing was changed).
+ */
+VDPA_API int vdpa_as_set_miss(struct vdpa_as *as, vdpa_as_miss_fn fn, void *arg);
+/**
+ * Log writes through this address space from now on; NULL ends it. @done: every loop uses it. 0 or
+ * -ENOMEM (nothing was changed, @done is not called).
+ */
+VDPA_API int vdpa_as_set_dirty_log(struct vdpa_as *as, struct vdpa_dirty_log *log,
+				   const struct vdpa_done *done);
 /** The map as it is, for dumps. Valid until the next change. */
 VDPA_API const struct vhost_iotlb *vdpa_as_iotlb(const struct vdpa_as *as);
 
@@ -139,13 +160,18 @@ struct vdpa_view;
 struct vdpa_view_ops {
 	/** Is a request in flight whose memory overlaps [@first, @last] (addresses in this process)? */
 	bool (*in_use)(void *arg, uintptr_t first, uintptr_t last);
-	/** The map changed: translate again what is cached; retry what was parked. */
+	/**
+	 * The map changed: translate again what is cached; retry what was parked. Runs from a message, thus between
+	 * batches, after the view was refreshed. May detach the view when @loop is the control loop.
+	 */
 	void (*changed)(void *arg);
 };
 
 /**
- * Attach a view for a queue that runs on @loop. Called on the control thread before the queue starts.
- * @ops: called on @loop. Detach after the queue has stopped: control thread.
+ * Attach a view for a queue that runs on @loop. Called on the control thread before the queue starts. 0 or -ENOMEM.
+ * @ops (or members of it) may be NULL: nothing is ever in use, nothing is cached; else called on @loop.
+ * Detach after the queue has stopped: control thread. No op runs once it has returned; removals that
+ * waited for this view go on.
  */
 VDPA_API int vdpa_view_attach(struct vdpa_as *as, struct vdpa_loop *loop,
 			      const struct vdpa_view_ops *ops, void *arg, struct vdpa_view **out);
@@ -164,6 +190,9 @@ VDPA_API bool vdpa_view_refresh(struct vdpa_view *view);
  * adjacent in this process are joined. Returns the number of pieces; -EFAULT (hole, permission, wrap); -EAGAIN
  * (miss: it was reported, try again after changed()); -E2BIG (more than @max); -EREMOTE (memory by message: use read and write
  * below). @len 0 gives 0.
+ *
+ * A fault or a miss is never answered from an out-of-date map: when a newer one is there already, the answer
+ * is -EAGAIN, nothing is reported, and changed() follows by itself at the end of the batch.
  */
 VDPA_API int vdpa_view_xlate(struct vdpa_view *view, iova_t iova, uint64_t len, uint32_t perm,
 			     struct iovec *iov, unsigned max);
@@ -176,7 +205,7 @@ VDPA_API void vdpa_view_dirty(struct vdpa_view *view, const void *addr, size_t l
 /** A request ended: lets removals that wait for it go on. Cheap when none waits. */
 VDPA_API void vdpa_view_request_done(struct vdpa_view *view);
 /** True when memory that was reached through this view lost a page (the device must be broken then). */
-VDPA_API bool vdpa_view_broken(const struct vdpa_view *view);
+VDPA_API bool vdpa_view_broken(struct vdpa_view *view);
 
 #ifdef __cplusplus
 }
