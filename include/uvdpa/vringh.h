@@ -101,7 +101,10 @@ VDPA_API void vringh_abandon(struct vringh *vr, unsigned n);
  * device's. Not visible to the driver before vringh_flush().
  */
 VDPA_API void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written);
-/** Make completions visible. Returns 0, or -EBADMSG/-EAGAIN when the used ring cannot be reached. */
+/**
+ * Make completions visible. Returns 0, -EBADMSG (the used ring cannot be reached), or -EAGAIN (not yet: flush
+ * again after vringh_map_changed(); nothing is lost meanwhile).
+ */
 VDPA_API int vringh_flush(struct vringh *vr);
 /** After a flush: does the driver want a call? (Event index, NO_INTERRUPT, NOTIFY_ON_EMPTY.) */
 VDPA_API bool vringh_need_notify(struct vringh *vr);

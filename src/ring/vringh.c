@@ -89,12 +89,13 @@ static int ring_alloc(struct vringh *vr, size_t priv_bytes)
 	vr->scratch = calloc(VRINGH_MAX_IOV, sizeof(vr->scratch[0]));
 	vr->scratch_iova = calloc(VRINGH_MAX_IOV, sizeof(vr->scratch_iova[0]));
 	vr->slots = aligned_alloc(_Alignof(struct ring_slot), num * sizeof(vr->slots[0]));
+	if (vr->slots)
+		memset(vr->slots, 0, num * sizeof(vr->slots[0]));
 	if (stride)
 		vr->priv = aligned_alloc(RING_PRIV_ALIGN, num * stride);
 	if (!vr->head_out || !vr->free || !vr->got || !vr->pending || !vr->scratch ||
 	    !vr->scratch_iova || !vr->slots || (stride && !vr->priv))
 		return -ENOMEM;
-	memset(vr->slots, 0, num * sizeof(vr->slots[0]));
 	if (stride)
 		memset(vr->priv, 0, num * stride);
 	for (size_t i = 0; i < num; i++) {

@@ -96,8 +96,10 @@ int fake_guest_init_fd(struct fake_guest *g, int fd, size_t bytes)
 	g->fd = fd;
 	g->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
 	CHECK(g->mem != MAP_FAILED);
-	g->seen = calloc(1, bytes);
-	CHECK(g->seen);
+	/* Not from the heap: it may be large, and is touched only where memory is read by message. */
+	g->seen = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	CHECK(g->seen != MAP_FAILED);
 	CHECK(!vdpa_region_map(g->fd, 0, bytes, 0, PROT_READ | PROT_WRITE, &g->a, &err));
 	CHECK(!vdpa_region_map(g->fd, 0, bytes, 0, PROT_READ | PROT_WRITE, &g->b, &err));
 	CHECK(!vdpa_region_by_message(&message_ops, g, bytes, 0, &g->message));
@@ -120,7 +122,7 @@ void fake_guest_fini(struct fake_guest *g)
 	vdpa_region_put(g->a);
 	vdpa_region_put(g->b);
 	vdpa_region_put(g->message);
-	free(g->seen);
+	munmap(g->seen, g->bytes);
 	munmap(g->mem, g->bytes);
 	close(g->fd);
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Memory that changes between two reads of the same word. The rings of this test are built so that
+ * every word is overwritten the moment it was read; by message, the second read of a byte answers
+ * something else. What comes out must be what was read first, and nothing may be read twice.
+ */
+#include "ring_test.h"
+
+static struct fake_guest *guest; /* the hook overwrites its memory; NULL: off */
+static struct fake_rng noise = {99};
+static uint8_t read_before[RT_BYTES];
+static unsigned rereads;
+
+void ring_guest_read_hook(const void *addr, size_t len);
+void ring_guest_read_hook(const void *addr, size_t len)
+{
+	uintptr_t p = (uintptr_t)addr;
+	uintptr_t bases[2];
+
+	if (!guest)
+		return;
+	bases[0] = (uintptr_t)vdpa_region_base(guest->a);
+	bases[1] = (uintptr_t)vdpa_region_base(guest->b);
+	for (unsigned i = 0; i < 2; i++) {
+		size_t off = p - bases[i];
+
+		if (off >= guest->bytes)
+			continue;
+		for (size_t k = 0; k < len; k++, off++) {
+			rereads += read_before[off];
+			read_before[off] = 1;
+			guest->mem[off] = (uint8_t)fake_rand(&noise);
+		}
+		return;
+	}
+	fail_msg("a word outside of the guest was read as if it were the guest's");
+}
+
+static void fickle_on(struct ring_test *t)
+{
+	memset(read_before, 0, sizeof(read_before));
+	memset(t->g.seen, 0, t->g.bytes);
+	rereads = t->g.rereads = 0;
+	t->g.fickle = true;
+	guest = &t->g;
+}
+
+static void fickle_off(struct ring_test *t)
+{
+	guest = NULL;
+	t->g.fickle = false;
+	assert_int_equal(rereads, 0);
+	assert_int_equal(t->g.rereads, 0);
+}
+
+/* A plain chain of three and a table of three; ring memory as @ring says. */
+static void lay_out(struct ring_test *t, unsigned round)
+{
+	struct vring_desc *table = (struct vring_desc *)(void *)(t->g.mem + RT_TABLE);
+
+	fake_ring_init(&t->r, &t->g, RT_RING, RT_NUM);
+	t->r.idx = (uint16_t)(2 * round);
+	t->r.u->idx = t->r.idx;
+	fake_ring_desc(&t->r, 2, RT_BUF, 11, NEXT, 9);
+	fake_ring_desc(&t->r, 9, RT_BUF + 100, 12, NEXT | WRITE, 4);
+	fake_ring_desc(&t->r, 4, RT_BUF + 200, 13, WRITE, 0);
+	fake_desc(&table[0], GUEST_IOVA + RT_BUF + 300, 21, NEXT, 2);
+	fake_desc(&table[2], GUEST_IOVA + RT_BUF + 400, 22, NEXT, 1);
+	fake_desc(&table[1], GUEST_IOVA + RT_BUF + 500, 23, WRITE, 0);
+	fake_ring_desc(&t->r, 7, RT_TABLE, 48, INDIRECT, 0);
+	fake_ring_avail(&t->r, 2);
+	fake_ring_avail(&t->r, 7);
+	fake_ring_publish(&t->r);
+}
+
+static void expect_piece(struct ring_test *t, const struct iovec *v, size_t off, size_t len)
+{
+	assert_ptr_equal(v->iov_base, (uint8_t *)vdpa_region_base(t->g.a) + off);
+	assert_int_equal(v->iov_len, len);
+}
+
+static void every_word_once(void **state)
+{
+	(void)state;
+	for (unsigned ring = 0; ring < GUEST_NLAYOUTS; ring++) {
+		struct ring_test t;
+
+		rt_prepare(&t, ring, GUEST_LINEAR);
+		rt_start(&t, F_INDIRECT);
+		for (unsigned round = 0; round < 200; round++) {
+			lay_out(&t, round);
+			fickle_on(&t);
+			assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), 2);
+			fickle_off(&t);
+			assert_int_equal(t.chains[0]->head, 2);
+			assert_int_equal(t.chains[0]->nout, 1);
+			assert_int_equal(t.chains[0]->nin, 2);
+			expect_piece(&t, &t.chains[0]->iov[0], RT_BUF, 11);
+			expect_piece(&t, &t.chains[0]->iov[1], RT_BUF + 100, 12);
+			expect_piece(&t, &t.chains[0]->iov[2], RT_BUF + 200, 13);
+			assert_int_equal(t.chains[0]->out_len, 11);
+			assert_int_equal(t.chains[0]->in_len, 25);
+			assert_int_equal(t.chains[1]->head, 7);
+			expect_piece(&t, &t.chains[1]->iov[0], RT_BUF + 300, 21);
+			expect_piece(&t, &t.chains[1]->iov[1], RT_BUF + 400, 22);
+			expect_piece(&t, &t.chains[1]->iov[2], RT_BUF + 500, 23);
+			/* The answer goes to the heads that were got, whatever the ring says by
+			 * now. */
+			vringh_complete(t.vr, t.chains[1], 1);
+			vringh_complete(t.vr, t.chains[0], 2);
+			fickle_on(&t);
+			assert_int_equal(vringh_flush(t.vr), 0);
+			fickle_off(&t);
+			assert_int_equal(t.r.u->ring[(2 * round) % RT_NUM].id, 7);
+			assert_int_equal(t.r.u->ring[(2 * round + 1) % RT_NUM].id, 2);
+		}
+		rt_end(&t);
+	}
+}
+
+/* Buffers by message are read once, and are what they were then. */
+static void buffers_by_message_once(void **state)
+{
+	struct ring_test t;
+	uint8_t buf[11];
+
+	(void)state;
+	rt_prepare(&t, GUEST_MESSAGE, GUEST_MESSAGE);
+	rt_start(&t, F_INDIRECT);
+	lay_out(&t, 0);
+	memset(t.g.mem + RT_BUF, 0x11, 11);
+	fickle_on(&t);
+	assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), 2);
+	fickle_off(&t);
+	memset(t.g.mem + RT_BUF, 0x22, 11);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(vringh_iov_pull(t.chains[0], 0, buf, 11), 11);
+		assert_int_equal(buf[0], 0x11);
+		assert_int_equal(buf[10], 0x11);
+	}
+	vringh_complete(t.vr, t.chains[0], 0);
+	vringh_complete(t.vr, t.chains[1], 0);
+	rt_end(&t);
+}
+
+/* Each word of suppression too is read once per question. */
+static void suppression_once(void **state)
+{
+	static const uint64_t features[] = {0, F_EVENT};
+
+	(void)state;
+	for (unsigned ring = 0; ring < GUEST_NLAYOUTS; ring++) {
+		for (unsigned f = 0; f < 2; f++) {
+			struct ring_test t;
+
+			rt_prepare(&t, ring, GUEST_LINEAR);
+			rt_start(&t, features[f]);
+			rt_simple(&t, 0);
+			rt_complete_flush(&t, rt_get(&t), 0);
+			fickle_on(&t);
+			vringh_need_notify(t.vr);
+			fickle_off(&t);
+			fickle_on(&t);
+			vringh_notify_enable(t.vr);
+			fickle_off(&t);
+			rt_end(&t);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_word_once),
+		cmocka_unit_test(buffers_by_message_once),
+		cmocka_unit_test(suppression_once),
+	};
+
+	return cmocka_run_group_tests_name("ring-fickle", tests, NULL, NULL);
+}
