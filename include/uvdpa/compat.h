@@ -7,6 +7,16 @@
 #ifndef UVDPA_COMPAT_H
 #define UVDPA_COMPAT_H
 
+/*
+ * The kernel's headers are C: virtio_ring.h has inline functions with C's conversions, virtio_net.h has a
+ * member called "class" (for C++ it is class_).
+ */
+#ifdef __cplusplus
+#define class class_
+#ifndef VIRTIO_RING_NO_LEGACY
+#define VIRTIO_RING_NO_LEGACY
+#endif
+#endif
 #include <linux/vhost.h>
 #include <linux/vhost_types.h>
 #include <linux/virtio_blk.h>
@@ -14,6 +24,9 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
+#ifdef __cplusplus
+#undef class
+#endif
 
 #ifndef VIRTIO_F_NOTIFICATION_DATA
 #define VIRTIO_F_NOTIFICATION_DATA 38
