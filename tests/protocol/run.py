@@ -1,0 +1,15 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""run.py SERVER FILE: pytest on one file, with a JUnit report when UVDPA_JUNIT_DIR says where."""
+import os
+import pathlib
+import sys
+
+server, name = sys.argv[1:3]
+os.environ['VU_SERVER'] = server
+os.environ.setdefault('PYTHONDONTWRITEBYTECODE', '1')
+args = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', name]
+if os.environ.get('UVDPA_JUNIT_DIR'):
+    args.append(f'--junitxml={os.environ["UVDPA_JUNIT_DIR"]}/protocol-{pathlib.Path(name).stem}.xml')
+os.chdir(pathlib.Path(__file__).resolve().parent)
+os.execv(args[0], args)

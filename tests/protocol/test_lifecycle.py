@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sessions from the first message to the last, with real requests in between."""
+import os
+
+import pytest
+
+import vu
+
+
+def test_disk(guest):
+    guest.start()
+    for sector in (0, 8, 2040):
+        guest.disk.check(sector)
+
+
+@pytest.mark.server('--set-map')
+def test_disk_set_map(guest):
+    guest.start()
+    guest.disk.check()
+
+
+@pytest.mark.server('--workers', '0')
+def test_disk_without_workers(guest):
+    guest.start()
+    guest.disk.check()
+
+
+def test_many_requests(guest):
+    guest.start()
+    for lap in range(40):
+        want = {}
+        for slot in range(16):
+            want[slot * 8] = os.urandom(2048)
+            guest.disk.submit(True, slot * 8, want[slot * 8])
+        guest.ring.notify()
+        guest.disk.finish(guest.ring.wait(16))
+        for sector in want:
+            guest.disk.submit(False, sector, length=2048)
+        guest.ring.notify()
+        assert guest.disk.finish(guest.ring.wait(16)) == want, lap
