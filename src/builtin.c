@@ -9,8 +9,12 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 {
 	int r = 0;
 
+#ifdef VDPA_HAVE_SOFT_NET
+	r = soft_net_register(ctx);
+#endif
 #ifdef VDPA_HAVE_SOFT_BLK
-	r = soft_blk_register(ctx);
+	if (!r)
+		r = soft_blk_register(ctx);
 #endif
 #ifdef VDPA_HAVE_VIRTIO_VDPA
 	if (!r)

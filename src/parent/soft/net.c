@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A software NIC: what it offers, its birth, and its management device (net.h).
+ *
+ * There is no control queue, so the driver cannot set its receive filter: one that filters by
+ * address is asked for with "filter on" and lets its own address, broadcast and multicast pass. Off
+ * is the default because a front end that keeps the control queue to itself (QEMU's, for
+ * vhost-user) never tells the addresses that its guest wants; a bridge in the guest would lose
+ * packets.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "parent/soft/mgmt.h"
+#include "parent/soft/net.h"
+
+#define NET_DEFAULT_MTU 1500
+/* mac, status, max_virtqueue_pairs, mtu (5.1.4) */
+#define NET_CONFIG_BYTES 12
+
+_Static_assert(offsetof(struct virtio_net_config, mtu) + 2 == NET_CONFIG_BYTES,
+	       "layout of section 5.1.4");
+
+/* ---- features ---------------------------------------------------------------------------------
+ */
+
+static uint64_t offload_features(uint64_t offload)
+{
+	uint64_t f = 0;
+
+	if (!(offload & NET_OFFLOAD_CSUM))
+		return 0;
+	f |= VDPA_BIT(VIRTIO_NET_F_CSUM) | VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM);
+	if (offload & NET_OFFLOAD_TSO4)
+		f |= VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4);
+	if (offload & NET_OFFLOAD_TSO6)
+		f |= VDPA_BIT(VIRTIO_NET_F_HOST_TSO6) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6);
+	if (offload & NET_OFFLOAD_ECN)
+		f |= VDPA_BIT(VIRTIO_NET_F_HOST_ECN) | VDPA_BIT(VIRTIO_NET_F_GUEST_ECN);
+	return f;
+}
+
+#define NET_FEATURES                                                                               \
+	(VDPA_BIT(VIRTIO_NET_F_MAC) | VDPA_BIT(VIRTIO_NET_F_MTU) | VDPA_BIT(VIRTIO_NET_F_STATUS) | \
+	 VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF))
+
+struct needs {
+	unsigned bit;
+	uint64_t one_of;
+};
+
+/* 5.1.3.1: which bits need which others. */
+static int net_check_features(struct vdpa_soft *dev, uint64_t features)
+{
+	static const struct needs needs[] = {
+		{VIRTIO_NET_F_GUEST_TSO4, VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+		{VIRTIO_NET_F_GUEST_TSO6, VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+		{VIRTIO_NET_F_GUEST_ECN,
+		 VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6)},
+		{VIRTIO_NET_F_HOST_TSO4, VDPA_BIT(VIRTIO_NET_F_CSUM)},
+		{VIRTIO_NET_F_HOST_TSO6, VDPA_BIT(VIRTIO_NET_F_CSUM)},
+		{VIRTIO_NET_F_HOST_ECN,
+		 VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_HOST_TSO6)},
+	};
+
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+		if ((features & VDPA_BIT(needs[i].bit)) && !(features & needs[i].one_of))
+			return -EINVAL;
+	return 0;
+}
+
+/* ---- the device -------------------------------------------------------------------------------
+ */
+
+static unsigned net_vq_affinity(struct vdpa_soft *dev, uint16_t idx)
+{
+	return idx / 2;
+}
+
+static uint64_t mac_number(const uint8_t mac[6])
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < 6; i++)
+		n |= (uint64_t)mac[i] << (8 * i);
+	return n;
+}
+
+static int net_announce(struct vdpa_soft *dev, const uint8_t mac[6])
+{
+	struct net_backend *be = to_net(dev)->be;
+
+	/* Without anybody to tell, all who need to know do. */
+	return be->ops->announce ? be->ops->announce(be, mac) : 0;
+}
+
+static void net_show(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
+{
+	struct soft_net *net = to_net(dev);
+
+	emit(arg, "backend", net->be->ops->name);
+	emit(arg, "filter", net->filter ? "on" : "off");
+	if (net->be->ops->show)
+		net->be->ops->show(net->be, emit, arg);
+}
+
+static void net_free(struct vdpa_soft *dev)
+{
+	struct soft_net *net = to_net(dev);
+
+	net_pairs_free(net);
+	if (net->be)
+		net->be->ops->close(net->be);
+}
+
+static const struct vdpa_soft_ops net_ops = {
+	.size = sizeof(net_ops),
+	.run = net_run,
+	.start = net_start,
+	.stop = net_stop,
+	.stopped = net_stopped,
+	.check_features = net_check_features,
+	.vq_affinity = net_vq_affinity,
+	.vq_stats = net_vq_stats,
+	.announce = net_announce,
+	.show = net_show,
+	.free = net_free,
+};
+
+/* ---- birth ------------------------------------------------------------------------------------
+ */
+
+static const struct vdpa_attr_spec net_attrs[] = {
+	{.name = "backend",
+	 .type = VDPA_ATTR_STRING,
+	 .help = "what it is connected to: loopback (default); its own attributes follow"},
+	{.name = "filter",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "drop frames that are for another address (default off)"},
+	{0},
+};
+
+static int choose_mac(const struct vdpa_dev_set_config *config, uint8_t mac[6],
+		      struct vdpa_error *err)
+{
+	static const uint8_t none[6];
+
+	if (!(config->mask & VDPA_CFG_NET_MAC)) {
+		if (getrandom(mac, 6, 0) != 6)
+			return vdpa_error_set(err, EIO, NULL, "no random address; give one: mac");
+		mac[0] = (uint8_t)((mac[0] & 0xfc) | 0x02); /* one station, locally administered */
+		return 0;
+	}
+	memcpy(mac, config->net.mac, 6);
+	if ((mac[0] & 1) || !memcmp(mac, none, 6))
+		return vdpa_error_set(err, EINVAL, NULL,
+				      "mac %02x:%02x:%02x:%02x:%02x:%02x is not the address of a "
+				      "station",
+				      mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	return 0;
+}
+
+static int choose_pairs(const struct soft_net *net, const struct vdpa_dev_set_config *config,
+			struct vdpa_error *err)
+{
+	unsigned max = net->info.max_pairs < NET_MAX_PAIRS ? net->info.max_pairs : NET_MAX_PAIRS;
+
+	if (net->npairs >= 1 && net->npairs <= max)
+		return 0;
+	return vdpa_error_set(err, EINVAL, NULL, "max_vqp %u: this backend takes 1 to %u",
+			      net->npairs, max);
+}
+
+static int make_config(struct soft_net *net, const struct vdpa_dev_set_config *config, uint8_t *to,
+		       struct vdpa_error *err)
+{
+	uint16_t mtu = config->mask & VDPA_CFG_NET_MTU ? config->net.mtu : NET_DEFAULT_MTU;
+	struct virtio_net_config c;
+	int r;
+
+	memset(&c, 0, sizeof(c));
+	r = choose_mac(config, c.mac, err);
+	if (r)
+		return r;
+	if (net->info.mtu && mtu > net->info.mtu)
+		return vdpa_error_set(err, EINVAL, NULL, "mtu %u: this backend takes at most %u",
+				      mtu, net->info.mtu);
+	net->npairs = config->mask & VDPA_CFG_NET_MAX_VQP ? config->net.max_vq_pairs : 1;
+	r = choose_pairs(net, config, err);
+	if (r)
+		return r;
+	atomic_store(&net->mac, mac_number(c.mac));
+	c.status = htole16(net->info.link_up ? VIRTIO_NET_S_LINK_UP : 0);
+	c.max_virtqueue_pairs = htole16((uint16_t)net->npairs);
+	c.mtu = htole16(mtu);
+	memcpy(to, &c, NET_CONFIG_BYTES);
+	return 0;
+}
+
+/* Takes the backend over, whatever happens. */
+static int make_device(struct vdpa_mgmt_dev *mdev, const struct soft_net *plan,
+		       const struct vdpa_soft_params *params, struct vdpa_error *err)
+{
+	struct soft_net *net = vdpa_soft_alloc(mdev->ctx, params, err);
+	int r;
+
+	if (!net) {
+		plan->be->ops->close(plan->be);
+		return -ENOMEM;
+	}
+	net->be = plan->be;
+	net->info = plan->info;
+	net->npairs = plan->npairs;
+	net->filter = plan->filter;
+	atomic_store(&net->mac, atomic_load(&plan->mac));
+	net->soft.vdpa.mdev = mdev;
+	r = net_pairs_new(net);
+	if (r)
+		vdpa_error_set(err, -r, NULL, "no memory for the queues");
+	else
+		r = vdpa_soft_register(&net->soft, err);
+	if (r)
+		vdpa_put_device(&net->soft.vdpa);
+	return r;
+}
+
+static int add_with(struct vdpa_mgmt_dev *mdev, const char *name,
+		    const struct vdpa_dev_set_config *config, const struct soft_attrs *attrs,
+		    struct vdpa_error *err)
+{
+	const char *backend = vdpa_attr_get(attrs->parent, "backend");
+	struct backend_open_params open = {
+		.size = sizeof(open),
+		.loops = vdpa_ctx_loops(mdev->ctx),
+		.log = vdpa_ctx_log(mdev->ctx),
+		.name = name,
+		.attrs = attrs->backend,
+	};
+	uint8_t space[NET_CONFIG_BYTES];
+	struct vdpa_soft_params params = {
+		.size = sizeof(params),
+		.struct_size = sizeof(struct soft_net),
+		.ops = &net_ops,
+		.name = name,
+		.parent = mdev->name,
+		.device_id = VIRTIO_ID_NET,
+		.config = space,
+		.config_bytes = sizeof(space),
+	};
+	struct soft_net plan = {0};
+	int r = net_backend_open(backend ? backend : "loopback", &open, &plan.be, err);
+
+	if (r)
+		return r;
+	plan.be->ops->get_info(plan.be, &plan.info);
+	plan.filter = vdpa_attr_bool(attrs->parent, "filter", false);
+	vdpa_soft_params_attrs(&params, attrs->parent);
+	params.features = NET_FEATURES | offload_features(plan.info.offload);
+	r = make_config(&plan, config, space, err);
+	if (!r)
+		r = soft_apply_features(&params, config, err);
+	if (r) {
+		plan.be->ops->close(plan.be);
+		return r;
+	}
+	params.nvqs = 2 * plan.npairs;
+	return make_device(mdev, &plan, &params, err);
+}
+
+static int net_dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
+		       const struct vdpa_dev_set_config *config, struct vdpa_error *err)
+{
+	const char *backend = vdpa_attr_get(config->attrs, "backend");
+	const struct net_backend_ops *ops = net_backend_find(backend ? backend : "loopback");
+	struct soft_attrs attrs;
+	int r;
+
+	if (!ops)
+		return net_backend_open(backend, &(struct backend_open_params){.name = name}, NULL,
+					err);
+	r = soft_attrs_split(config->attrs, mdev->attrs, ops->attrs, &attrs, err);
+	if (r)
+		return r;
+	r = add_with(mdev, name, config, &attrs, err);
+	soft_attrs_free(&attrs);
+	return r;
+}
+
+/* As Linux: the address may be changed while the device exists. */
+static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+		       const struct vdpa_dev_set_config *config, struct vdpa_error *err)
+{
+	struct soft_net *net = to_net(vdpa_to_soft(vdev));
+	uint8_t mac[6];
+	int r;
+
+	if (config->mask != VDPA_CFG_NET_MAC)
+		return vdpa_error_set(err, EOPNOTSUPP, vdev->name,
+				      "of this device only mac can be changed");
+	r = choose_mac(config, mac, err);
+	if (r)
+		return r;
+	atomic_store(&net->mac, mac_number(mac));
+	return vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, mac), mac, 6);
+}
+
+static const struct vdpa_mgmtdev_ops net_mgmt_ops = {
+	.dev_add = net_dev_add,
+	.dev_del = vdpa_soft_dev_del,
+	.dev_set_attr = net_dev_set,
+};
+
+int soft_net_register(struct vdpa_ctx *ctx)
+{
+	static const uint32_t ids[] = {VIRTIO_ID_NET, 0};
+	struct vdpa_mgmt_dev tmpl = {
+		.name = "soft_net",
+		.help = "network cards in software",
+		.ops = &net_mgmt_ops,
+		.id_table = ids,
+		.config_attr_mask = VDPA_CFG_FEATURES | VDPA_CFG_NET_MAC | VDPA_CFG_NET_MTU |
+				    VDPA_CFG_NET_MAX_VQP,
+		.supported_features = vdpa_soft_kit_features() | NET_FEATURES |
+				      offload_features(NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 |
+						       NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN),
+		.max_supported_vqs = 2 * NET_MAX_PAIRS,
+	};
+
+	return soft_mgmt_register(ctx, &tmpl, net_attrs);
+}

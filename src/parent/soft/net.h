@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * virtio-net (virtio 1.3, section 5.1) on a network backend.
+ *
+ * net.c      what is offered, birth, the management device
+ * net_pair.c a queue pair: its port, statistics
+ * net_tx.c   from the driver to the backend
+ * net_rx.c   from the backend to the driver
+ * net_hdr.c  the header of a packet: checks, checksum, segmentation
+ *
+ * Both queues of a pair live on one loop. Nothing is queued here: a packet that nobody takes stays
+ * in the driver's ring (its chain is given back), and is got again when there is room.
+ */
+#ifndef PARENT_SOFT_NET_H
+#define PARENT_SOFT_NET_H
+
+#include <stdatomic.h>
+#include <uvdpa/backend.h>
+#include <uvdpa/compat.h>
+#include <uvdpa/soft.h>
+
+#define NET_MAX_PAIRS 8
+#define NET_BATCH 32
+#define NET_ETH_BYTES 14
+/* A frame with the largest IP packet, and two VLAN tags; more is no packet. */
+#define NET_MAX_FRAME (65535u + NET_ETH_BYTES + 8)
+#define NET_MAX_RX_CHAINS 64
+#define NET_TX_IOVS 2048
+
+enum net_stat {
+	NET_STAT_PACKETS,
+	NET_STAT_BYTES,
+	NET_STAT_ERRORS,
+	NET_STAT_DROPS,
+	NET_STAT_OVERRUNS,
+	NET_STATS,
+};
+
+/* The header with its numbers in host order. */
+struct net_hdr {
+	uint8_t flags, gso_type;
+	uint16_t hdr_len, gso_size, csum_start, csum_offset;
+};
+
+struct soft_net;
+
+/* A frame in memory of our own: what has to be changed before it is delivered. */
+struct net_frame {
+	uint8_t *data; /* NET_MAX_FRAME bytes */
+	uint32_t len;
+};
+
+/* Segments of a packet that the receiver does not take whole. */
+struct net_gso {
+	struct net_hdr hdr;
+	uint32_t header_bytes; /* Ethernet to TCP */
+	uint32_t l3, l4;       /* where they start */
+	uint32_t segments;
+	bool ipv6;
+};
+
+/* The pair's loop's, but for the counters. */
+struct net_pair {
+	struct soft_net *net;
+	unsigned index;
+	struct net_port *port;	      /* while one of the queues runs */
+	struct vdpa_soft_vq *rx, *tx; /* while they run */
+	uint32_t rx_num;
+	unsigned hdr_bytes;
+	uint64_t features;
+	bool starved;		  /* a packet waits for receive buffers */
+	bool blocked;		  /* the port takes nothing */
+	uint32_t next_segment;	  /* of the packet that waits for buffers */
+	uint8_t *frame, *segment; /* NET_MAX_FRAME bytes each */
+	struct iovec *iov;	  /* NET_TX_IOVS */
+	_Atomic uint64_t rx_stats[NET_STATS], tx_stats[NET_STATS];
+};
+
+struct soft_net {
+	struct vdpa_soft soft;
+	struct net_backend *be;
+	struct net_backend_info info;
+	unsigned npairs;
+	struct net_pair *pairs;
+	bool filter;
+	_Atomic uint64_t mac; /* in the lower 48 bits, first byte lowest */
+};
+
+static inline struct soft_net *to_net(struct vdpa_soft *dev)
+{
+	return (struct soft_net *)((char *)dev - offsetof(struct soft_net, soft));
+}
+
+static inline void net_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/* net_pair.c */
+int net_pairs_new(struct soft_net *net);
+void net_pairs_free(struct soft_net *net);
+int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+void net_stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+bool net_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);
+void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg);
+uint64_t net_offload(uint64_t features, bool guest);
+
+/* net_tx.c, net_rx.c */
+bool net_tx_run(struct net_pair *pair, unsigned budget);
+unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n);
+
+/* net_hdr.c */
+void net_hdr_get(struct net_hdr *hdr, const uint8_t wire[NET_HDR_BYTES]);
+void net_hdr_put(const struct net_hdr *hdr, uint16_t num_buffers, uint8_t wire[NET_HDR_BYTES]);
+/*
+ * Is what the driver says of its packet of @len bytes possible, with the features that it
+ * negotiated? @hdr is cleaned of what means nothing.
+ */
+bool net_hdr_valid(struct net_hdr *hdr, uint64_t features, uint64_t len);
+/* Fill the checksum that the header leaves to others; the header says so afterwards. */
+bool net_csum_fill(struct net_hdr *hdr, struct net_frame *frame);
+/* How is @frame cut into segments? False: it is not what its header says. */
+bool net_gso_plan(struct net_gso *gso, const struct net_hdr *hdr, const struct net_frame *frame);
+/* Build segment @i of @frame in @to. */
+void net_gso_build(const struct net_gso *gso, const struct net_frame *frame, uint32_t i,
+		   struct net_frame *to);
+
+#endif

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* A queue pair: which port it has, and who waits for whom. */
+#include <errno.h>
+#include <stdlib.h>
+#include "parent/soft/net.h"
+
+static struct net_pair *pair_of(struct vdpa_soft_vq *vq)
+{
+	return vdpa_soft_vq_get_priv(vq);
+}
+
+static bool is_tx(const struct vdpa_soft_vq *vq)
+{
+	return vdpa_soft_vq_index(vq) & 1;
+}
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+int net_pairs_new(struct soft_net *net)
+{
+	net->pairs = calloc(net->npairs, sizeof(net->pairs[0]));
+	if (!net->pairs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < net->npairs; i++) {
+		struct net_pair *pair = &net->pairs[i];
+
+		pair->net = net;
+		pair->index = i;
+		pair->frame = malloc(NET_MAX_FRAME);
+		pair->segment = malloc(NET_MAX_FRAME);
+		pair->iov = calloc(NET_TX_IOVS, sizeof(pair->iov[0]));
+		if (!pair->frame || !pair->segment || !pair->iov)
+			return -ENOMEM;
+		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i)), pair);
+		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i + 1)), pair);
+	}
+	return 0;
+}
+
+void net_pairs_free(struct soft_net *net)
+{
+	for (unsigned i = 0; net->pairs && i < net->npairs; i++) {
+		free(net->pairs[i].frame);
+		free(net->pairs[i].segment);
+		free(net->pairs[i].iov);
+	}
+	free(net->pairs);
+	net->pairs = NULL;
+}
+
+/* ---- the port ---------------------------------------------------------------------------------
+ */
+
+uint64_t net_offload(uint64_t features, bool guest)
+{
+	uint64_t o = 0;
+
+	if (features & VDPA_BIT(guest ? VIRTIO_NET_F_GUEST_CSUM : VIRTIO_NET_F_CSUM))
+		o |= NET_OFFLOAD_CSUM;
+	if (features & VDPA_BIT(guest ? VIRTIO_NET_F_GUEST_TSO4 : VIRTIO_NET_F_HOST_TSO4))
+		o |= NET_OFFLOAD_TSO4;
+	if (features & VDPA_BIT(guest ? VIRTIO_NET_F_GUEST_TSO6 : VIRTIO_NET_F_HOST_TSO6))
+		o |= NET_OFFLOAD_TSO6;
+	if (features & VDPA_BIT(guest ? VIRTIO_NET_F_GUEST_ECN : VIRTIO_NET_F_HOST_ECN))
+		o |= NET_OFFLOAD_ECN;
+	return o;
+}
+
+static void writable(void *arg)
+{
+	struct net_pair *pair = arg;
+
+	pair->blocked = false;
+	if (pair->tx)
+		vdpa_soft_vq_wake(pair->tx);
+}
+
+static int open_port(struct net_pair *pair, struct vdpa_soft_vq *vq)
+{
+	struct soft_net *net = pair->net;
+	struct net_port_config config = {
+		.size = sizeof(config),
+		.loop = vdpa_soft_vq_loop(vq),
+		.pair = pair->index,
+		.deliver = net_rx_deliver,
+		.writable = writable,
+		.arg = pair,
+	};
+
+	pair->features = vdpa_soft_features(&net->soft);
+	config.offload = net_offload(pair->features, true);
+	/* 5.1.6.1: num_buffers is there with MRG_RXBUF, and since 1.0 always. */
+	pair->hdr_bytes =
+		pair->features & (VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF))
+			? 12
+			: 10;
+	pair->starved = pair->blocked = false;
+	pair->next_segment = 0;
+	return net->be->ops->port_open(net->be, &config, &pair->port);
+}
+
+int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	struct net_pair *pair = pair_of(vq);
+	int r = pair->port ? 0 : open_port(pair, vq);
+
+	if (r)
+		return r;
+	if (is_tx(vq)) {
+		pair->tx = vq;
+		pair->blocked = false;
+	} else {
+		pair->rx = vq;
+		pair->rx_num = dev->vdpa.config->get_vq_size(&dev->vdpa, vdpa_soft_vq_index(vq));
+	}
+	return 0;
+}
+
+/* Nothing is kept between two turns, so nothing has to come back. */
+void net_stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	struct net_pair *pair = pair_of(vq);
+
+	if (is_tx(vq))
+		pair->next_segment = 0;
+}
+
+void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	struct net_pair *pair = pair_of(vq);
+
+	if (is_tx(vq))
+		pair->tx = NULL;
+	else
+		pair->rx = NULL;
+	if (pair->rx || pair->tx)
+		return;
+	pair->net->be->ops->port_close(pair->port);
+	pair->port = NULL;
+}
+
+/* A kick of the receive queue: there are buffers; somebody may wait for them. */
+static bool rx_run(struct net_pair *pair)
+{
+	if (pair->starved) {
+		pair->starved = false;
+		pair->net->be->ops->resume(pair->port);
+	}
+	return false;
+}
+
+bool net_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
+{
+	struct net_pair *pair = pair_of(vq);
+
+	return is_tx(vq) ? net_tx_run(pair, budget) : rx_run(pair);
+}
+
+/* ---- counters ---------------------------------------------------------------------------------
+ */
+
+void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg)
+{
+	static const char *const rx[NET_STATS] = {"rx packets", "rx bytes", "rx errors", "rx drops",
+						  "rx overruns"};
+	static const char *const tx[NET_STATS] = {"tx packets", "tx bytes", "tx errors",
+						  "tx drops"};
+	struct net_pair *pair = pair_of(vq);
+	_Atomic uint64_t *stats = is_tx(vq) ? pair->tx_stats : pair->rx_stats;
+
+	for (unsigned i = 0; i < NET_STATS; i++) {
+		const char *name = is_tx(vq) ? tx[i] : rx[i];
+
+		if (name)
+			emit(arg, name, atomic_load_explicit(&stats[i], memory_order_relaxed));
+	}
+}
