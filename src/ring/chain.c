@@ -3,10 +3,10 @@
  * From checked descriptors to a chain's memory; the same for every ring format.
  *
  * A short chain of mapped memory lives in its slot and comes through here once, in
- * ring_walk_commit(). Longer ones are put together in the ring's scratch array and get a block of
- * the right class from a pool: blocks are kept when the chain ends, so that a queue in its stride
- * does not allocate. What a queue can make us hold is bounded by its size times VRINGH_MAX_IOV
- * pieces.
+ * ring_walk_commit() without a call. Longer ones are put together in the ring's scratch array and
+ * get a block of the right class from a pool: blocks are kept when the chain ends, so that a queue
+ * in its stride does not allocate. What a queue can make us hold is bounded by its size times
+ * VRINGH_MAX_IOV pieces.
  *
  * Buffers that are reached by message get memory of our own: read in when the chain is got, written
  * out to the byte when it is completed. It is zeroed first: a device that claims more than it wrote
@@ -17,9 +17,6 @@
 #include <stdlib.h>
 
 #include "ring/ring.h"
-
-/* virtio 1.3, 2.7.4.1: a chain is at most 2^32 bytes. */
-#define CHAIN_MAX_BYTES (1ull << 32)
 
 static void walk_to_scratch(struct ring_walk *w)
 {
@@ -42,12 +39,17 @@ static int walk_add_remote(struct ring_walk *w, iova_t addr, uint32_t len)
 	return 1;
 }
 
-int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len, int rc)
+int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len)
 {
-	if ((rc == -E2BIG || rc == 0) && w->iov != w->vr->scratch) {
+	uint32_t perm = w->writable ? VHOST_MAP_WO : VHOST_MAP_RO;
+	int rc = -E2BIG;
+
+	if (w->n < w->cap)
+		rc = vdpa_view_xlate(w->vr->buf_view, addr, len, perm, w->iov + w->n,
+				     w->cap - w->n);
+	if (rc == -E2BIG && w->iov != w->vr->scratch) {
 		walk_to_scratch(w);
-		rc = vdpa_view_xlate(w->vr->buf_view, addr, len,
-				     w->writable ? VHOST_MAP_WO : VHOST_MAP_RO, w->iov + w->n,
+		rc = vdpa_view_xlate(w->vr->buf_view, addr, len, perm, w->iov + w->n,
 				     w->cap - w->n);
 	}
 	if (rc > 0)
@@ -59,7 +61,6 @@ int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len, int rc)
 		w->vr->stats.misses++;
 		return rc;
 	case -E2BIG:
-	case 0:
 		return ring_bad(w->vr, "head %u: more than %u pieces", w->head, VRINGH_MAX_IOV);
 	default:
 		return ring_bad(
@@ -187,51 +188,29 @@ static int walk_bounce(struct ring_walk *w)
 	return 0;
 }
 
-/* The chain was put together in scratch: move it to memory of its own. */
-static int walk_settle(struct ring_walk *w)
+int ring_walk_settle(struct ring_walk *w)
 {
 	struct vringh_chain *chain = &w->slot->chain;
-	struct iovec *iov = w->slot->iov;
 	unsigned class;
 	int rc;
 
+	if (w->out_len + w->in_len > RING_CHAIN_MAX_BYTES)
+		return ring_bad(w->vr, "head %u: longer than 2^32 bytes", w->head);
 	if (w->n > RING_INLINE_IOV) {
-		iov = pool_get(w->vr, w->n, &class);
+		struct iovec *iov = pool_get(w->vr, w->n, &class);
+
 		if (!iov)
 			return walk_no_memory(w);
+		chain->iov = iov;
 		chain->state = (uint16_t)((class + 1) << RING_SLOT_CLASS_SHIFT);
 	}
-	chain->iov = iov;
 	rc = w->nremote ? walk_bounce(w) : 0;
 	if (rc) {
 		ring_chain_release(w->vr, w->slot);
 		return rc;
 	}
-	memcpy(iov, w->iov, w->n * sizeof(*iov));
-	return 0;
-}
-
-int ring_walk_commit(struct ring_walk *w)
-{
-	struct ring_slot *slot = w->slot;
-	struct vringh_chain *chain = &slot->chain;
-	int rc;
-
-	if (ring_unlikely(w->out_len + w->in_len > CHAIN_MAX_BYTES))
-		return ring_bad(w->vr, "head %u: longer than 2^32 bytes", w->head);
-	chain->state = 0;
-	chain->iov = slot->iov;
-	if (ring_unlikely(w->iov != slot->iov)) {
-		rc = walk_settle(w);
-		if (rc)
-			return rc;
-	}
-	chain->state |= RING_SLOT_OUT;
-	chain->nout = (uint16_t)w->nout;
-	chain->nin = (uint16_t)(w->n - w->nout);
-	chain->head = w->head;
-	chain->out_len = w->out_len;
-	chain->in_len = w->in_len;
+	if (w->iov != chain->iov)
+		memcpy(chain->iov, w->iov, w->n * sizeof(*w->iov));
 	return 0;
 }
 

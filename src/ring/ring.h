@@ -21,6 +21,7 @@
 
 #include "ring/area.h"
 #include "ring/guest.h"
+#include "ring/xlate.h"
 
 /* Pieces that a chain holds without asking the pool. */
 #define RING_INLINE_IOV 8
@@ -29,6 +30,8 @@
 #define RING_IOV_CLASS_MIN 16
 /* Memory that chains of one queue may take for buffers that are reached by message. */
 #define RING_BOUNCE_MAX_BYTES (64ull << 20)
+/* virtio 1.3, 2.7.4.1: a chain is at most 2^32 bytes. */
+#define RING_CHAIN_MAX_BYTES (1ull << 32)
 /* Heads that are read ahead of their descriptors. */
 #define RING_BATCH 32
 
@@ -185,25 +188,33 @@ struct ring_walk {
 	unsigned n, cap;
 	unsigned nout;
 	unsigned nremote;
-	uint64_t out_len, in_len;
-	uint64_t remote_bytes;
+	/* Apart, or the compiler moves both by one wide load, which stalls behind the narrow
+	 * stores. */
+	uint64_t out_len, remote_bytes, in_len;
 	uint16_t head;
 	bool writable; /* a writable descriptor was seen */
 };
 
+/* Field by field: what is stored here is loaded again at once, at the same width. */
 static inline void ring_walk_begin(struct ring_walk *w, struct vringh *vr, uint16_t head)
 {
-	*w = (struct ring_walk){
-		.vr = vr,
-		.slot = &vr->slots[vr->free[vr->nfree - 1]],
-		.cap = RING_INLINE_IOV,
-		.head = head,
-	};
+	w->vr = vr;
+	w->slot = &vr->slots[vr->free[vr->nfree - 1]];
 	w->iov = w->slot->iov;
+	w->n = 0;
+	w->cap = RING_INLINE_IOV;
+	w->nout = 0;
+	w->nremote = 0;
+	w->out_len = 0;
+	w->in_len = 0;
+	w->remote_bytes = 0;
+	w->head = head;
+	w->writable = false;
 }
 
-/* Rarely needed half of ring_walk_add(): more pieces than fit, memory by message, errors. */
-int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len, int rc);
+/* Rarely needed half of ring_walk_add(): no recent hit, several pieces, memory by message, errors.
+ */
+int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len);
 
 /* Add the buffer of one descriptor. 0, -EAGAIN (miss), or -EBADMSG. */
 static inline int ring_walk_add(struct ring_walk *w, iova_t addr, uint32_t len, bool write)
@@ -217,10 +228,12 @@ static inline int ring_walk_add(struct ring_walk *w, iova_t addr, uint32_t len, 
 	/* Pointless, not forbidden: the descriptor counts as a step, and is no piece. */
 	if (ring_unlikely(len == 0))
 		return 0;
-	n = vdpa_view_xlate(w->vr->buf_view, addr, len, write ? VHOST_MAP_WO : VHOST_MAP_RO,
-			    w->iov + w->n, w->cap - w->n);
-	if (ring_unlikely(n <= 0)) {
-		n = ring_walk_add_slow(w, addr, len, n);
+	if (ring_likely(w->n < w->cap &&
+			ring_xlate_hit(w->vr->buf_view, addr, len,
+				       write ? VHOST_MAP_WO : VHOST_MAP_RO, w->iov + w->n))) {
+		n = 1;
+	} else {
+		n = ring_walk_add_slow(w, addr, len);
 		if (n < 0)
 			return n;
 	}
@@ -234,9 +247,34 @@ static inline int ring_walk_add(struct ring_walk *w, iova_t addr, uint32_t len, 
 	return 0;
 }
 
-/* All descriptors were seen: the slot becomes the chain. 0, -EAGAIN or -EBADMSG; nothing is left
- * behind. */
-int ring_walk_commit(struct ring_walk *w);
+/*
+ * The chain does not lie in its slot, or is too long: its memory. Sets iov and state. 0, -EAGAIN or
+ * -EBADMSG.
+ */
+int ring_walk_settle(struct ring_walk *w);
+
+/* All descriptors were seen: the slot becomes the chain. On an error nothing is left behind. */
+static inline int ring_walk_commit(struct ring_walk *w)
+{
+	struct vringh_chain *chain = &w->slot->chain;
+
+	chain->state = 0;
+	chain->iov = w->slot->iov;
+	if (ring_unlikely(w->iov != chain->iov || w->out_len + w->in_len > RING_CHAIN_MAX_BYTES)) {
+		int rc = ring_walk_settle(w);
+
+		if (rc)
+			return rc;
+	}
+	chain->state |= RING_SLOT_OUT;
+	chain->nout = (uint16_t)w->nout;
+	chain->nin = (uint16_t)(w->n - w->nout);
+	chain->head = w->head;
+	chain->out_len = w->out_len;
+	chain->in_len = w->in_len;
+	return 0;
+}
+
 /* The chain ended: bounce and iov memory go back. */
 void ring_chain_release(struct vringh *vr, struct ring_slot *slot);
 /* Deliver @written bytes: marks the dirty log, writes out what is by message. 0 or -errno. */
