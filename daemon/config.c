@@ -211,7 +211,7 @@ int config_load_file(struct daemon *d, const char *path, struct vdpa_error *err)
 	struct file_load f = {.err = err};
 	char *text = NULL;
 	json_t *doc;
-	size_t len;
+	size_t len = 0;
 	int ret = read_file(path, &text, &len, err);
 
 	if (ret)

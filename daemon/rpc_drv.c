@@ -1,5 +1,68 @@
 // SPDX-License-Identifier: BSD-3-Clause
+/* Methods that drive a device bound to virtio-vdpa, in this process. */
+#include <errno.h>
+#include <string.h>
+#include <uvdpa/virtio.h>
+#include "ctl/drv.h"
 #include "rpc.h"
+
+static void drv_show(struct rpc_call *call)
+{
+	rpc_ok(call, drv_list(call->d->ctx));
+}
+
+static void ended(void *arg, int ret, json_t *result, const struct vdpa_error *err)
+{
+	rpc_end(arg, ret, result, err);
+}
+
+static void call_op(struct rpc_call *call)
+{
+	const char *name = rpc_str(call, "name"), *opname = rpc_str(call, "op");
+	struct virtio_device *dev = virtio_find(call->d->ctx, name);
+	const struct drv_op *op = drv_find(opname);
+	json_t *params = json_object_get(call->params, "params");
+	json_t *none = params ? NULL : json_object();
+	struct vdpa_error err = {0};
+	int ret = 0;
+
+	if (!dev)
+		ret = vdpa_error_set(
+			&err, ENODEV, name,
+			"there is no such virtio device; bind a device to virtio-vdpa");
+	else if (!op)
+		ret = vdpa_error_set(&err, ENOENT, name,
+				     "there is no operation \"%s\"; drv.ops lists them", opname);
+	else
+		ret = ctl_params_check(op->params, params ? params : none, name, &err);
+	if (ret)
+		rpc_fail(call, ret, &err);
+	else
+		op->fn(dev, params ? params : none, ended, call);
+	json_decref(none);
+}
+
+static void drv_describe(struct rpc_call *call)
+{
+	json_t *list = json_array();
+
+	for (const struct drv_op *op = drv_ops; list && op->name; op++)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:o}", "name", op->name, "help",
+						op->help, "params", ctl_params_json(op->params)));
+	rpc_ok(call, list);
+}
+
+static const struct ctl_param call_params[] = {
+	{.name = "name", .type = CTL_STRING, .required = true, .help = "of the virtio device"},
+	{.name = "op", .type = CTL_STRING, .required = true, .help = "as drv.ops lists them"},
+	{.name = "params", .type = CTL_OBJECT, .help = "of the operation"},
+	{.name = NULL},
+};
+
 const struct rpc_method rpc_drv_methods[] = {
+	{"drv.show", "virtio devices in this process", drv_show, NULL},
+	{"drv.ops", "operations on virtio devices, and their parameters", drv_describe, NULL},
+	{"drv.call", "carry out an operation on a virtio device", call_op, call_params},
 	{NULL, NULL, NULL, NULL},
 };

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What iproute2 shows, in its words; with --all, what we know besides. */
+#include <string.h>
+#include "cli.h"
+
+static const char *name_of(const json_t *obj)
+{
+	const char *name = json_string_value(json_object_get(obj, "name"));
+
+	return name ? name : "";
+}
+
+/* [{name, ...}] -> {NAME: {...}} under one key. Takes @list. */
+static json_t *by_name(const char *section, json_t *list, const char *member)
+{
+	json_t *named = json_object(), *obj;
+	size_t i;
+
+	json_array_foreach(list, i, obj)
+	{
+		json_t *value = member ? json_incref(json_object_get(obj, member)) : json_copy(obj);
+
+		if (!member)
+			json_object_del(value, "name");
+		json_object_set_new(named, name_of(obj), value);
+	}
+	json_decref(list);
+	return json_pack("{s:o}", section, named);
+}
+
+static json_t *show_params(const struct cli *cli, int argc, char **argv)
+{
+	return argc ? json_pack("{s:s, s:b}", "name", argv[0], "all", cli->all)
+		    : json_pack("{s:b}", "all", cli->all);
+}
+
+/* ---- mgmtdev show ---- */
+
+static void print_attr(const json_t *attr)
+{
+	const json_t *choices = json_object_get(attr, "choices");
+
+	printf("    %-16s %-7s %s", name_of(attr), json_string_value(json_object_get(attr, "type")),
+	       json_string_value(json_object_get(attr, "help")));
+	if (json_is_true(json_object_get(attr, "required")))
+		fputs(" (required)", stdout);
+	if (choices) {
+		fputs(": ", stdout);
+		cli_print_features(choices);
+	}
+	putchar('\n');
+}
+
+static void print_attrs(const json_t *attrs)
+{
+	json_t *attr;
+	size_t i;
+
+	if (!json_array_size(attrs))
+		return;
+	puts("  attributes");
+	json_array_foreach(attrs, i, attr) print_attr(attr);
+}
+
+static int cmd_mgmtdev_show(struct cli *cli, int argc, char **argv)
+{
+	json_t *list, *m;
+	size_t i;
+	int ret = cli_args(cli, argc, 0, 1);
+
+	if (ret >= 0)
+		return ret;
+	ret = cli_call(cli, "mgmtdev.show", show_params(cli, argc, argv), &list);
+	if (ret)
+		return ret;
+	if (cli->json)
+		return cli_print_json(cli, by_name("mgmtdev", list, NULL));
+	json_array_foreach(list, i, m)
+	{
+		printf("%s: \n  supported_classes ", name_of(m));
+		cli_print_value(json_object_get(m, "supported_classes"));
+		fputs("\n  max_supported_vqs ", stdout);
+		cli_print_value(json_object_get(m, "max_supported_vqs"));
+		fputs("\n  dev_features ", stdout);
+		cli_print_value(json_object_get(m, "dev_features"));
+		putchar('\n');
+		print_attrs(json_object_get(m, "attrs"));
+	}
+	json_decref(list);
+	return EXIT_OK;
+}
+
+const struct cli_cmd cli_mgmtdev_cmds[] = {
+	{"show", CMD_COMPAT | CMD_DEFAULT, "[ [BUS/]MGMTDEV ]", "what can create devices",
+	 cmd_mgmtdev_show, NULL, complete_mgmtdev},
+	{"list", CMD_COMPAT, "[ [BUS/]MGMTDEV ]", "the same as show", cmd_mgmtdev_show, NULL,
+	 complete_mgmtdev},
+	{NULL},
+};
+
+/* ---- dev show ---- */
+
+static const char *const compat_keys[] = {"type",    "mgmtdev",	    "vendor_id",
+					  "max_vqs", "max_vq_size", NULL};
+
+static bool is_compat(const char *key)
+{
+	for (const char *const *k = compat_keys; *k; k++) {
+		if (!strcmp(*k, key))
+			return true;
+	}
+	return false;
+}
+
+static void print_vqs(const json_t *vqs)
+{
+	json_t *vq;
+	size_t i;
+
+	json_array_foreach(vqs, i, vq)
+	{
+		fputs("  vq ", stdout);
+		cli_print_pairs(vq);
+		putchar('\n');
+	}
+}
+
+static void print_device(const json_t *dev)
+{
+	const char *key;
+	json_t *value;
+
+	printf("%s:", name_of(dev));
+	for (const char *const *k = compat_keys; *k; k++) {
+		printf(" %s ", *k);
+		cli_print_value(json_object_get(dev, *k));
+	}
+	putchar('\n');
+	json_object_foreach((json_t *)(uintptr_t)dev, key, value)
+	{
+		if (is_compat(key) || !strcmp(key, "name") || !strcmp(key, "vqs"))
+			continue;
+		printf("  %s ", key);
+		cli_print_value(value);
+		putchar('\n');
+	}
+	print_vqs(json_object_get(dev, "vqs"));
+}
+
+int cmd_dev_show(struct cli *cli, int argc, char **argv)
+{
+	json_t *list, *dev;
+	size_t i;
+	int ret = cli_args(cli, argc, 0, 1);
+
+	if (ret >= 0)
+		return ret;
+	ret = cli_call(cli, "dev.show", show_params(cli, argc, argv), &list);
+	if (ret)
+		return ret;
+	if (cli->json)
+		return cli_print_json(cli, by_name("dev", list, NULL));
+	json_array_foreach(list, i, dev) print_device(dev);
+	json_decref(list);
+	return EXIT_OK;
+}
+
+/* ---- dev config show ---- */
+
+static void print_config(const json_t *dev)
+{
+	const char *key;
+	json_t *value;
+
+	printf("%s: ", name_of(dev));
+	json_object_foreach(json_object_get(dev, "config"), key, value)
+	{
+		if (json_is_array(value))
+			printf("\n  %s ", key);
+		else
+			/* Two of the keys have their blank already. */
+			printf("%s%s", key, key[strlen(key) - 1] == ' ' ? "" : " ");
+		cli_print_value(value);
+		putchar(' ');
+	}
+	putchar('\n');
+}
+
+int cmd_dev_config_show(struct cli *cli, int argc, char **argv)
+{
+	json_t *list, *dev;
+	size_t i;
+	int ret = cli_args(cli, argc, 0, 1);
+
+	if (ret >= 0)
+		return ret;
+	ret = cli_call(cli, "dev.config.show", show_params(cli, argc, argv), &list);
+	if (ret)
+		return ret;
+	if (cli->json)
+		return cli_print_json(cli, by_name("config", list, "config"));
+	json_array_foreach(list, i, dev) print_config(dev);
+	json_decref(list);
+	return EXIT_OK;
+}
+
+/* ---- dev vstats show ---- */
+
+static void print_vstats(const json_t *dev, bool with_index)
+{
+	json_t *queue;
+	size_t i;
+
+	printf("%s: \n", name_of(dev));
+	json_array_foreach(json_object_get(dev, "queues"), i, queue)
+	{
+		if (with_index)
+			printf("  qidx %" JSON_INTEGER_FORMAT " ",
+			       json_integer_value(json_object_get(queue, "qidx")));
+		cli_print_pairs(json_object_get(queue, "stats"));
+		putchar('\n');
+	}
+}
+
+/* One queue: iproute2's shape. All queues: an object per index. */
+static json_t *vstats_json(const json_t *dev, bool one)
+{
+	json_t *all = json_object(), *queue;
+	char index[24];
+	size_t i;
+
+	json_array_foreach(json_object_get(dev, "queues"), i, queue)
+	{
+		json_t *stats = json_object_get(queue, "stats");
+
+		snprintf(index, sizeof(index), "%" JSON_INTEGER_FORMAT,
+			 json_integer_value(json_object_get(queue, "qidx")));
+		if (one)
+			json_object_update(all, stats);
+		else
+			json_object_set(all, index, stats);
+	}
+	return all;
+}
+
+static int show_vstats(struct cli *cli, json_t *params, bool one)
+{
+	json_t *list, *dev, *named;
+	size_t i;
+	int ret = cli_call(cli, "dev.vstats.show", params, &list);
+
+	if (ret)
+		return ret;
+	named = json_object();
+	json_array_foreach(list, i, dev)
+	{
+		if (cli->json)
+			json_object_set_new(named, name_of(dev), vstats_json(dev, one));
+		else
+			print_vstats(dev, !one);
+	}
+	json_decref(list);
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:o}", "vstats", named));
+	json_decref(named);
+	return EXIT_OK;
+}
+
+int cmd_dev_vstats_show(struct cli *cli, int argc, char **argv)
+{
+	unsigned idx;
+	char rest;
+	int ret = cli_args(cli, argc, 0, 3);
+
+	if (ret >= 0)
+		return ret;
+	if (argc == 0)
+		return show_vstats(cli, NULL, false);
+	if (argc == 1)
+		return show_vstats(cli, json_pack("{s:s}", "name", argv[0]), false);
+	if (strcmp(argv[1], "qidx"))
+		return cli_usage(cli, "\"%s\" is not known; qidx is allowed", argv[1]);
+	if (argc != 3 || sscanf(argv[2], "%5u%c", &idx, &rest) != 1 || idx > 65535)
+		return cli_usage(cli, "qidx wants the number of a queue");
+	return show_vstats(cli, json_pack("{s:s, s:i}", "name", argv[0], "qidx", (int)idx), true);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside of drv*.c. */
+#ifndef CTL_DRV_IMPL_H
+#define CTL_DRV_IMPL_H
+
+#include "ctl/drv.h"
+
+/* An operation ends when nothing has happened for so long; the device is reset then. */
+#define DRV_TIMEOUT_NS 30000000000ull
+
+typedef void drv_fn(struct virtio_device *dev, const json_t *params, drv_done_fn done, void *arg);
+
+drv_fn drv_blk_info, drv_blk_id, drv_blk_read, drv_blk_write, drv_blk_fill, drv_blk_verify,
+	drv_blk_flush, drv_blk_discard, drv_blk_zero;
+drv_fn drv_net_info, drv_net_ping, drv_net_pktgen;
+
+extern const struct ctl_param drv_read_params[], drv_write_params[], drv_fill_params[],
+	drv_range_params[], drv_ping_params[], drv_pktgen_params[];
+
+/** End an operation that failed at once. */
+void drv_fail(struct virtio_device *dev, drv_done_fn done, void *arg, int ret, const char *why);
+/** Is @dev, which was called @name in @ctx, still there? */
+bool drv_alive(struct vdpa_ctx *ctx, const char *name, const struct virtio_device *dev);
+
+#endif
