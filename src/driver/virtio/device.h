@@ -123,7 +123,7 @@ struct virtio_device {
 	/* Change of state under way. */
 	void (*next)(struct virtio_device *dev, int result);  /* after the reset, the unmapping */
 	void (*after)(struct virtio_device *dev, int result); /* after the detaching */
-	int reset_result;
+	int reset_result, start_error;
 	struct vdpa_done done;
 	bool waiting_idle; /* a reset is through; interrupts that were posted have to run */
 	bool remove_wanted;

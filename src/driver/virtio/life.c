@@ -108,7 +108,8 @@ int virtio_negotiate(struct virtio_device *dev, uint64_t wanted, struct vdpa_err
 
 static void start_failed(struct virtio_device *dev, int result)
 {
-	virtio_life_ended(dev, VIRTIO_DETACHED, result);
+	(void)result;
+	virtio_life_ended(dev, VIRTIO_DETACHED, dev->start_error);
 }
 
 int virtio_start(struct virtio_device *dev, struct vdpa_error *err)
@@ -134,6 +135,7 @@ int virtio_start(struct virtio_device *dev, struct vdpa_error *err)
 	}
 	if (r) {
 		dev->ops->set_status(dev, dev->ops->get_status(dev) | VIRTIO_CONFIG_S_FAILED);
+		dev->start_error = r;
 		virtio_detach(dev, start_failed);
 		return r;
 	}
@@ -261,8 +263,9 @@ static void register_reset(struct virtio_device *dev, int result)
 {
 	int r = result;
 
-	if (!r && !virtio_match(dev->id)) {
-		virtio_log(dev, VDPA_LOG_INFO, "no driver for device id %u", dev->id);
+	if (!r && (dev->remove_wanted || !virtio_match(dev->id))) {
+		if (!dev->remove_wanted)
+			virtio_log(dev, VDPA_LOG_INFO, "no driver for device id %u", dev->id);
 		virtio_life_ended(dev, VIRTIO_DETACHED, 0);
 		return;
 	}

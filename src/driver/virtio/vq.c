@@ -123,7 +123,7 @@ int virtio_setup_vq(struct virtio_device *dev, const struct virtio_vq_params *pa
 		    struct virtio_vq **out, struct vdpa_error *err)
 {
 	struct virtio_vq **vqs, *vq;
-	uint32_t num;
+	uint32_t num = 0;
 	int r;
 
 	if (params->index >= dev->ops->num_vqs(dev))

@@ -39,11 +39,7 @@ static int vv_set(struct virtio_device *dev, unsigned offset, const void *buf, u
 
 static uint32_t vv_generation(struct virtio_device *dev)
 {
-	uint32_t generation = 0;
-
-	/* An empty read is enough: the wrapper returns the generation that goes with it. */
-	vdpa_read_config(to_vdpa(dev)->vdpa, 0, NULL, 0, &generation);
-	return generation;
+	return vdpa_get_generation(to_vdpa(dev)->vdpa);
 }
 
 static uint8_t vv_get_status(struct virtio_device *dev)
