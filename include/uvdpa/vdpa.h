@@ -46,6 +46,11 @@ VDPA_API int vdpa_ctx_new(const struct vdpa_ctx_config *config, struct vdpa_ctx 
 VDPA_API int vdpa_register_builtin(struct vdpa_ctx *ctx);
 /** Every device must have been deleted: -EBUSY otherwise, and nothing is freed. */
 VDPA_API int vdpa_ctx_free(struct vdpa_ctx *ctx);
+/**
+ * The process is about to end: every driver is told (its shutdown, or remove) and gives its devices back, then @done; nothing
+ * binds any more. The devices stay. -EALREADY.
+ */
+VDPA_API int vdpa_ctx_shutdown(struct vdpa_ctx *ctx, const struct vdpa_done *done);
 VDPA_API struct vdpa_loop_group *vdpa_ctx_loops(struct vdpa_ctx *ctx);
 VDPA_API struct vdpa_loop *vdpa_ctx_control(struct vdpa_ctx *ctx);
 VDPA_API const struct vdpa_log *vdpa_ctx_log(struct vdpa_ctx *ctx);
@@ -313,7 +318,7 @@ struct vdpa_driver {
 	int (*probe)(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct vdpa_error *err);
 	/** Give the device back: reset it, then call @done (copied) exactly once. */
 	void (*remove)(struct vdpa_device *vdev, const struct vdpa_done *done);
-	/** The process is about to end. NULL: remove is called. */
+	/** The process is about to end (vdpa_ctx_shutdown()). NULL: remove is called. */
 	void (*shutdown)(struct vdpa_device *vdev, const struct vdpa_done *done);
 	/** What people want to know of the binding ("path", "connected", ...). May be NULL. */
 	void (*show)(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg);

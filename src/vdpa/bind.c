@@ -73,6 +73,8 @@ static int bind_check(struct vdpa_device *vdev, const struct vdpa_driver *drv,
 
 	if (core->state != VDPA_DEV_LIVE)
 		return vdpa_error_set(err, ENODEV, object.s, "the device is not on the bus");
+	if (vdev->ctx->shutting_down)
+		return vdpa_error_set(err, ESHUTDOWN, object.s, "the bus is shutting down");
 	if (core->bind != VDPA_UNBOUND)
 		return vdpa_error_set(err, EBUSY, object.s,
 				      "the device is bound to driver %s: unbind it first",
@@ -155,12 +157,35 @@ int vdpa_bind(struct vdpa_device *vdev, const char *driver, const struct vdpa_at
 	return bind_to(vdev, entry, attrs, err);
 }
 
+static bool any_bound(struct vdpa_ctx *ctx)
+{
+	struct vdpa_device_core *core;
+
+	list_for_each_entry (core, &ctx->devices, node) {
+		if (core->bind != VDPA_UNBOUND)
+			return true;
+	}
+	return false;
+}
+
+/* One more driver has let go. What to call now: nothing, unless a shutdown waited for it. */
+static struct vdpa_done shutdown_progress(struct vdpa_ctx *ctx)
+{
+	struct vdpa_done done = ctx->shutdown_done;
+
+	if (any_bound(ctx))
+		return (struct vdpa_done){0};
+	ctx->shutdown_done = (struct vdpa_done){0};
+	return done;
+}
+
 static void unbind_finish(void *arg, int result)
 {
 	struct vdpa_device_core *core = arg;
 	struct vdpa_device *vdev = core->vdev;
 	const char *name = core->drv->drv->name;
 	struct vdpa_done done = core->unbind_done;
+	struct vdpa_done shut;
 
 	assert(vdpa_loop_is_current(vdpa_ctx_control(vdev->ctx)));
 	assert(core->bind == VDPA_UNBINDING);
@@ -175,36 +200,69 @@ static void unbind_finish(void *arg, int result)
 	/* Either of the two may have bound it again, or deleted it altogether. */
 	if (core->state == VDPA_DEV_GOING && core->bind == VDPA_UNBOUND)
 		vdpa_unregister_finish(vdev);
+	shut = shutdown_progress(vdev->ctx);
 	vdpa_put_device(vdev);
+	vdpa_done_call(&shut, 0);
+}
+
+static void unbind_start(struct vdpa_device *vdev, const struct vdpa_done *done, bool shutdown)
+{
+	struct vdpa_device_core *core = vdev->core;
+	const struct vdpa_done finish = {.fn = unbind_finish, .arg = core};
+	const struct vdpa_driver *drv = core->drv->drv;
+
+	core->bind = VDPA_UNBINDING;
+	core->unbind_done = done ? *done : (struct vdpa_done){0};
+	if (shutdown && drv->shutdown)
+		drv->shutdown(vdev, &finish);
+	else
+		drv->remove(vdev, &finish);
 }
 
 int vdpa_unbind(struct vdpa_device *vdev, const struct vdpa_done *done)
 {
 	struct vdpa_device_core *core = vdev->core;
-	const struct vdpa_done finish = {.fn = unbind_finish, .arg = core};
 
 	assert(vdpa_loop_is_current(vdpa_ctx_control(vdev->ctx)));
 	if (core->bind == VDPA_UNBINDING)
 		return -EALREADY;
 	if (core->bind != VDPA_BOUND)
 		return -ENODEV;
-	core->bind = VDPA_UNBINDING;
-	core->unbind_done = done ? *done : (struct vdpa_done){0};
-	core->drv->drv->remove(vdev, &finish);
+	unbind_start(vdev, done, false);
+	return 0;
+}
+
+static bool shutdown_one(void *arg, struct vdpa_device *vdev)
+{
+	if (vdev->core->bind == VDPA_BOUND)
+		unbind_start(vdev, NULL, true);
+	return true;
+}
+
+int vdpa_ctx_shutdown(struct vdpa_ctx *ctx, const struct vdpa_done *done)
+{
+	assert(vdpa_loop_is_current(vdpa_ctx_control(ctx)));
+	if (ctx->shutting_down)
+		return -EALREADY;
+	ctx->shutting_down = true;
+	vdpa_for_each_device(ctx, shutdown_one, NULL);
+	/* Only now: @done may be the end of the context that was walked. */
+	if (any_bound(ctx))
+		ctx->shutdown_done = done ? *done : (struct vdpa_done){0};
+	else
+		vdpa_done_call(done, 0);
 	return 0;
 }
 
 /* A driver that takes devices by itself: its refusal is no error of anybody's. */
-static bool autoprobe(struct vdpa_device *vdev, struct vdpa_driver_entry *entry)
+static void autoprobe(struct vdpa_device *vdev, struct vdpa_driver_entry *entry)
 {
 	struct vdpa_error err = {.msg = ""};
 
 	if (!entry->drv->autoprobe || vdev->core->state != VDPA_DEV_LIVE)
-		return false;
-	if (!bind_to(vdev, entry, NULL, &err))
-		return true;
-	vdpa_dev_log(vdev, VDPA_LOG_DEBUG, "driver %s: %s", entry->drv->name, err.msg);
-	return false;
+		return;
+	if (bind_to(vdev, entry, NULL, &err))
+		vdpa_dev_log(vdev, VDPA_LOG_DEBUG, "driver %s: %s", entry->drv->name, err.msg);
 }
 
 void vdpa_device_attach(struct vdpa_device *vdev)
@@ -222,26 +280,18 @@ void vdpa_device_attach(struct vdpa_device *vdev)
 	vdpa_walk_end(ctx, &walk);
 }
 
-struct attach {
-	struct vdpa_driver_entry *entry;
-};
-
 static bool attach_one(void *arg, struct vdpa_device *vdev)
 {
-	struct attach *attach = arg;
-
 	if (vdev->core->bind == VDPA_UNBOUND)
-		autoprobe(vdev, attach->entry);
+		autoprobe(vdev, arg);
 	return true;
 }
 
 void vdpa_driver_attach(struct vdpa_ctx *ctx, struct vdpa_driver_entry *entry)
 {
-	struct attach attach = {.entry = entry};
-
 	/* Counts as a user, so that no callback can take the driver away meanwhile. */
 	entry->users++;
 	if (entry->drv->autoprobe)
-		vdpa_for_each_device(ctx, attach_one, &attach);
+		vdpa_for_each_device(ctx, attach_one, entry);
 	entry->users--;
 }

@@ -44,6 +44,8 @@ struct vdpa_ctx {
 	struct vdpa_subscriber *subscribers;
 	struct vdpa_walk *walks;
 	struct vdpa_adding *adding;
+	bool shutting_down;
+	struct vdpa_done shutdown_done;
 };
 
 struct vdpa_driver_entry {

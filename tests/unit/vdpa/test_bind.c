@@ -312,6 +312,60 @@ static void thousand_rebinds_leave_nothing(void **state)
 	assert_int_equal(mock_driver_state.probes, mock_driver_state.removes);
 }
 
+static unsigned shutdowns;
+
+static void drv_shutdown(struct vdpa_device *vdev, const struct vdpa_done *done)
+{
+	shutdowns++;
+	vdpa_done_call(done, 0);
+}
+
+static void shutdown_waits_for_every_driver(void **state)
+{
+	struct vdpa_driver drv = mock_driver;
+	struct counted_done done;
+	struct vdpa_done d = counted_done(&done);
+	struct mock *a = mock_add(ctx, "d0"), *b = mock_add(ctx, "d1"), *c = mock_add(ctx, "d2");
+
+	drv.name = "with-shutdown";
+	drv.shutdown = drv_shutdown;
+	shutdowns = 0;
+	assert_int_equal(vdpa_register_driver(ctx, &drv), 0);
+	assert_int_equal(bind(a), 0);
+	assert_int_equal(vdpa_bind(&b->vdpa, "with-shutdown", NULL, &err), 0);
+	mock_driver_state.hold = true;
+	assert_int_equal(vdpa_ctx_shutdown(ctx, &d), 0);
+	assert_int_equal(vdpa_ctx_shutdown(ctx, &d), -EALREADY);
+	assert_int_equal(shutdowns, 1);
+	assert_int_equal(mock_driver_state.removes, 1);
+	assert_int_equal(done.calls, 0);
+	assert_int_equal(bind(c), -ESHUTDOWN);
+	mock_driver_let_go(0);
+	assert_int_equal(done.calls, 1);
+	assert_null(vdpa_device_driver(&a->vdpa));
+	assert_ptr_equal(vdpa_find_device(ctx, "d0"), &a->vdpa);
+	delete_device(a);
+	delete_device(b);
+	delete_device(c);
+	assert_int_equal(vdpa_unregister_driver(ctx, &drv), 0);
+	assert_int_equal(done.calls, 1);
+}
+
+static void shutdown_without_waiting_is_done_at_once(void **state)
+{
+	struct counted_done done;
+	struct vdpa_done d = counted_done(&done);
+	struct mock *a = mock_add(ctx, "d0"), *b = mock_add(ctx, "d1");
+
+	assert_int_equal(bind(a), 0);
+	assert_int_equal(bind(b), 0);
+	assert_int_equal(vdpa_ctx_shutdown(ctx, &d), 0);
+	assert_int_equal(done.calls, 1);
+	delete_device(a);
+	delete_device(b);
+	assert_int_equal(done.calls, 1);
+}
+
 static void bind_allocation_failures(void **state)
 {
 	const struct vdpa_attr attrs[] = {{"path", "/run/x"}, {NULL, NULL}};
@@ -356,6 +410,8 @@ int main(void)
 		T(driver_registry),
 		T(driver_in_use_stays),
 		T(thousand_rebinds_leave_nothing),
+		T(shutdown_waits_for_every_driver),
+		T(shutdown_without_waiting_is_done_at_once),
 		T(bind_allocation_failures),
 	};
 
