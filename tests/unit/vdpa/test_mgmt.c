@@ -312,6 +312,45 @@ static void change_needs_a_management_device_that_can(void **state)
 	assert_int_equal(vdpa_dev_del(vdev, NULL, &err), 0);
 }
 
+static unsigned released;
+
+static void on_release(struct vdpa_mgmt_dev *m)
+{
+	released++;
+	memset(m, 0xa5, sizeof(*m));
+	free(m);
+}
+
+/* Whichever way the bus forgets it: once, and not touched afterwards. */
+static void forgotten_management_device_is_released(void **state)
+{
+	struct vdpa_mgmt_dev *heap[3];
+	struct counted_done done;
+	struct vdpa_done d = counted_done(&done);
+
+	released = 0;
+	for (int i = 0; i < 3; i++) {
+		static const char *const names[] = {"a", "b", "c"};
+
+		heap[i] = malloc(sizeof(*heap[i]));
+		*heap[i] = mdev;
+		heap[i]->name = names[i];
+		heap[i]->release = on_release;
+		assert_int_equal(vdpa_mgmtdev_register(ctx, heap[i]), 0);
+	}
+	assert_int_equal(vdpa_mgmtdev_unregister(heap[0], &d), 0);
+	assert_int_equal(done.calls, 1);
+	assert_int_equal(released, 1);
+	assert_int_equal(vdpa_dev_add(heap[1], "n0", NULL, &err), 0);
+	assert_int_equal(vdpa_dev_add(heap[1], "n1", NULL, &err), 0);
+	assert_int_equal(vdpa_mgmtdev_unregister(heap[1], &d), 0);
+	assert_int_equal(done.calls, 2);
+	assert_int_equal(released, 2);
+	assert_int_equal(vdpa_ctx_free(ctx), 0);
+	assert_int_equal(released, 3);
+	ctx = mock_ctx();
+}
+
 static void allocation_failures_leave_nothing(void **state)
 {
 	const struct vdpa_dev_set_config c = {.mask = VDPA_CFG_NET_MAC};
@@ -347,6 +386,7 @@ int main(void)
 		T(refused_deletion_keeps_the_management_device),
 		T(change_of_attributes),
 		T(change_needs_a_management_device_that_can),
+		T(forgotten_management_device_is_released),
 		T(allocation_failures_leave_nothing),
 	};
 
