@@ -129,7 +129,7 @@ def data_is_kept(cache, work, netloop, devices, **options):
         disk_check
         $W/netloop eth0 3000
     """, devices, **options)
-    with_netloop(guest, netloop).run(timeout=120)
+    with_netloop(guest, netloop).run(timeout=240)
 
 
 def test_disk_and_nic(cache, work, disk_path, nic_path, netloop):
@@ -144,7 +144,7 @@ def test_disk_and_nic(cache, work, disk_path, nic_path, netloop):
         $W/netloop eth0 2000
         [ $boot = 4 ] || exit 99
     """, vmlib.disk(disk_path) + vmlib.nic(nic_path, extra=",host_mtu=1500"))
-    with_netloop(guest, netloop).run(timeout=180)
+    with_netloop(guest, netloop).run(timeout=300)
     again = vmlib.Guest(cache, work, DISK + NIC + """
         disk_up
         nic_up
