@@ -65,8 +65,8 @@ VDPA_API bool vdpa_region_broken(const struct vdpa_region *region);
 
 /**
  * Install, process-wide, a SIGBUS handler that replaces a lost page of a mapped region by zeroes and
- * marks the region broken; other SIGBUS go on to the handler that was there. Programs ask for it; the library
- * does not do it by itself. Returns 0 or -errno.
+ * marks the region broken; other SIGBUS go on to the handler that was there. Programs ask for it, before queues
+ * run; the library does not do it by itself. Threads that use a view have SIGBUS unblocked from then on. Returns 0 or -errno.
  */
 VDPA_API int vdpa_sigbus_install(void);
 

@@ -15,6 +15,9 @@
 
 #include "base/ref.h"
 
+/* More guest memory than any machine has (52 address bits) is a mistake. */
+#define LOG_MAX_BYTES ((1ull << 52) / VDPA_DIRTY_PAGE_BYTES / 8)
+
 struct vdpa_dirty_log {
 	struct vdpa_ref refs;
 	struct vdpa_region *region; /* the shared file, or */
@@ -46,7 +49,7 @@ int vdpa_dirty_log_new(gpa_t gpa_limit, struct vdpa_dirty_log **out)
 	log = log_new(bytes);
 	if (!log)
 		return -ENOMEM;
-	log->own = bytes <= SIZE_MAX ? calloc(1, (size_t)bytes) : NULL;
+	log->own = bytes <= LOG_MAX_BYTES && bytes <= SIZE_MAX ? calloc(1, (size_t)bytes) : NULL;
 	if (!log->own) {
 		free(log);
 		return -ENOMEM;

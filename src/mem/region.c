@@ -140,10 +140,11 @@ int vdpa_region_map(int fd, uint64_t offset, uint64_t size, gpa_t gpa, int prot,
 		    struct vdpa_region **out, struct vdpa_error *err)
 {
 	struct vdpa_region *region;
-	uint64_t page;
+	uint64_t page = 0;
 	int ret;
 
-	if (range_wraps(offset, size) || range_wraps(gpa, size) || offset + size > INT64_MAX)
+	if (range_wraps(offset, size) || size > INT64_MAX || offset > INT64_MAX - size ||
+	    range_wraps(gpa, size))
 		return vdpa_error_set(err, EINVAL, NULL,
 				      "memory of 0x%llx bytes at offset 0x%llx, address 0x%llx: "
 				      "size 0 or end beyond the last address",

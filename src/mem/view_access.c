@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mem/as.h"
+#include "mem/sigbus.h"
 
 static struct as_root *view_root(const struct vdpa_view *view)
 {
@@ -24,6 +25,7 @@ static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t io
 		if (iova >= hit->start && iova <= hit->last)
 			return hit;
 	}
+	sigbus_thread_ready();
 	map = vhost_iotlb_itree_first(&view_root(view)->map, iova, iova);
 	if (!map)
 		return NULL;
