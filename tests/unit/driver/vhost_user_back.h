@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A back end in a process of its own, so that it can be killed: a software device behind
+ * vhost-user. */
+#ifndef TESTS_VHOST_USER_BACK_H
+#define TESTS_VHOST_USER_BACK_H
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uvdpa/vhost_user.h>
+#include "virtio_test.h"
+
+struct back {
+	pid_t pid;
+	char path[64];
+};
+
+static inline int back_device(struct vdpa_ctx *ctx, const char *mgmtdev,
+			      const struct vdpa_attr *attrs, struct vdpa_device **out)
+{
+	struct vdpa_dev_set_config config = {.attrs = attrs};
+	struct vdpa_mgmt_dev *mdev;
+	struct vdpa_error err = {0};
+	int r;
+
+	if (!vdpa_find_driver(ctx, "vhost-user"))
+		vdpa_register_driver(ctx, vhost_user_driver());
+	mdev = vdpa_mgmtdev_find(ctx, mgmtdev);
+	if (!mdev)
+		return -ENODEV;
+	r = vdpa_dev_add(mdev, "s0", &config, &err);
+	if (r) {
+		print_message("%s: %s\n", mgmtdev, err.msg);
+		return r;
+	}
+	*out = vdpa_find_device(ctx, "s0");
+	return 0;
+}
+
+static inline void back_log(void *arg, enum vdpa_log_level level, const char *object,
+			    const char *msg)
+{
+	(void)arg;
+	(void)level;
+	if (getenv("BACK_LOG"))
+		fprintf(stderr, "back end: %s: %s\n", object, msg);
+}
+
+/* The child: serves until it is killed. */
+static inline void back_run(const char *path, const char *mgmtdev, const struct vdpa_attr *attrs,
+			    unsigned workers)
+{
+	struct vdpa_attr bind[] = {{"path", path}, {0}};
+	struct vdpa_ctx_config config = {.size = sizeof(config),
+					 .workers = workers,
+					 .log = {.fn = back_log, .level = VDPA_LOG_DEBUG}};
+	struct vdpa_device *vdev;
+	struct vdpa_ctx *ctx;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (vdpa_ctx_new(&config, &ctx) || vdpa_register_builtin(ctx) ||
+	    back_device(ctx, mgmtdev, attrs, &vdev) || vdpa_bind(vdev, "vhost-user", bind, NULL))
+		_exit(1);
+	vdpa_loop_run(vdpa_ctx_control(ctx));
+	_exit(0);
+}
+
+static inline void back_start(struct back *back, const char *mgmtdev, const struct vdpa_attr *attrs,
+			      unsigned workers)
+{
+	if (!back->path[0])
+		snprintf(back->path, sizeof(back->path), "/tmp/uvdpa-test-%d.sock", getpid());
+	back->pid = fork();
+	assert_true(back->pid >= 0);
+	if (!back->pid)
+		back_run(back->path, mgmtdev, attrs, workers);
+}
+
+static inline void back_kill(struct back *back)
+{
+	int status;
+
+	kill(back->pid, SIGKILL);
+	assert_int_equal(waitpid(back->pid, &status, 0), back->pid);
+	assert_true(WIFSIGNALED(status)); /* it had not ended by itself */
+}
+
+/* Connects as soon as it listens. */
+static inline int front_connect(struct vdpa_ctx *ctx, struct vhost_user_frontend_config *config,
+				struct virtio_device **dev)
+{
+	struct vdpa_error err = {0};
+	int r = -1;
+
+	config->size = sizeof(*config);
+	for (unsigned i = 0; i < 500 && r; i++) {
+		r = vhost_user_frontend_new(ctx, config, dev, &err);
+		if (r != -ENOENT && r != -ECONNREFUSED)
+			break;
+		usleep(10000);
+	}
+	if (r)
+		print_message("front end: %s\n", err.msg);
+	return r;
+}
+
+static inline void front_free(struct vdpa_ctx *ctx, struct virtio_device *dev)
+{
+	bool done = false;
+
+	vhost_user_frontend_free(dev, &(struct vdpa_done){set_flag, &done});
+	fake_until(ctx, done);
+}
+
+#endif
