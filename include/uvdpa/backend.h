@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Backends: where the bytes of a disk or a NIC go. They know no virtio. A backend is opened on the control
- * thread and has one queue (or port) per queue of the device, which lives on that queue's loop.
- * What is submitted is completed exactly once, on the queue's loop, possibly inside submit.
+ * Backends: where the bytes of a disk or a NIC go. They know no virtio. A backend is opened on the
+ * control thread and has one queue (or port) per queue of the device, which lives on that queue's
+ * loop. What is submitted is completed exactly once, on the queue's loop, possibly inside submit.
  */
 #ifndef UVDPA_BACKEND_H
 #define UVDPA_BACKEND_H
@@ -21,10 +21,12 @@ struct backend_open_params {
 	struct vdpa_loop_group *loops;
 	const struct vdpa_log *log;
 	const char *name;
-	const struct vdpa_attr *attrs; /**< checked against the backend's table; alive during open only */
+	const struct vdpa_attr
+		*attrs; /**< checked against the backend's table; alive during open only */
 };
 
-/* ---- disks ------------------------------------------------------------------------------------ */
+/* ---- disks ------------------------------------------------------------------------------------
+ */
 
 struct blk_backend;
 struct blk_queue;
@@ -32,12 +34,12 @@ struct blk_queue;
 enum blk_op {
 	BLK_READ,
 	BLK_WRITE,
-	BLK_FLUSH,	  /**< what was completed before is on stable storage when this completes */
+	BLK_FLUSH, /**< what was completed before is on stable storage when this completes */
 	BLK_DISCARD,
 	BLK_WRITE_ZEROES, /**< with BLK_F_UNMAP space may be given back */
 };
 
-#define BLK_F_FUA 1u   /**< on stable storage before completion */
+#define BLK_F_FUA 1u /**< on stable storage before completion */
 #define BLK_F_UNMAP 2u
 
 /** One request; the submitter's memory, must stay until done. */
@@ -45,9 +47,10 @@ struct blk_request {
 	enum blk_op op;
 	uint32_t flags;
 	uint64_t offset_bytes, len_bytes; /**< inside the capacity: checked by the submitter */
-	const struct iovec *iov;	  /**< READ, WRITE: exactly len_bytes in all; stays until done */
+	const struct iovec *iov; /**< READ, WRITE: exactly len_bytes in all; stays until done */
 	unsigned niov;
-	/** Exactly once, on the queue's loop. @result: 0 or -errno (-ECANCELED after blk_queue cancel). */
+	/** Exactly once, on the queue's loop. @result: 0 or -errno (-ECANCELED after blk_queue
+	 * cancel). */
 	void (*done)(struct blk_request *req, int result);
 	/* The backend's own, while submitted. */
 	struct blk_request *next;
@@ -56,13 +59,13 @@ struct blk_request {
 
 struct blk_backend_info {
 	uint64_t capacity_bytes;
-	uint32_t block_bytes;	       /**< logical block */
-	uint32_t physical_block_bytes; /**< 0: as logical */
+	uint32_t block_bytes;		     /**< logical block */
+	uint32_t physical_block_bytes;	     /**< 0: as logical */
 	uint32_t min_io_bytes, opt_io_bytes; /**< 0: unknown */
-	uint32_t alignment_bytes;      /**< of buffers in memory that avoids a copy; 1: none */
+	uint32_t alignment_bytes; /**< of buffers in memory that avoids a copy; 1: none */
 	bool read_only, discard, write_zeroes, write_zeroes_unmap;
-	bool volatile_cache;	       /**< completed writes need a FLUSH to be on stable storage */
-	char serial[21];	       /**< NUL-terminated; "" when there is none */
+	bool volatile_cache; /**< completed writes need a FLUSH to be on stable storage */
+	char serial[21];     /**< NUL-terminated; "" when there is none */
 };
 
 struct blk_backend_ops {
@@ -82,12 +85,14 @@ struct blk_backend_ops {
 	void (*queue_close)(struct blk_queue *q);
 	/** Take @n requests (all of them, always); started together. On the loop. */
 	void (*submit)(struct blk_queue *q, struct blk_request **reqs, unsigned n);
-	/** Try to end early what is submitted; done() still comes for each. NULL: cannot. On the loop. */
+	/** Try to end early what is submitted; done() still comes for each. NULL: cannot. On the
+	 * loop. */
 	void (*cancel)(struct blk_queue *q);
-	/** Look for completions now, without waiting; true when there were some. NULL: nothing to poll. */
+	/** Look for completions now, without waiting; true when there were some. NULL: nothing to
+	 * poll. */
 	bool (*poll)(struct blk_queue *q);
-	void (*show)(struct blk_backend *be, void (*emit)(void *arg, const char *key, const char *value),
-		     void *arg);
+	void (*show)(struct blk_backend *be,
+		     void (*emit)(void *arg, const char *key, const char *value), void *arg);
 };
 
 /** Embedded by each backend's own structures. */
@@ -105,7 +110,8 @@ VDPA_API const struct blk_backend_ops *blk_backend_find(const char *name);
 VDPA_API int blk_backend_open(const char *name, const struct backend_open_params *params,
 			      struct blk_backend **out, struct vdpa_error *err);
 
-/* ---- NICs ------------------------------------------------------------------------------------- */
+/* ---- NICs -------------------------------------------------------------------------------------
+ */
 
 struct net_backend;
 struct net_port;
@@ -113,7 +119,8 @@ struct net_port;
 /** Bytes of the header at the front of every packet: as Linux's tun has it, with num_buffers. */
 #define NET_HDR_BYTES 12
 
-/** One packet: NET_HDR_BYTES of header (flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, num_buffers, little endian), then the frame. */
+/** One packet: NET_HDR_BYTES of header (flags, gso_type, hdr_len, gso_size, csum_start,
+ * csum_offset, num_buffers, little endian), then the frame. */
 struct net_packet {
 	const struct iovec *iov;
 	unsigned niov;
@@ -124,11 +131,11 @@ struct net_packet {
 struct net_port_config {
 	size_t size; /**< sizeof(struct net_port_config) */
 	struct vdpa_loop *loop;
-	unsigned pair;	 /**< queue pair */
+	unsigned pair;	  /**< queue pair */
 	uint64_t offload; /**< NET_OFFLOAD_* that the receiver (the guest) accepts */
 	/**
-	 * Packets for the guest. Returns how many were taken, from the front; fewer than @n: no more
-	 * buffers; the device calls ops->resume when there are some again.
+	 * Packets for the guest. Returns how many were taken, from the front; fewer than @n: no
+	 * more buffers; the device calls ops->resume when there are some again.
 	 */
 	unsigned (*deliver)(void *arg, const struct net_packet *pkts, unsigned n);
 	/** The port takes packets again after send() took fewer than asked. */
@@ -160,14 +167,15 @@ struct net_backend_ops {
 	int (*port_open)(struct net_backend *be, const struct net_port_config *config,
 			 struct net_port **out);
 	void (*port_close)(struct net_port *port);
-	/** Send; returns how many were taken, from the front. Taken means copied: the buffers are free again. */
+	/** Send; returns how many were taken, from the front. Taken means copied: the buffers are
+	 * free again. */
 	unsigned (*send)(struct net_port *port, const struct net_packet *pkts, unsigned n);
 	/** The device has receive buffers again. */
 	void (*resume)(struct net_port *port);
-	bool (*poll)(struct net_port *port); /**< NULL: nothing to poll */
+	bool (*poll)(struct net_port *port);			       /**< NULL: nothing to poll */
 	int (*announce)(struct net_backend *be, const uint8_t mac[6]); /**< NULL: nobody to tell */
-	void (*show)(struct net_backend *be, void (*emit)(void *arg, const char *key, const char *value),
-		     void *arg);
+	void (*show)(struct net_backend *be,
+		     void (*emit)(void *arg, const char *key, const char *value), void *arg);
 };
 
 struct net_backend {

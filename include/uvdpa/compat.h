@@ -8,8 +8,8 @@
 #define UVDPA_COMPAT_H
 
 /*
- * The kernel's headers are C: virtio_ring.h has inline functions with C's conversions, virtio_net.h has a
- * member called "class" (for C++ it is class_).
+ * The kernel's headers are C: virtio_ring.h has inline functions with C's conversions, virtio_net.h
+ * has a member called "class" (for C++ it is class_).
  */
 #ifdef __cplusplus
 #define class class_

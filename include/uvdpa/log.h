@@ -26,7 +26,8 @@ typedef void (*vdpa_log_fn)(void *arg, enum vdpa_log_level level, const char *ob
 struct vdpa_log {
 	vdpa_log_fn fn; /**< NULL: nothing is logged */
 	void *arg;
-	enum vdpa_log_level level; /**< lines above this number are dropped before they are formatted */
+	enum vdpa_log_level
+		level; /**< lines above this number are dropped before they are formatted */
 };
 
 VDPA_API void vdpa_log(const struct vdpa_log *log, enum vdpa_log_level level, const char *object,
@@ -44,14 +45,17 @@ struct vdpa_ratelimit {
 	uint64_t suppressed;
 };
 
-#define VDPA_RATELIMIT_INIT { .interval_ns = 5000000000ull, .burst = 10 }
+#define VDPA_RATELIMIT_INIT                                                                        \
+	{                                                                                          \
+		.interval_ns = 5000000000ull, .burst = 10                                          \
+	}
 
 /** True when a line may be written now. */
 VDPA_API bool vdpa_ratelimit_ok(struct vdpa_ratelimit *rl);
 
 /**
- * vdpa_log() when @rl allows; when a new window opens after suppression, first a line that says how many
- * were suppressed.
+ * vdpa_log() when @rl allows; when a new window opens after suppression, first a line that says how
+ * many were suppressed.
  */
 VDPA_API void vdpa_log_limited(const struct vdpa_log *log, struct vdpa_ratelimit *rl,
 			       enum vdpa_log_level level, const char *object, const char *fmt, ...)

@@ -4,8 +4,10 @@
  * that belongs to a loop is touched by the thread that runs it, and by no other; other threads post
  * messages. Loops post and never wait for each other.
  *
- * One iteration: 1. messages, 2. ready file descriptors (after each of them: new messages), 3. timers,
- * 4. pollers. Messages that were posted before an event became visible are thus run before that event.
+ * One iteration: 1. messages, 2. ready file descriptors (after each of them: new messages), 3.
+ * timers,
+ * 4. pollers. Messages that were posted before an event became visible are thus run before that
+ * event.
  */
 #ifndef UVDPA_LOOP_H
 #define UVDPA_LOOP_H
@@ -41,7 +43,8 @@ struct vdpa_loop_msg {
 	struct vdpa_loop_msg *next;
 };
 
-/** Called once per iteration while added; returns true when it did work. A loop with pollers does not sleep. */
+/** Called once per iteration while added; returns true when it did work. A loop with pollers does
+ * not sleep. */
 struct vdpa_loop_poller {
 	bool (*fn)(struct vdpa_loop_poller *poller);
 	struct vdpa_loop *loop; /* NULL: not added */
@@ -92,7 +95,8 @@ VDPA_API int vdpa_loop_run(struct vdpa_loop *loop);
 VDPA_API int vdpa_loop_run_once(struct vdpa_loop *loop, int64_t timeout_ns);
 /** Make vdpa_loop_run() return. Any thread, and async-signal-safe. */
 VDPA_API void vdpa_loop_stop(struct vdpa_loop *loop);
-/** File descriptor that polls readable when the loop has something to do: embed it elsewhere. Owned by the loop. */
+/** File descriptor that polls readable when the loop has something to do: embed it elsewhere. Owned
+ * by the loop. */
 VDPA_API int vdpa_loop_pollfd(const struct vdpa_loop *loop);
 
 /**
@@ -108,8 +112,7 @@ VDPA_API void vdpa_loop_fd_del(struct vdpa_loop_fd *lfd);
 
 /** Arm (or re-arm) a one-shot timer at @deadline_ns, CLOCK_MONOTONIC. Loop's thread. */
 VDPA_API void vdpa_loop_timer_set(struct vdpa_loop *loop, struct vdpa_loop_timer *timer,
-				  uint64_t deadline_ns,
-				  void (*fn)(struct vdpa_loop_timer *timer));
+				  uint64_t deadline_ns, void (*fn)(struct vdpa_loop_timer *timer));
 VDPA_API void vdpa_loop_timer_cancel(struct vdpa_loop_timer *timer);
 
 /**

@@ -3,12 +3,14 @@
  * The software-device kit: a vDPA device in software is its feature bits, its config space and one
  * function that serves a queue; this implements every config op, once.
  *
- * Threads: each running queue belongs to one loop. Functions and ops marked [q] run on it; all others
- * on the control thread. Queues with the same vq_affinity key share a loop.
+ * Threads: each running queue belongs to one loop. Functions and ops marked [q] run on it; all
+ * others on the control thread. Queues with the same vq_affinity key share a loop.
  *
- * Life of a queue: set up by the driver; started when DRIVER_OK is set and it is ready (in either order);
- * @run is called after kicks; stopped by a reset, suspend, stop_vq, an error: @stop is called, then the kit
- * waits until every chain was completed or cancelled, at most stop_timeout_ns; then the device is marked broken (DEVICE_NEEDS_RESET) and its requests cancelled.
+ * Life of a queue: set up by the driver; started when DRIVER_OK is set and it is ready (in either
+ * order);
+ * @run is called after kicks; stopped by a reset, suspend, stop_vq, an error: @stop is called, then
+ * the kit waits until every chain was completed or cancelled, at most stop_timeout_ns; then the
+ * device is marked broken (DEVICE_NEEDS_RESET) and its requests cancelled.
  */
 #ifndef UVDPA_SOFT_H
 #define UVDPA_SOFT_H
@@ -35,17 +37,18 @@ struct vdpa_soft {
 struct vdpa_soft_ops {
 	size_t size; /**< sizeof(struct vdpa_soft_ops) */
 	/**
-	 * M [q]. Serve the queue: get at most @budget requests, handle them, flush. Returns true to be called
-	 * again before the loop sleeps (there may be more), false when the ring was found empty or
-	 * nothing can be done before something else happens (then: vdpa_soft_vq_wake()).
+	 * M [q]. Serve the queue: get at most @budget requests, handle them, flush. Returns true to
+	 * be called again before the loop sleeps (there may be more), false when the ring was found
+	 * empty or nothing can be done before something else happens (then: vdpa_soft_vq_wake()).
 	 */
 	bool (*run)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);
-	/** O [q]. The queue starts; 0 or -errno (then it does not run, and the device needs a reset). */
+	/** O [q]. The queue starts; 0 or -errno (then it does not run, and the device needs a
+	 * reset). */
 	int (*start)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 	/**
 	 * O [q]. The queue is to stop: end what is out, soon. Requests may be given up only when
-	 * vdpa_soft_vq_cancelling(): then vdpa_soft_cancel() them. Called again when a drain turns into
-	 * that (a reset, or the deadline).
+	 * vdpa_soft_vq_cancelling(): then vdpa_soft_cancel() them. Called again when a drain turns
+	 * into that (a reset, or the deadline).
 	 */
 	void (*stop)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 	/** O [q]. It has stopped: nothing is out; free what start made. */
@@ -53,7 +56,8 @@ struct vdpa_soft_ops {
 
 	/** O. Veto: is this set of features usable? 0 or -EINVAL. FEATURES_OK was asked for. */
 	int (*check_features)(struct vdpa_soft *dev, uint64_t features);
-	/** O. DRIVER_OK was set / the device was reset (features and queues are cleared already). */
+	/** O. DRIVER_OK was set / the device was reset (features and queues are cleared already).
+	 */
 	void (*driver_ok)(struct vdpa_soft *dev);
 	void (*reset)(struct vdpa_soft *dev);
 	/** O. The driver wrote @len bytes of config at @offset (in bounds). NULL: ignored. */
@@ -61,7 +65,8 @@ struct vdpa_soft_ops {
 	/** O. Queues with equal keys share a loop. NULL: the index is the key. */
 	unsigned (*vq_affinity)(struct vdpa_soft *dev, uint16_t idx);
 	/** O. Names and values of the queue's statistics. */
-	void (*vq_stats)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg);
+	void (*vq_stats)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit,
+			 void *arg);
 	/** O. Group of a queue (0 when NULL), and of its descriptor area. */
 	unsigned (*vq_group)(struct vdpa_soft *dev, uint16_t idx);
 	unsigned (*vq_desc_group)(struct vdpa_soft *dev, uint16_t idx);
@@ -70,7 +75,8 @@ struct vdpa_soft_ops {
 	void (*show)(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg);
 	/** O. State beyond the kit's own (which it saves itself): see struct vdpa_ext_ops. */
 	int (*save_state)(struct vdpa_soft *dev, void *buf, size_t *bytes);
-	int (*load_state)(struct vdpa_soft *dev, const void *buf, size_t bytes, struct vdpa_error *err);
+	int (*load_state)(struct vdpa_soft *dev, const void *buf, size_t bytes,
+			  struct vdpa_error *err);
 	/** O. Last reference is gone: free the device's own. */
 	void (*free)(struct vdpa_soft *dev);
 };
@@ -82,7 +88,8 @@ enum vdpa_soft_map {
 
 struct vdpa_soft_params {
 	size_t size;	    /**< sizeof(struct vdpa_soft_params) */
-	size_t struct_size; /**< of the device's structure, which begins with its struct vdpa_soft */
+	size_t struct_size; /**< of the device's structure, which begins with its struct vdpa_soft
+			     */
 	const struct vdpa_soft_ops *ops;
 	const char *name;
 	const char *parent;
@@ -103,22 +110,24 @@ struct vdpa_soft_params {
 };
 
 /**
- * First half of a birth: allocate (zeroed) and set up. The device then sets its own members and calls
- * vdpa_soft_register(). To undo before that: vdpa_put_device(). NULL with @err on error.
+ * First half of a birth: allocate (zeroed) and set up. The device then sets its own members and
+ * calls vdpa_soft_register(). To undo before that: vdpa_put_device(). NULL with @err on error.
  */
 VDPA_API void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *params,
 			       struct vdpa_error *err);
 VDPA_API int vdpa_soft_register(struct vdpa_soft *dev, struct vdpa_error *err);
 /** The features that the kit offers besides the device's own, unless features_off says not to. */
 VDPA_API uint64_t vdpa_soft_kit_features(void);
-/** For parents that let their user choose "dma_map" or "set_map", "workers", ...: attributes that the kit understands. */
+/** For parents that let their user choose "dma_map" or "set_map", "workers", ...: attributes that
+ * the kit understands. */
 VDPA_API extern const struct vdpa_attr_spec vdpa_soft_attrs[];
 /** Apply those of @attrs that are the kit's to @params (before alloc). */
-VDPA_API void vdpa_soft_params_attrs(struct vdpa_soft_params *params, const struct vdpa_attr *attrs);
+VDPA_API void vdpa_soft_params_attrs(struct vdpa_soft_params *params,
+				     const struct vdpa_attr *attrs);
 
 /**
- * dev_del for parents: unregister, reset what nobody drives any more, then @done. The device is freed
- * with its last reference, which a stuck backend may hold for longer.
+ * dev_del for parents: unregister, reset what nobody drives any more, then @done. The device is
+ * freed with its last reference, which a stuck backend may hold for longer.
  */
 VDPA_API int vdpa_soft_dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 			       const struct vdpa_done *done);
@@ -126,8 +135,10 @@ VDPA_API int vdpa_soft_dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *v
 /* Device. Any loop. */
 VDPA_API uint64_t vdpa_soft_features(const struct vdpa_soft *dev); /**< negotiated */
 VDPA_API bool vdpa_soft_has(const struct vdpa_soft *dev, unsigned feature_bit);
-/** Change config bytes from the device's side: generation goes up, the driver is told. Control thread. */
-VDPA_API int vdpa_soft_config_set(struct vdpa_soft *dev, unsigned offset, const void *buf, unsigned len);
+/** Change config bytes from the device's side: generation goes up, the driver is told. Control
+ * thread. */
+VDPA_API int vdpa_soft_config_set(struct vdpa_soft *dev, unsigned offset, const void *buf,
+				  unsigned len);
 /** As above, for what the driver itself wrote (inside config_write): nobody is told. */
 VDPA_API int vdpa_soft_config_store(struct vdpa_soft *dev, unsigned offset, const void *buf,
 				    unsigned len);
@@ -137,7 +148,7 @@ VDPA_API void vdpa_soft_broken(struct vdpa_soft *dev, const char *why);
 VDPA_API struct vdpa_soft_vq *vdpa_soft_get_vq(struct vdpa_soft *dev, uint16_t idx);
 static inline struct vdpa_soft *vdpa_to_soft(struct vdpa_device *vdev)
 {
-	return (struct vdpa_soft *)((char *)vdev - offsetof(struct vdpa_soft, vdpa));
+	return (struct vdpa_soft *)(void *)((char *)vdev - offsetof(struct vdpa_soft, vdpa));
 }
 
 /* Queue. [q] all of them, but index and the user pointer. */
@@ -149,12 +160,15 @@ VDPA_API bool vdpa_soft_vq_running(const struct vdpa_soft_vq *vq);
 VDPA_API void vdpa_soft_vq_set_priv(struct vdpa_soft_vq *vq, void *priv);
 VDPA_API void *vdpa_soft_vq_get_priv(const struct vdpa_soft_vq *vq);
 /**
- * As vringh_getdesc(), but a malformed ring is dealt with by the kit (queue stopped, DEVICE_NEEDS_RESET, log, counter), and a miss parks:
- * returns the number of requests, 0 in those cases.
+ * As vringh_getdesc(), but a malformed ring is dealt with by the kit (queue stopped,
+ * DEVICE_NEEDS_RESET, log, counter), and a miss parks: returns the number of requests, 0 in those
+ * cases.
  */
-VDPA_API unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains, unsigned max);
+VDPA_API unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains,
+				    unsigned max);
 VDPA_API void vdpa_soft_abandon(struct vdpa_soft_vq *vq, unsigned n);
-VDPA_API void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain, uint32_t written);
+VDPA_API void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain,
+				 uint32_t written);
 /** Forget a request: nothing of it is written, the driver does not get it back. For resets. */
 VDPA_API void vdpa_soft_cancel(struct vdpa_soft_vq *vq, struct vringh_chain *chain);
 /** Is the queue being stopped for good (reset), so that requests may be cancelled? */
@@ -168,7 +182,8 @@ VDPA_API size_t vdpa_soft_push(struct vdpa_soft_vq *vq, const struct vringh_chai
 VDPA_API void vdpa_soft_flush(struct vdpa_soft_vq *vq);
 /** Have @run called soon. [q]; for another loop's queue post a message. */
 VDPA_API void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq);
-/** A request that the device cannot parse: count and log it; DEVICE_NEEDS_RESET is the device's choice. */
+/** A request that the device cannot parse: count and log it; DEVICE_NEEDS_RESET is the device's
+ * choice. */
 VDPA_API void vdpa_soft_bad_request(struct vdpa_soft_vq *vq, const struct vringh_chain *chain,
 				    const char *why);
 

@@ -21,7 +21,8 @@ extern "C" {
 #define VDPA_API __attribute__((visibility("default")))
 #define VDPA_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
-/** I/O virtual address: what a driver writes into a ring. Meaningful only inside one address space. */
+/** I/O virtual address: what a driver writes into a ring. Meaningful only inside one address space.
+ */
 typedef uint64_t iova_t;
 /** Guest physical address: what the dirty log counts in. */
 typedef uint64_t gpa_t;
@@ -32,15 +33,16 @@ typedef uint64_t gpa_t;
  */
 struct vdpa_error {
 	char object[96]; /**< path of the object, such as "dev/d0"; "" when there is none */
-	char msg[416];   /**< one line, no full stop */
+	char msg[416];	 /**< one line, no full stop */
 };
 
 /**
  * Fill @err (if not NULL) and return -@code (so that "return vdpa_error_set(...)" is one line).
- * @code: a positive errno. @object: may be NULL: an object that was set already is kept. Any thread.
+ * @code: a positive errno. @object: may be NULL: an object that was set already is kept. Any
+ * thread.
  */
-VDPA_API int vdpa_error_set(struct vdpa_error *err, int code, const char *object, const char *fmt, ...)
-	VDPA_PRINTF(4, 5);
+VDPA_API int vdpa_error_set(struct vdpa_error *err, int code, const char *object, const char *fmt,
+			    ...) VDPA_PRINTF(4, 5);
 
 /**
  * Completion of an operation that does not wait. @fn runs exactly once, on the control loop unless
@@ -59,7 +61,8 @@ static inline void vdpa_done_call(const struct vdpa_done *done, int result)
 		done->fn(done->arg, result);
 }
 
-/** A named attribute. Lists of them end with a NULL key. Strings belong to whoever made the list. */
+/** A named attribute. Lists of them end with a NULL key. Strings belong to whoever made the list.
+ */
 struct vdpa_attr {
 	const char *key;
 	const char *value;
@@ -68,12 +71,12 @@ struct vdpa_attr {
 enum vdpa_attr_type {
 	VDPA_ATTR_STRING,
 	VDPA_ATTR_PATH,
-	VDPA_ATTR_U64,  /**< decimal or 0x hexadecimal */
+	VDPA_ATTR_U64,	/**< decimal or 0x hexadecimal */
 	VDPA_ATTR_SIZE, /**< bytes; suffix K, M, G, T (powers of 1024) allowed */
 	VDPA_ATTR_BOOL, /**< on, off (also true/false, yes/no, 1/0) */
-	VDPA_ATTR_MAC,  /**< six bytes, aa:bb:cc:dd:ee:ff */
+	VDPA_ATTR_MAC,	/**< six bytes, aa:bb:cc:dd:ee:ff */
 	VDPA_ATTR_ENUM, /**< one of choices[] */
-	VDPA_ATTR_FD,   /**< number of a file descriptor that this process was given */
+	VDPA_ATTR_FD,	/**< number of a file descriptor that this process was given */
 };
 
 /** One allowed attribute; a table of them feeds parsing, help, completion and documentation. */
@@ -81,9 +84,9 @@ struct vdpa_attr_spec {
 	const char *name; /**< NULL ends the table */
 	enum vdpa_attr_type type;
 	bool required;
-	uint64_t min, max;          /**< U64 and SIZE; max 0: no limit */
+	uint64_t min, max;	    /**< U64 and SIZE; max 0: no limit */
 	const char *const *choices; /**< ENUM: NULL-terminated */
-	const char *help;           /**< one line */
+	const char *help;	    /**< one line */
 };
 
 /** Value of @key in @attrs (which may be NULL), or NULL. */

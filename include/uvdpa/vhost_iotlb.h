@@ -32,7 +32,8 @@ struct vhost_iotlb_node; /* private */
 struct vhost_iotlb_map {
 	iova_t start;
 	iova_t last;   /**< inclusive */
-	uint64_t addr; /**< what start stands for: an address in this process, or a cookie of the region */
+	uint64_t addr; /**< what start stands for: an address in this process, or a cookie of the
+			  region */
 	void *opaque;  /**< here: the struct vdpa_region behind the range, or NULL; not owned */
 	uint32_t perm; /**< VHOST_MAP_* */
 	uint32_t flags;
@@ -61,8 +62,8 @@ VDPA_API void vhost_iotlb_free(struct vhost_iotlb *iotlb);
 VDPA_API void vhost_iotlb_reset(struct vhost_iotlb *iotlb);
 
 /**
- * Add [@start, @last] -> @addr. The full range [0, 2^64-1] is stored as two, as Linux does (its size
- * would not fit 64 bits). Returns 0; -EINVAL (last < start, perm not 1..3, addr + size wraps);
+ * Add [@start, @last] -> @addr. The full range [0, 2^64-1] is stored as two, as Linux does (its
+ * size would not fit 64 bits). Returns 0; -EINVAL (last < start, perm not 1..3, addr + size wraps);
  * -EEXIST (it overlaps a range that is there: nothing was changed); -ENOMEM (no memory, or limit
  * reached without RETIRE: nothing was changed).
  */
@@ -71,18 +72,20 @@ VDPA_API int vhost_iotlb_add_range(struct vhost_iotlb *iotlb, iova_t start, iova
 VDPA_API int vhost_iotlb_add_range_ctx(struct vhost_iotlb *iotlb, iova_t start, iova_t last,
 				       uint64_t addr, uint32_t perm, void *opaque);
 /**
- * Remove every range that overlaps [@start, @last], whole, as Linux does. @fn (may be NULL) is told each
- * removed range. Returns how many, or -ENOMEM when a path could not be copied (nothing was changed).
+ * Remove every range that overlaps [@start, @last], whole, as Linux does. @fn (may be NULL) is told
+ * each removed range. Returns how many, or -ENOMEM when a path could not be copied (nothing was
+ * changed).
  */
 VDPA_API int vhost_iotlb_del_range(struct vhost_iotlb *iotlb, iova_t start, iova_t last,
 				   void (*fn)(void *arg, const struct vhost_iotlb_map *map),
 				   void *arg);
-/** Remove one range that was found by the functions below. Invalidates pointers to maps. 0 or -ENOMEM. */
+/** Remove one range that was found by the functions below. Invalidates pointers to maps. 0 or
+ * -ENOMEM. */
 VDPA_API int vhost_iotlb_map_free(struct vhost_iotlb *iotlb, const struct vhost_iotlb_map *map);
 
 /**
- * First range that overlaps [@start, @last], or NULL. O(log n). The pointer is valid until the table
- * changes.
+ * First range that overlaps [@start, @last], or NULL. O(log n). The pointer is valid until the
+ * table changes.
  */
 VDPA_API const struct vhost_iotlb_map *vhost_iotlb_itree_first(const struct vhost_iotlb *iotlb,
 							       iova_t start, iova_t last);
@@ -92,8 +95,9 @@ VDPA_API const struct vhost_iotlb_map *vhost_iotlb_itree_next(const struct vhost
 							      iova_t start, iova_t last);
 
 /**
- * Make @snap a snapshot of @iotlb: O(1), shares all nodes. @snap must be empty or uninitialised; end it with
- * vhost_iotlb_reset(). A snapshot is a table of its own: changing either does not change the other.
+ * Make @snap a snapshot of @iotlb: O(1), shares all nodes. @snap must be empty or uninitialised;
+ * end it with vhost_iotlb_reset(). A snapshot is a table of its own: changing either does not
+ * change the other.
  */
 VDPA_API void vhost_iotlb_snapshot(struct vhost_iotlb *iotlb, struct vhost_iotlb *snap);
 

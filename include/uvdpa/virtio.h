@@ -9,11 +9,11 @@
  *
  * Threads. All calls: the control thread of the context, unless marked [q]. In callback mode (the
  * default) completions run on the control loop, and [q] is the control thread as well. In poll mode
- * there are no callbacks and no interrupts: each queue belongs to the one thread that submits to it and
- * polls it; that thread must have stopped before the device is unbound, reset or freed.
+ * there are no callbacks and no interrupts: each queue belongs to the one thread that submits to it
+ * and polls it; that thread must have stopped before the device is unbound, reset or freed.
  *
- * Memory. The device reaches only what was mapped for it: memory of virtio_mem_alloc(), and regions of
- * virtio_mem_map(). Its addresses (IOVAs) are chosen by the bus; they are not this process's.
+ * Memory. The device reaches only what was mapped for it: memory of virtio_mem_alloc(), and regions
+ * of virtio_mem_map(). Its addresses (IOVAs) are chosen by the bus; they are not this process's.
  */
 #ifndef UVDPA_VIRTIO_H
 #define UVDPA_VIRTIO_H
@@ -45,7 +45,8 @@ VDPA_API extern const struct vdpa_driver virtio_vdpa_driver;
 /** The virtio device made of @vdev, or NULL when it is not bound to virtio-vdpa. */
 VDPA_API struct virtio_device *virtio_vdpa_device(const struct vdpa_device *vdev);
 
-/* ---- the bus ------------------------------------------------------------------------------------ */
+/* ---- the bus ------------------------------------------------------------------------------------
+ */
 
 /** Every virtio device of @ctx, in order of their numbers; @fn returns false to stop. */
 VDPA_API void virtio_for_each(struct vdpa_ctx *ctx,
@@ -60,7 +61,8 @@ VDPA_API struct vdpa_ctx *virtio_get_ctx(const struct virtio_device *dev);
 VDPA_API uint32_t virtio_get_id(const struct virtio_device *dev);
 /** "virtio-blk", "virtio-net", or NULL when no driver is attached. */
 VDPA_API const char *virtio_driver_name(const struct virtio_device *dev);
-/** True after the device broke the rules (or asked for a reset): virtio_reset(), then virtio_attach(). */
+/** True after the device broke the rules (or asked for a reset): virtio_reset(), then
+ * virtio_attach(). */
 VDPA_API bool virtio_is_broken(const struct virtio_device *dev);
 /** What a person wants to know: name, bus, driver, features, counters. */
 VDPA_API void virtio_show(struct virtio_device *dev, vdpa_emit_fn emit, void *arg);
@@ -81,69 +83,78 @@ VDPA_API const char *virtio_feature_names(uint32_t device_id, uint64_t features,
 VDPA_API uint8_t virtio_get_status(struct virtio_device *dev);
 VDPA_API uint32_t virtio_get_generation(struct virtio_device *dev);
 /**
- * Configuration space, as one consistent piece (virtio 1.3, section 2.5.3: read again when the generation moved).
- * 0, -EINVAL (outside), -EAGAIN (it never holds still), or the transport's error.
+ * Configuration space, as one consistent piece (virtio 1.3, section 2.5.3: read again when the
+ * generation moved). 0, -EINVAL (outside), -EAGAIN (it never holds still), or the transport's
+ * error.
  */
-VDPA_API int virtio_config_read(struct virtio_device *dev, unsigned offset, void *buf, unsigned len);
+VDPA_API int virtio_config_read(struct virtio_device *dev, unsigned offset, void *buf,
+				unsigned len);
 VDPA_API int virtio_config_write(struct virtio_device *dev, unsigned offset, const void *buf,
 				 unsigned len);
 VDPA_API unsigned virtio_num_queues(struct virtio_device *dev);
 VDPA_API uint32_t virtio_queue_num_max(struct virtio_device *dev, uint16_t index);
 VDPA_API bool virtio_queue_ready(struct virtio_device *dev, uint16_t index);
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------
+ */
 
 /**
- * Detach the driver and reset the device; @done when it has stopped (status 0, queues not ready, memory
- * of the driver freed). -EBUSY while another reset or a removal is under way.
+ * Detach the driver and reset the device; @done when it has stopped (status 0, queues not ready,
+ * memory of the driver freed). -EBUSY while another reset or a removal is under way.
  */
 VDPA_API int virtio_reset(struct virtio_device *dev, const struct vdpa_done *done);
 /**
- * Attach the driver again after virtio_reset(). @options may be NULL. -EBUSY (attached, or the device is busy),
- * -ENODEV (no driver for the device id), -EINVAL, -ENOTSUP (features) and others with @err filled.
+ * Attach the driver again after virtio_reset(). @options may be NULL. -EBUSY (attached, or the
+ * device is busy), -ENODEV (no driver for the device id), -EINVAL, -ENOTSUP (features) and others
+ * with @err filled.
  */
 VDPA_API int virtio_attach(struct virtio_device *dev, const struct virtio_options *options,
 			   struct vdpa_error *err);
 /**
  * Try to set up queue @index with @num entries, and take it down again; for people who want to see
- * what a device accepts. The driver must be detached (virtio_reset()): -EBUSY. An invalid size is -EINVAL, with @err, and a warning
- * in the log.
+ * what a device accepts. The driver must be detached (virtio_reset()): -EBUSY. An invalid size is
+ * -EINVAL, with @err, and a warning in the log.
  */
 VDPA_API int virtio_try_queue(struct virtio_device *dev, uint16_t index, uint32_t num,
 			      struct vdpa_error *err);
 /** One result of virtio_conform(). @detail: one line, "" when there is nothing to say. */
 typedef void (*virtio_report_fn)(void *arg, const char *op, bool pass, const char *detail);
 /**
- * Run each operation of the device's transport, and report pass or fail of each. The driver is detached for
- * the time (its requests end with -EIO), and attached again. @done: 0, or -EIO when something failed.
- * -EBUSY as virtio_reset().
+ * Run each operation of the device's transport, and report pass or fail of each. The driver is
+ * detached for the time (its requests end with -EIO), and attached again. @done: 0, or -EIO when
+ * something failed. -EBUSY as virtio_reset().
  */
 VDPA_API int virtio_conform(struct virtio_device *dev, virtio_report_fn report, void *arg,
 			    const struct vdpa_done *done);
 /** Run the control loop until *@flag: vdpa_ctx_wait(). */
 VDPA_API int virtio_wait(struct virtio_device *dev, const bool *flag, int64_t timeout_ns);
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------
+ */
 
 /**
- * Zeroed memory that the device can reach, contiguous in both address spaces; aligned to 64 bytes, or to a page
- * when @bytes is at least one. Freed with the device at the latest. NULL: no memory.
+ * Zeroed memory that the device can reach, contiguous in both address spaces; aligned to 64 bytes,
+ * or to a page when @bytes is at least one. Freed with the device at the latest. NULL: no memory.
  */
 VDPA_API void *virtio_mem_alloc(struct virtio_device *dev, size_t bytes, iova_t *iova);
 /** Nothing that was submitted may use it any more. NULL is allowed. */
 VDPA_API void virtio_mem_free(struct virtio_device *dev, void *addr);
 /**
- * Map a region of the caller's into the device; a reference is taken. Not every transport can reach memory without a
- * file (vdpa_region_wrap()): -EOPNOTSUPP. -EEXIST: mapped already. Unmapped with the device at the latest.
+ * Map a region of the caller's into the device; a reference is taken. Not every transport can reach
+ * memory without a file (vdpa_region_wrap()): -EOPNOTSUPP. -EEXIST: mapped already. Unmapped with
+ * the device at the latest.
  */
 VDPA_API int virtio_mem_map(struct virtio_device *dev, struct vdpa_region *region, iova_t *iova);
 /** @done: the device does not touch it any more. -ENOENT. */
 VDPA_API int virtio_mem_unmap(struct virtio_device *dev, struct vdpa_region *region,
 			      const struct vdpa_done *done);
-/** Where the device sees [@addr, @addr + @bytes), which must lie in one allocation or region: 0, -EFAULT. */
-VDPA_API int virtio_mem_iova(struct virtio_device *dev, const void *addr, size_t bytes, iova_t *iova);
+/** Where the device sees [@addr, @addr + @bytes), which must lie in one allocation or region: 0,
+ * -EFAULT. */
+VDPA_API int virtio_mem_iova(struct virtio_device *dev, const void *addr, size_t bytes,
+			     iova_t *iova);
 
-/* ---- virtio-blk --------------------------------------------------------------------------------- */
+/* ---- virtio-blk ---------------------------------------------------------------------------------
+ */
 
 struct virtio_blk;
 
@@ -166,10 +177,10 @@ struct virtio_blk_info {
 
 /** The caller's; must stay until done. */
 struct virtio_blk_request {
-	uint32_t type;	   /**< VIRTIO_BLK_T_IN, OUT, FLUSH, GET_ID (20 bytes), DISCARD, WRITE_ZEROES */
-	bool unmap;	   /**< WRITE_ZEROES: space may be given back */
+	uint32_t type; /**< VIRTIO_BLK_T_IN, OUT, FLUSH, GET_ID (20 bytes), DISCARD, WRITE_ZEROES */
+	bool unmap;    /**< WRITE_ZEROES: space may be given back */
 	uint64_t sector;
-	uint64_t nsectors; /**< DISCARD, WRITE_ZEROES; else it follows from the data */
+	uint64_t nsectors;	       /**< DISCARD, WRITE_ZEROES; else it follows from the data */
 	const struct virtqueue_sg *sg; /**< data, as the device sees it; not used after submit */
 	unsigned nsg;
 	/** Exactly once [q]: 0, -EIO, -EOPNOTSUPP; may submit. */
@@ -183,7 +194,8 @@ struct virtio_blk_stats {
 	uint64_t errors, kicks, calls;
 };
 
-/** The driver's state, or NULL when virtio-blk is not attached to @dev. Valid until it is detached. */
+/** The driver's state, or NULL when virtio-blk is not attached to @dev. Valid until it is detached.
+ */
 VDPA_API struct virtio_blk *virtio_blk_of(struct virtio_device *dev);
 VDPA_API struct virtio_device *virtio_blk_device(struct virtio_blk *blk);
 VDPA_API void virtio_blk_get_info(struct virtio_blk *blk, struct virtio_blk_info *info);
@@ -193,25 +205,28 @@ VDPA_API void virtio_blk_get_stats(struct virtio_blk *blk, unsigned queue,
 VDPA_API void virtio_blk_on_change(struct virtio_blk *blk, void (*fn)(void *arg), void *arg);
 
 /**
- * [q] Submit; the device sees it after virtio_blk_kick(). 0; -ENOSPC (queue full: after a completion there is room);
- * -EINVAL (beyond the capacity, not whole sectors, too many or too large pieces, no such queue); -EROFS;
- * -EOPNOTSUPP; -EIO (broken). On error done() is not called.
+ * [q] Submit; the device sees it after virtio_blk_kick(). 0; -ENOSPC (queue full: after a
+ * completion there is room); -EINVAL (beyond the capacity, not whole sectors, too many or too large
+ * pieces, no such queue); -EROFS; -EOPNOTSUPP; -EIO (broken). On error done() is not called.
  */
 VDPA_API int virtio_blk_submit(struct virtio_blk *blk, unsigned queue,
 			       struct virtio_blk_request *req);
 /** [q] Show the device what was submitted. */
 VDPA_API void virtio_blk_kick(struct virtio_blk *blk, unsigned queue);
-/** [q] Complete at most @max requests; returns how many. For poll mode; harmless in callback mode. */
+/** [q] Complete at most @max requests; returns how many. For poll mode; harmless in callback mode.
+ */
 VDPA_API unsigned virtio_blk_poll(struct virtio_blk *blk, unsigned queue, unsigned max);
 /** [q] Requests that are out. */
 VDPA_API unsigned virtio_blk_outstanding(struct virtio_blk *blk, unsigned queue);
 
 /**
- * For simple programs: do it and wait, on queue 0, running the control loop; never from a callback. Buffers are any memory (copied).
- * 0, the request's error, or -ETIMEDOUT after 30 s (the device is reset then).
+ * For simple programs: do it and wait, on queue 0, running the control loop; never from a callback.
+ * Buffers are any memory (copied). 0, the request's error, or -ETIMEDOUT after 30 s (the device is
+ * reset then).
  */
 VDPA_API int virtio_blk_read(struct virtio_blk *blk, uint64_t sector, void *buf, size_t bytes);
-VDPA_API int virtio_blk_write(struct virtio_blk *blk, uint64_t sector, const void *buf, size_t bytes);
+VDPA_API int virtio_blk_write(struct virtio_blk *blk, uint64_t sector, const void *buf,
+			      size_t bytes);
 VDPA_API int virtio_blk_flush(struct virtio_blk *blk);
 VDPA_API int virtio_blk_discard(struct virtio_blk *blk, uint64_t sector, uint64_t nsectors);
 VDPA_API int virtio_blk_write_zeroes(struct virtio_blk *blk, uint64_t sector, uint64_t nsectors,
@@ -221,18 +236,21 @@ VDPA_API int virtio_blk_get_id(struct virtio_blk *blk, char id[21]);
 /** CONFIG_WCE: writeback or writethrough. -EOPNOTSUPP. */
 VDPA_API int virtio_blk_set_writeback(struct virtio_blk *blk, bool writeback);
 
-/* ---- virtio-net --------------------------------------------------------------------------------- */
+/* ---- virtio-net ---------------------------------------------------------------------------------
+ */
 
 struct virtio_net;
 
-/** Offload header of a packet, in host byte order; values of struct virtio_net_hdr (linux/virtio_net.h). */
+/** Offload header of a packet, in host byte order; values of struct virtio_net_hdr
+ * (linux/virtio_net.h). */
 struct virtio_net_offload {
 	uint8_t flags;	  /**< VIRTIO_NET_HDR_F_* */
 	uint8_t gso_type; /**< VIRTIO_NET_HDR_GSO_* */
 	uint16_t hdr_len, gso_size, csum_start, csum_offset;
 };
 
-/** A received packet. Its bytes lie in memory that the device can still change: copy before parsing. */
+/** A received packet. Its bytes lie in memory that the device can still change: copy before
+ * parsing. */
 struct virtio_net_packet {
 	const struct iovec *iov; /**< the frame, without header */
 	unsigned niov;
@@ -271,8 +289,8 @@ VDPA_API void virtio_net_on_change(struct virtio_net *net, void (*fn)(void *arg)
 typedef void (*virtio_net_rx_fn)(void *arg, unsigned pair, const struct virtio_net_packet *pkt);
 VDPA_API void virtio_net_on_receive(struct virtio_net *net, virtio_net_rx_fn fn, void *arg);
 /**
- * [q] Send one frame (copied). The device sees it after virtio_net_kick(). @offload: NULL for none. 0; -ENOSPC;
- * -EMSGSIZE; -EOPNOTSUPP (an offload that was not negotiated); -EINVAL; -EIO (broken).
+ * [q] Send one frame (copied). The device sees it after virtio_net_kick(). @offload: NULL for none.
+ * 0; -ENOSPC; -EMSGSIZE; -EOPNOTSUPP (an offload that was not negotiated); -EINVAL; -EIO (broken).
  */
 VDPA_API int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *iov,
 			     unsigned niov, const struct virtio_net_offload *offload);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * virtqueue: the driver's end of a ring (virtio 1.3, section 2.6). The memory of ring and indirect tables is the
- * caller's; the device is not trusted: used ids and lengths are checked. One thread at a time.
+ * virtqueue: the driver's end of a ring (virtio 1.3, section 2.6). The memory of ring and indirect
+ * tables is the caller's; the device is not trusted: used ids and lengths are checked. One thread
+ * at a time.
  */
 #ifndef UVDPA_VIRTQUEUE_H
 #define UVDPA_VIRTQUEUE_H
@@ -23,9 +24,10 @@ struct virtqueue_sg {
 struct virtqueue_config {
 	size_t size; /**< sizeof(struct virtqueue_config) */
 	uint32_t num;
-	uint64_t features; /**< negotiated: RING_PACKED, INDIRECT_DESC, EVENT_IDX, VERSION_1, IN_ORDER */
-	void *mem;         /**< virtqueue_mem_bytes() bytes, zeroed, page-aligned; stays the caller's */
-	iova_t mem_iova;   /**< where the device sees @mem */
+	uint64_t features; /**< negotiated: RING_PACKED, INDIRECT_DESC, EVENT_IDX, VERSION_1,
+			      IN_ORDER */
+	void *mem; /**< virtqueue_mem_bytes() bytes, zeroed, page-aligned; stays the caller's */
+	iova_t mem_iova; /**< where the device sees @mem */
 };
 
 /** Bytes of ring memory (with room for indirect tables when @features has INDIRECT_DESC). */
@@ -40,8 +42,8 @@ VDPA_API uint32_t virtqueue_num(const struct virtqueue *vq);
 
 /**
  * Make one request available: first @nout readable, then @nin writable pieces. @token comes back
- * with the completion; not NULL. Returns 0, -ENOSPC (ring full), -EINVAL (no piece, or more than the ring
- * allows). Visible to the device after virtqueue_publish().
+ * with the completion; not NULL. Returns 0, -ENOSPC (ring full), -EINVAL (no piece, or more than
+ * the ring allows). Visible to the device after virtqueue_publish().
  */
 VDPA_API int virtqueue_add(struct virtqueue *vq, const struct virtqueue_sg *sg, unsigned nout,
 			   unsigned nin, void *token);

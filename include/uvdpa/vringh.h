@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vringh: the device's end of a virtqueue (virtio 1.3, section 2.6 and 2.7). The only code that walks
- * descriptors.
+ * vringh: the device's end of a virtqueue (virtio 1.3, section 2.6 and 2.7). The only code that
+ * walks descriptors.
  *
- * Who attacks: the driver, which may change every byte of ring and buffers at any time. Each descriptor
- * is copied once, the copy is checked, and only the copy is used. Work per call is bounded by
- * the queue's size. A malformed ring stops its queue (-EBADMSG) and nothing else.
+ * Who attacks: the driver, which may change every byte of ring and buffers at any time. Each
+ * descriptor is copied once, the copy is checked, and only the copy is used. Work per call is
+ * bounded by the queue's size. A malformed ring stops its queue (-EBADMSG) and nothing else.
  *
- * Ring, descriptors and buffers are reached through views, each may be scattered over ranges or lie in memory by
- * message. All calls: the queue's loop, unless stated.
+ * Ring, descriptors and buffers are reached through views, each may be scattered over ranges or lie
+ * in memory by message. All calls: the queue's loop, unless stated.
  *
  * A chain that was got is accounted for exactly once: completed, abandoned (given back, in reverse
  * order), or dropped by vringh_cancel() - after which nothing of it is written to guest memory.
@@ -50,25 +50,27 @@ struct vdpa_vq_state {
 struct vringh_chain {
 	struct iovec *iov; /**< first @nout pieces to read from, then @nin pieces to write to */
 	uint16_t nout, nin;
-	uint16_t head; /**< index of the head descriptor (split) or buffer id (packed) */
-	uint16_t state; /* private */
-	uint32_t index; /* private: slot */
+	uint16_t head;		  /**< index of the head descriptor (split) or buffer id (packed) */
+	uint16_t state;		  /* private */
+	uint32_t index;		  /* private: slot */
 	uint64_t out_len, in_len; /**< bytes to read, bytes that may be written */
-	void *priv;  /**< priv_bytes of the device's own, for its request; zeroed once, at start */
-	void *user;  /**< the device's */
+	void *priv; /**< priv_bytes of the device's own, for its request; zeroed once, at start */
+	void *user; /**< the device's */
 };
 
 struct vringh_config {
-	size_t size; /**< sizeof(struct vringh_config) */
-	uint64_t features; /**< negotiated: RING_PACKED, INDIRECT_DESC, EVENT_IDX, IN_ORDER, VERSION_1 */
-	uint32_t num;      /**< ring size; split: a power of two, at most 32768 */
-	iova_t desc, driver, device; /**< the three areas (split: table, avail, used) */
-	struct vdpa_view *ring_view; /**< for the three areas and for indirect tables */
-	struct vdpa_view *buf_view;  /**< for buffers; may be the same */
-	struct vdpa_vq_state state;  /**< where to go on */
-	size_t priv_bytes;           /**< per-request memory of the device */
+	size_t size;	   /**< sizeof(struct vringh_config) */
+	uint64_t features; /**< negotiated: RING_PACKED, INDIRECT_DESC, EVENT_IDX, IN_ORDER,
+			      VERSION_1 */
+	uint32_t num;	   /**< ring size; split: a power of two, at most 32768 */
+	iova_t desc, driver, device;	  /**< the three areas (split: table, avail, used) */
+	struct vdpa_view *ring_view;	  /**< for the three areas and for indirect tables */
+	struct vdpa_view *buf_view;	  /**< for buffers; may be the same */
+	struct vdpa_vq_state state;	  /**< where to go on */
+	size_t priv_bytes;		  /**< per-request memory of the device */
 	struct vringh_inflight *inflight; /**< NULL: not tracked */
-	bool legacy_layout; /**< no VERSION_1: avail, used at the legacy offsets were computed by the driver; native endian */
+	bool legacy_layout; /**< no VERSION_1: avail, used at the legacy offsets were computed by
+			       the driver; native endian */
 };
 
 /** Counters; all are totals since the queue was started. */
@@ -79,9 +81,10 @@ struct vringh_stats {
 };
 
 /**
- * Start a ring. Returns 0; -EINVAL (size, alignment: @err says which), -EFAULT or -EAGAIN (areas not mapped
- * (yet): allowed, the first vringh_getdesc() tries again, so this is not an error of init), -ENOTSUP (a ring format that is
- * not built in), -ENOMEM. On the control thread, before the queue runs.
+ * Start a ring. Returns 0; -EINVAL (size, alignment: @err says which), -EFAULT or -EAGAIN (areas
+ * not mapped (yet): allowed, the first vringh_getdesc() tries again, so this is not an error of
+ * init), -ENOTSUP (a ring format that is not built in), -ENOMEM. On the control thread, before the
+ * queue runs.
  */
 VDPA_API int vringh_init(const struct vringh_config *config, struct vringh **out,
 			 struct vdpa_error *err);
@@ -89,34 +92,39 @@ VDPA_API int vringh_init(const struct vringh_config *config, struct vringh **out
 VDPA_API void vringh_free(struct vringh *vr);
 
 /**
- * Get up to @max requests. Returns how many (0: ring empty); -EAGAIN (a translation is missing; parked
- * until the map changes. Or: chains that are out hold all the memory that this queue may take for buffers by
- * message; parked until one of them ends. So: try again after vringh_map_changed() and after completions); -EBADMSG (malformed: vringh_error() says why; the ring has stopped for good); -EFAULT is reported as -EBADMSG too.
+ * Get up to @max requests. Returns how many (0: ring empty); -EAGAIN (a translation is missing;
+ * parked until the map changes. Or: chains that are out hold all the memory that this queue may
+ * take for buffers by message; parked until one of them ends. So: try again after
+ * vringh_map_changed() and after completions); -EBADMSG (malformed: vringh_error() says why; the
+ * ring has stopped for good); -EFAULT is reported as -EBADMSG too.
  */
 VDPA_API int vringh_getdesc(struct vringh *vr, struct vringh_chain **chains, unsigned max);
 /** Give the last @n chains that were got back to the ring, untouched, as if never got. */
 VDPA_API void vringh_abandon(struct vringh *vr, unsigned n);
 /**
- * End a request: @written bytes (at most in_len), from the start of its writable part, were written. The chain is no longer the
- * device's. Not visible to the driver before vringh_flush().
+ * End a request: @written bytes (at most in_len), from the start of its writable part, were
+ * written. The chain is no longer the device's. Not visible to the driver before vringh_flush().
  */
 VDPA_API void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written);
 /**
- * Make completions visible. Returns 0, -EBADMSG (the used ring cannot be reached), or -EAGAIN (not yet: flush
- * again after vringh_map_changed(); nothing is lost meanwhile).
+ * Make completions visible. Returns 0, -EBADMSG (the used ring cannot be reached), or -EAGAIN (not
+ * yet: flush again after vringh_map_changed(); nothing is lost meanwhile).
  */
 VDPA_API int vringh_flush(struct vringh *vr);
 /** After a flush: does the driver want a call? (Event index, NO_INTERRUPT, NOTIFY_ON_EMPTY.) */
 VDPA_API bool vringh_need_notify(struct vringh *vr);
 /**
- * Ask the driver for kicks. Returns true when vringh_getdesc() has something to say, requests that came in
- * meanwhile or -EBADMSG: call it before sleeping. vringh_notify_disable() is a hint: kicks may still come.
+ * Ask the driver for kicks. Returns true when vringh_getdesc() has something to say, requests that
+ * came in meanwhile or -EBADMSG: call it before sleeping. vringh_notify_disable() is a hint: kicks
+ * may still come.
  */
 VDPA_API bool vringh_notify_enable(struct vringh *vr);
 VDPA_API void vringh_notify_disable(struct vringh *vr);
 
-/** Copy from / to a chain's pieces at byte @off of its readable / writable part; returns bytes copied. */
-VDPA_API size_t vringh_iov_pull(const struct vringh_chain *chain, uint64_t off, void *buf, size_t len);
+/** Copy from / to a chain's pieces at byte @off of its readable / writable part; returns bytes
+ * copied. */
+VDPA_API size_t vringh_iov_pull(const struct vringh_chain *chain, uint64_t off, void *buf,
+				size_t len);
 VDPA_API size_t vringh_iov_push(const struct vringh_chain *chain, uint64_t off, const void *buf,
 				size_t len);
 
@@ -136,21 +144,23 @@ VDPA_API const char *vringh_error(const struct vringh *vr);
 VDPA_API bool vringh_in_use(const struct vringh *vr, uintptr_t first, uintptr_t last);
 VDPA_API void vringh_map_changed(struct vringh *vr);
 
-/* ---- in-flight tracking (vhost-user specification, "Inflight I/O tracking") -------------------------- */
+/* ---- in-flight tracking (vhost-user specification, "Inflight I/O tracking")
+ * -------------------------- */
 
-/** Bytes that the shared area of one queue of @num entries takes (split; packed comes with its format). */
+/** Bytes that the shared area of one queue of @num entries takes (split; packed comes with its
+ * format). */
 VDPA_API size_t vringh_inflight_bytes(uint32_t num, bool packed);
 /**
  * Use @area (shared, hostile: a peer may change it at any time) for a queue of @num entries. It is
- * validated on attach: requests that were in flight are got again, oldest first. The area must stay until free.
- * Returns 0, -EINVAL (size, version, num) with @err, -ENOMEM.
+ * validated on attach: requests that were in flight are got again, oldest first. The area must stay
+ * until free. Returns 0, -EINVAL (size, version, num) with @err, -ENOMEM.
  */
 VDPA_API int vringh_inflight_new(void *area, size_t bytes, uint32_t num, bool packed,
 				 struct vringh_inflight **out, struct vdpa_error *err);
 VDPA_API void vringh_inflight_free(struct vringh_inflight *inflight);
 /**
- * The driver reset the ring: what was in flight is not to be done again. Between vringh_free() and the next
- * vringh_init() with @inflight.
+ * The driver reset the ring: what was in flight is not to be done again. Between vringh_free() and
+ * the next vringh_init() with @inflight.
  */
 VDPA_API void vringh_inflight_forget(struct vringh_inflight *inflight);
 

@@ -21,10 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BLOCK		16384u
-#define DEPTH_MAX	256
-#define QUEUES_MAX	8
-#define TIMEOUT_S	30
+#define BLOCK 16384u
+#define DEPTH_MAX 256
+#define QUEUES_MAX 8
+#define TIMEOUT_S 30
 
 enum op { OP_WRITE, OP_READ, OP_FLUSH };
 
@@ -39,15 +39,14 @@ struct run {
 	struct blkioq *q[QUEUES_MAX];
 	struct blkio_mem_region mem;
 	struct slot slots[DEPTH_MAX];
-	uint8_t *generation;		/* per block */
+	uint8_t *generation; /* per block */
 	uint32_t blocks, depth, queues, errors;
 	bool polling;
 };
 
 static void die(const char *what, int err)
 {
-	fprintf(stderr, "%s: %s (%s)\n", what, strerror(-err),
-		blkio_get_error_msg());
+	fprintf(stderr, "%s: %s (%s)\n", what, strerror(-err), blkio_get_error_msg());
 	exit(1);
 }
 
@@ -84,8 +83,10 @@ static void check_block(struct run *r, uint32_t slot)
 	if (!memcmp(want, slot_buffer(r, slot), BLOCK))
 		return;
 	if (r->errors++ < 10)
-		fprintf(stderr, "block %u, generation %u, is not what was "
-			"written\n", block, r->generation[block]);
+		fprintf(stderr,
+			"block %u, generation %u, is not what was "
+			"written\n",
+			block, r->generation[block]);
 }
 
 static void submit(struct run *r, uint32_t slot, enum op op, uint32_t block)
@@ -95,7 +96,7 @@ static void submit(struct run *r, uint32_t slot, enum op op, uint32_t block)
 	uint64_t start = (uint64_t)block * BLOCK;
 	void *data = (void *)(uintptr_t)slot;
 
-	r->slots[slot] = (struct slot){ block, op, true };
+	r->slots[slot] = (struct slot){block, op, true};
 	if (op == OP_WRITE) {
 		make_pattern(r, block, (uint64_t *)buf);
 		blkioq_write(q, start, buf, BLOCK, data, 0);
@@ -116,8 +117,8 @@ static void complete(struct run *r, const struct blkio_completion *c)
 		exit(1);
 	}
 	if (c->ret) {
-		fprintf(stderr, "op %d of block %u: %s\n", r->slots[slot].op,
-			r->slots[slot].block, strerror(-c->ret));
+		fprintf(stderr, "op %d of block %u: %s\n", r->slots[slot].op, r->slots[slot].block,
+			strerror(-c->ret));
 		r->errors++;
 	} else if (r->slots[slot].op == OP_READ) {
 		check_block(r, slot);
@@ -154,8 +155,7 @@ static void wait_events(struct run *r)
 		exit(1);
 	}
 	for (i = 0; i < r->queues; i++)
-		if (p[i].revents && read(p[i].fd, &count, 8) < 0 &&
-		    errno != EAGAIN)
+		if (p[i].revents && read(p[i].fd, &count, 8) < 0 && errno != EAGAIN)
 			die("completion fd", -errno);
 }
 
@@ -250,17 +250,13 @@ static void start(struct run *r, const char *path)
 	must("capacity", blkio_get_uint64(r->b, "capacity", &capacity));
 	if (capacity < (uint64_t)r->blocks * BLOCK)
 		die("the disk is too small", -ENOSPC);
-	must("num-queues", blkio_set_int(r->b, "num-queues",
-					 r->polling ? 0 : r->queues));
-	must("num-poll-queues", blkio_set_int(r->b, "num-poll-queues",
-					      r->polling ? r->queues : 0));
+	must("num-queues", blkio_set_int(r->b, "num-queues", r->polling ? 0 : r->queues));
+	must("num-poll-queues", blkio_set_int(r->b, "num-poll-queues", r->polling ? r->queues : 0));
 	must("start", blkio_start(r->b));
-	must("memory", blkio_alloc_mem_region(r->b, &r->mem,
-					      (size_t)r->depth * BLOCK));
+	must("memory", blkio_alloc_mem_region(r->b, &r->mem, (size_t)r->depth * BLOCK));
 	must("map", blkio_map_mem_region(r->b, &r->mem));
 	for (i = 0; i < r->queues; i++) {
-		r->q[i] = r->polling ? blkio_get_poll_queue(r->b, i) :
-				       blkio_get_queue(r->b, i);
+		r->q[i] = r->polling ? blkio_get_poll_queue(r->b, i) : blkio_get_queue(r->b, i);
 		if (!r->polling)
 			blkioq_set_completion_fd_enabled(r->q[i], true);
 	}
@@ -280,15 +276,16 @@ int main(int argc, char **argv)
 	bool check;
 
 	if (argc < 5) {
-		fprintf(stderr, "usage: %s SOCKET MIB DEPTH "
-			"eventfd|poll|check [QUEUES]\n", argv[0]);
+		fprintf(stderr,
+			"usage: %s SOCKET MIB DEPTH "
+			"eventfd|poll|check [QUEUES]\n",
+			argv[0]);
 		return 2;
 	}
 	r.blocks = atoi(argv[2]) * (1048576 / BLOCK);
 	r.depth = atoi(argv[3]);
 	r.queues = argc > 5 ? atoi(argv[5]) : 1;
-	if (!r.blocks || !r.depth || r.depth > DEPTH_MAX || !r.queues ||
-	    r.queues > QUEUES_MAX)
+	if (!r.blocks || !r.depth || r.depth > DEPTH_MAX || !r.queues || r.queues > QUEUES_MAX)
 		return 2;
 	r.polling = !strcmp(argv[4], "poll");
 	check = !strcmp(argv[4], "check");

@@ -19,12 +19,12 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
-#define FRAME_MIN	60u
-#define FRAME_MAX	1514u
-#define BURST		32u
-#define WINDOW		64u
-#define RING		256
-#define TIMEOUT_S	10
+#define FRAME_MIN 60u
+#define FRAME_MAX 1514u
+#define BURST 32u
+#define WINDOW 64u
+#define RING 256
+#define TIMEOUT_S 10
 
 struct loop {
 	struct rte_mempool *pool;
@@ -62,8 +62,7 @@ static uint32_t make_frame(const struct loop *l, uint32_t n, uint8_t *p)
 	return size;
 }
 
-static struct rte_mbuf *take_mbuf(struct loop *l, const uint8_t *p,
-				  uint32_t len)
+static struct rte_mbuf *take_mbuf(struct loop *l, const uint8_t *p, uint32_t len)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(l->pool);
 
@@ -80,8 +79,7 @@ static struct rte_mbuf *make_mbuf(struct loop *l, uint32_t n)
 	uint32_t first = n % 3 ? size : size / 2;
 	struct rte_mbuf *m = take_mbuf(l, frame, first);
 
-	if (first < size &&
-	    rte_pktmbuf_chain(m, take_mbuf(l, frame + first, size - first)))
+	if (first < size && rte_pktmbuf_chain(m, take_mbuf(l, frame + first, size - first)))
 		die("chain", EOVERFLOW);
 	return m;
 }
@@ -94,8 +92,8 @@ static void check_mbuf(struct loop *l, struct rte_mbuf *m)
 
 	p = rte_pktmbuf_read(m, 0, size, got);
 	if (m->pkt_len != size || !p || memcmp(p, want, size)) {
-		fprintf(stderr, "frame %u came back wrong: %u bytes, not %u\n",
-			l->back, m->pkt_len, size);
+		fprintf(stderr, "frame %u came back wrong: %u bytes, not %u\n", l->back, m->pkt_len,
+			size);
 		exit(1);
 	}
 	l->back++;
@@ -107,8 +105,7 @@ static void send_some(struct loop *l)
 	struct rte_mbuf *burst[BURST];
 	uint32_t i, n = 0, done;
 
-	while (n < BURST && l->sent + n < l->count &&
-	       l->sent + n - l->back < WINDOW) {
+	while (n < BURST && l->sent + n < l->count && l->sent + n - l->back < WINDOW) {
 		burst[n] = make_mbuf(l, l->sent + n);
 		n++;
 	}
@@ -138,8 +135,7 @@ static void start_port(struct loop *l)
 	l->port = rte_eth_find_next(0);
 	if (l->port >= RTE_MAX_ETHPORTS)
 		die("no port", ENODEV);
-	l->pool = rte_pktmbuf_pool_create("frames", 4095, 128, 0,
-					  RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	l->pool = rte_pktmbuf_pool_create("frames", 4095, 128, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	if (!l->pool)
 		die("pool", rte_errno);
 	ret = rte_eth_dev_configure(l->port, 1, 1, &conf);
@@ -165,7 +161,7 @@ static void start_port(struct loop *l)
  */
 static void wait_for_rings(struct loop *l)
 {
-	uint8_t hello[FRAME_MIN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	uint8_t hello[FRAME_MIN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 	struct rte_mbuf *m, *burst[BURST];
 	uint32_t i, n, seen = 0, quiet = 0;
 
@@ -209,8 +205,10 @@ int main(int argc, char **argv)
 		if (receive_some(&l))
 			last = time(NULL);
 		if (time(NULL) > last + TIMEOUT_S) {
-			fprintf(stderr, "frame %u of %u sent ones did not "
-				"come back\n", l.back, l.sent);
+			fprintf(stderr,
+				"frame %u of %u sent ones did not "
+				"come back\n",
+				l.back, l.sent);
 			return 1;
 		}
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fails the n-th allocation of a constructor, for every n. A test executable that includes this file
- * once links with alloc_fail_args (tests/unit/meson.build), so that every malloc, calloc, realloc,
- * aligned_alloc, posix_memalign and strdup of the library passes through here.
+ * Fails the n-th allocation of a constructor, for every n. A test executable that includes this
+ *file once links with alloc_fail_args (tests/unit/meson.build), so that every malloc, calloc,
+ *realloc, aligned_alloc, posix_memalign and strdup of the library passes through here.
  *
  *	for (alloc_fail_begin(); alloc_fail_more();)
  *		... call the constructor; when it succeeds, destroy ...

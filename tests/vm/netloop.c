@@ -22,11 +22,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ETHERTYPE	0x88b5		/* IEEE 802, local experimental */
-#define WINDOW		16
-#define FRAME_MIN	60
-#define FRAME_MAX	1514
-#define TIMEOUT_MS	10000
+#define ETHERTYPE 0x88b5 /* IEEE 802, local experimental */
+#define WINDOW 16
+#define FRAME_MIN 60
+#define FRAME_MAX 1514
+#define TIMEOUT_MS 10000
 
 struct loop {
 	int fd;
@@ -65,7 +65,7 @@ static int open_loop(struct loop *l, const char *name)
 		.sll_protocol = htons(ETHERTYPE),
 		.sll_ifindex = if_nametoindex(name),
 	};
-	struct ifreq req = { 0 };
+	struct ifreq req = {0};
 
 	l->fd = socket(AF_PACKET, SOCK_RAW, htons(ETHERTYPE));
 	if (l->fd < 0)
@@ -90,7 +90,7 @@ static int send_frame(const struct loop *l, uint32_t n)
 /* The next frame that came in, not the copy of one that went out. */
 static ssize_t receive(const struct loop *l, uint8_t *frame, size_t size)
 {
-	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+	struct pollfd p = {.fd = l->fd, .events = POLLIN};
 	struct sockaddr_ll from;
 	socklen_t len;
 	ssize_t n;
@@ -99,8 +99,7 @@ static ssize_t receive(const struct loop *l, uint8_t *frame, size_t size)
 		if (poll(&p, 1, TIMEOUT_MS) <= 0)
 			return -ETIMEDOUT;
 		len = sizeof(from);
-		n = recvfrom(l->fd, frame, size, 0,
-			     (struct sockaddr *)&from, &len);
+		n = recvfrom(l->fd, frame, size, 0, (struct sockaddr *)&from, &len);
 		if (n < 0)
 			return -errno;
 	} while (from.sll_pkttype == PACKET_OUTGOING);
@@ -114,13 +113,11 @@ static int expect_frame(const struct loop *l, uint32_t n)
 
 	len = receive(l, got, sizeof(got));
 	if (len < 0) {
-		fprintf(stderr, "frame %u did not come back: %s\n", n,
-			strerror(-len));
+		fprintf(stderr, "frame %u did not come back: %s\n", n, strerror(-len));
 		return -1;
 	}
 	if (len != size || memcmp(want, got, size)) {
-		fprintf(stderr, "frame %u came back wrong: %zd bytes, not %zd\n",
-			n, len, size);
+		fprintf(stderr, "frame %u came back wrong: %zd bytes, not %zd\n", n, len, size);
 		return -1;
 	}
 	return 0;

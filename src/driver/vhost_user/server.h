@@ -45,8 +45,9 @@ enum vu_state {
 /* Flags of a message. */
 #define VU_REPLIES 1u /* has an answer of its own; an error ends the session */
 #define VU_OFFERED 4u /* the protocol feature need only be offered */
-#define VU_SOFT 2u /* an error that cannot be told does not end the session: a guest can cause it  \
-		    */
+#define VU_SOFT                                                                                    \
+	2u /* an error that cannot be told does not end the session: a guest can cause it          \
+	    */
 
 struct vu_msg {
 	struct vhost_user_hdr hdr;
