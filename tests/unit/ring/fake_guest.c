@@ -96,7 +96,8 @@ int fake_guest_init_fd(struct fake_guest *g, int fd, size_t bytes)
 	g->fd = fd;
 	g->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
 	CHECK(g->mem != MAP_FAILED);
-	/* Not from the heap: it may be large, and is touched only where memory is read by message. */
+	/* Not from the heap: it may be large, and is touched only where memory is read by message.
+	 */
 	g->seen = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(g->seen != MAP_FAILED);

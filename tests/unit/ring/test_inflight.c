@@ -163,6 +163,37 @@ static void resubmission(void **state)
 	rt_end(&t);
 }
 
+/* The ring is stopped and started in one life: what was cancelled is got again. */
+static void restart_with_the_same_area(void **state)
+{
+	struct ring_test t;
+	struct vringh_inflight *in;
+
+	(void)state;
+	memset(&area, 0, sizeof(area));
+	rt_prepare(&t, GUEST_LINEAR, GUEST_LINEAR);
+	in = attach();
+	start(&t, in, 0);
+	for (unsigned i = 0; i < 4; i++)
+		rt_simple(&t, i * 2);
+	assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), 4);
+	vringh_complete(t.vr, t.chains[1], 0);
+	assert_int_equal(vringh_flush(t.vr), 0);
+	/* Completed and not flushed: the driver did not see it. */
+	vringh_complete(t.vr, t.chains[3], 0);
+	vringh_cancel(t.vr, t.chains[0]);
+	vringh_cancel(t.vr, t.chains[2]);
+	vringh_free(t.vr);
+	start(&t, in, 1);
+	assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), 3);
+	assert_int_equal(t.chains[0]->head, 0);
+	assert_int_equal(t.chains[1]->head, 4);
+	assert_int_equal(t.chains[2]->head, 6);
+	assert_int_equal(vringh_state(t.vr).split.avail_index, 4);
+	stop(&t, in);
+	rt_end(&t);
+}
+
 /* The driver offers a head that is being done again. */
 static void resubmitted_and_offered(void **state)
 {
@@ -452,6 +483,7 @@ int main(void)
 		cmocka_unit_test(layout),
 		cmocka_unit_test(steps),
 		cmocka_unit_test(resubmission),
+		cmocka_unit_test(restart_with_the_same_area),
 		cmocka_unit_test(resubmitted_and_offered),
 		cmocka_unit_test(forget),
 		cmocka_unit_test(death_at_every_store),

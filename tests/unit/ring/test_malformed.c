@@ -234,13 +234,14 @@ static void indirect_huge(void **state)
 	struct ring_test t;
 
 	(void)state;
-	rt_prepare(&t, GUEST_LINEAR, GUEST_LINEAR);
+	rt_prepare(&t, GUEST_MESSAGE, GUEST_LINEAR);
 	rt_start(&t, F_INDIRECT);
 	fake_ring_desc(&t.r, 0, RT_TABLE, 0xfffffff0, INDIRECT, 0);
 	fake_desc(&table(&t)[0], GUEST_IOVA + RT_BUF, 0, NEXT, 0);
 	fake_ring_avail(&t.r, 0);
 	fake_ring_publish(&t.r);
 	rt_expect_bad(&t, "too long");
+	assert_in_range(t.g.reads, VRINGH_MAX_IOV, VRINGH_MAX_IOV + 10);
 	rt_end(&t);
 }
 
@@ -302,6 +303,26 @@ static void buffer_addresses(void **state)
 	}
 }
 
+/* A range that was just hit for reading is no more writable than before. */
+static void permission_of_a_recent_hit(void **state)
+{
+	struct ring_test t;
+	struct vringh_chain *c;
+
+	(void)state;
+	rt_new(&t, 0);
+	fake_ring_desc(&t.r, 0, RT_TABLE, 8, 0, 0);
+	fake_ring_avail(&t.r, 0);
+	fake_ring_publish(&t.r);
+	c = rt_get(&t);
+	rt_complete_flush(&t, c, 0);
+	fake_ring_desc(&t.r, 1, RT_TABLE, 8, WRITE, 0);
+	fake_ring_avail(&t.r, 1);
+	fake_ring_publish(&t.r);
+	rt_expect_bad(&t, "is not mapped for the device to write");
+	rt_end(&t);
+}
+
 /* One buffer of @bytes, in memory of this layout. */
 static int pieces(struct ring_test *t, enum guest_layout layout, uint32_t bytes)
 {
@@ -325,6 +346,38 @@ static void too_many_pieces(void **state)
 	assert_int_equal(pieces(&t, GUEST_BYTES, VRINGH_MAX_IOV + 1), -EBADMSG);
 	assert_non_null(strstr(vringh_error(t.vr), "more than 1024 pieces"));
 	rt_end(&t);
+}
+
+/* The same for one descriptor per piece, mapped and by message. */
+static void too_many_descriptors(void **state)
+{
+	static const enum guest_layout layouts[] = {GUEST_LINEAR, GUEST_MESSAGE};
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned n = VRINGH_MAX_IOV + i / 2;
+		struct ring_test t;
+		struct vringh_config config;
+
+		memset(&t, 0, sizeof(t));
+		assert_int_equal(fake_guest_init(&t.g, 32 * GUEST_PAGE), 0);
+		fake_guest_map(&t.g, 0, 16 * GUEST_PAGE, GUEST_LINEAR, VHOST_MAP_RW);
+		fake_guest_map(&t.g, 16 * GUEST_PAGE, 16 * GUEST_PAGE, layouts[i % 2],
+			       VHOST_MAP_RW);
+		fake_ring_init(&t.r, &t.g, 0, 2048);
+		for (unsigned k = 0; k < n; k++)
+			fake_ring_desc(&t.r, k, 16 * GUEST_PAGE + 2 * k, 1, k + 1 < n ? NEXT : 0,
+				       (uint16_t)(k + 1));
+		fake_ring_avail(&t.r, 0);
+		fake_ring_publish(&t.r);
+		config = fake_ring_config(&t.r, 0);
+		assert_int_equal(vringh_init(&config, &t.vr, NULL), 0);
+		if (i < 2)
+			rt_complete_flush(&t, rt_get(&t), 0);
+		else
+			rt_expect_bad(&t, "more than 1024 pieces");
+		rt_end(&t);
+	}
 }
 
 /* virtio 1.3, 2.7.4.1: 2^32 bytes at most. Over one large mapping that nobody touches. */
@@ -400,7 +453,9 @@ int main(void)
 		cmocka_unit_test(indirect_wraps),
 		cmocka_unit_test(readable_after_writable),
 		cmocka_unit_test(buffer_addresses),
+		cmocka_unit_test(permission_of_a_recent_hit),
 		cmocka_unit_test(too_many_pieces),
+		cmocka_unit_test(too_many_descriptors),
 		cmocka_unit_test(too_long),
 		cmocka_unit_test(good_ones_before_a_bad_one),
 	};
