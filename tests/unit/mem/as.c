@@ -331,6 +331,33 @@ static void test_dirty_old_request(void **state)
 	vdpa_dirty_log_put(log);
 }
 
+/* A table that is published still may name a region whose memory is gone, but never touch it. */
+static void test_dirty_stale(void **state)
+{
+	struct fixture *f = *state;
+	char *mem = malloc(PAGE);
+	struct vdpa_dirty_log *log;
+	struct vdpa_region *r;
+	unsigned done = 0;
+	struct vdpa_done d = count(&done);
+
+	attach(f, &f->q);
+	assert_int_equal(vdpa_dirty_log_new(64 * PAGE, &log), 0);
+	assert_int_equal(vdpa_as_set_dirty_log(f->as, log, NULL), 0);
+	assert_int_equal(vdpa_region_wrap(mem, PAGE, 0, &r), 0);
+	assert_int_equal(vdpa_as_map(f->as, 0, PAGE, (uintptr_t)mem, 3, r), 0);
+	vdpa_region_put(r);
+	assert_int_equal(vdpa_as_unmap(f->as, 0, 0, &d), 0);
+	memtest_run_until(f->group, &done, 1);
+	vdpa_view_dirty(f->q.view, mem, 1);
+	assert_int_equal(map(f, 0, 1, 0), 0);
+	vdpa_view_dirty(f->q.view, mem, 1);
+	vdpa_view_refresh(f->q.view);
+	vdpa_view_dirty(f->q.view, mem, 1);
+	vdpa_dirty_log_put(log);
+	free(mem);
+}
+
 /* A queue that goes while a removal waits for it: the removal goes on. */
 static void test_detach_stuck(void **state)
 {
@@ -455,10 +482,13 @@ static void test_churn(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_refused),	      TEST(test_versions),     TEST(test_batch),
-		TEST(test_no_views),	      TEST(test_region_life),  TEST(test_set_map),
-		TEST(test_set_map_refused),   TEST(test_detach_stuck), TEST(test_detach_early),
-		TEST(test_dirty_old_request), TEST(test_end),	       TEST(test_churn),
+		TEST(test_refused),	    TEST(test_versions),
+		TEST(test_batch),	    TEST(test_no_views),
+		TEST(test_region_life),	    TEST(test_set_map),
+		TEST(test_set_map_refused), TEST(test_detach_stuck),
+		TEST(test_detach_early),    TEST(test_dirty_old_request),
+		TEST(test_dirty_stale),	    TEST(test_end),
+		TEST(test_churn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,35 +274,44 @@ static void not_called(void *arg, const struct vhost_iotlb_map *map)
 	*(bool *)arg = true;
 }
 
+/* Removes the middle half; returns true when it failed. */
+static bool del_middle(unsigned n)
+{
+	struct vhost_iotlb t, snap;
+	bool called = false;
+	int ret;
+
+	vhost_iotlb_init(&t, 0, 0);
+	fill(&t, n);
+	vhost_iotlb_snapshot(&t, &snap);
+	alloc_fail_countdown = alloc_fail_round;
+	ret = vhost_iotlb_del_range(&t, 16 * (n / 4), 16 * (n / 4 * 3) - 1, not_called, &called);
+	alloc_fail_off();
+	assert_filled(&snap, n);
+	if (ret == -ENOMEM) {
+		assert_false(called);
+		assert_filled(&t, n);
+	} else {
+		assert_int_equal(ret, n / 4 * 2);
+		assert_int_equal(called, n / 4 > 0);
+	}
+	vhost_iotlb_reset(&snap);
+	/* Alone, a table is changed in place: no allocation, no failure. */
+	alloc_fail_countdown = 0;
+	assert_int_equal(vhost_iotlb_map_free(&t, first(&t, 0, 0)), 0);
+	alloc_fail_off();
+	vhost_iotlb_reset(&t);
+	return ret == -ENOMEM;
+}
+
+/* Sizes at which memory runs out before the first step, and between two. */
 static void test_alloc_del(void **state)
 {
-	for (alloc_fail_begin(); alloc_fail_more();) {
-		struct vhost_iotlb t, snap;
-		bool called = false;
-		int ret;
-
-		alloc_fail_off();
-		vhost_iotlb_init(&t, 0, 0);
-		fill(&t, 2000);
-		vhost_iotlb_snapshot(&t, &snap);
-		alloc_fail_countdown = alloc_fail_round;
-		ret = vhost_iotlb_del_range(&t, 16 * 100, 16 * 1900 - 1, not_called, &called);
-		alloc_fail_off();
-		if (ret == -ENOMEM) {
-			assert_false(called);
-			assert_filled(&t, 2000);
-		} else {
-			assert_int_equal(ret, 1800);
-			assert_true(called);
-			assert_filled(&snap, 2000);
+	for (unsigned n = 4; n < 700; n += 1 + n / 12) {
+		for (alloc_fail_begin(); alloc_fail_more();) {
+			alloc_fail_off();
+			alloc_fail_hit = del_middle(n);
 		}
-		vhost_iotlb_reset(&snap);
-		/* Alone, a table is changed in place: no allocation, no failure. */
-		alloc_fail_countdown = 0;
-		assert_true(vhost_iotlb_map_free(&t, first(&t, 0, 0)) == 0);
-		alloc_fail_hit = ret == -ENOMEM;
-		alloc_fail_off();
-		vhost_iotlb_reset(&t);
 	}
 }
 

@@ -115,7 +115,7 @@ static void test_view(void **state)
 /* Broken before the map moved on: the view must not forget. */
 static void test_sticky(void **state)
 {
-	struct vdpa_region *region = memtest_region(PAGE, 0, 1);
+	struct vdpa_region *region = memtest_region(PAGE, 0, 1), *good = memtest_region(PAGE, 0, 2);
 	struct vdpa_loop_group *group;
 	struct vdpa_view *view;
 	struct vdpa_as *as;
@@ -135,10 +135,18 @@ static void test_sticky(void **state)
 	assert_int_equal(
 		vdpa_as_unmap(as, 0, UINT64_MAX, &(struct vdpa_done){memtest_count, &done}), 0);
 	memtest_run_until(group, &done, 1);
+	/* Two versions later no table names the region any more. */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(vdpa_as_map(as, i * PAGE, PAGE, vdpa_region_addr(good, 0),
+					     VHOST_MAP_RW, good),
+				 0);
+		vdpa_view_refresh(view);
+	}
 	assert_true(vdpa_view_broken(view));
 	vdpa_view_detach(view);
 	vdpa_as_free(as);
 	vdpa_region_put(region);
+	vdpa_region_put(good);
 	vdpa_loop_group_free(group);
 }
 
