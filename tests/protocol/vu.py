@@ -241,6 +241,10 @@ class Client:
     def alive(self):
         return self.ask_u64(GET_FEATURES) != 0
 
+    def silent(self, seconds=0.15):
+        """Nothing comes."""
+        return not select.select([self.sock], [], [], seconds)[0]
+
     def negotiate(self, off=0, features=None, on=None):
         offered = self.ask_u64(GET_PROTOCOL_FEATURES)
         self.proto = (offered if on is None else on) & ~off

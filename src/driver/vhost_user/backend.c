@@ -102,6 +102,10 @@ static bool compose_next(struct vu_backend *b)
 		compose(b, VHOST_USER_BACKEND_IOTLB_MSG, &miss, sizeof(miss));
 		return true;
 	}
+	/* "Suspended device state": nothing is said while all rings are stopped; it is kept for
+	 * later. */
+	if (vu_session_state(b->s) != VU_RUNNING)
+		return false;
 	if (vu_has_proto(b->s, VHOST_USER_PROTOCOL_F_CONFIG) &&
 	    atomic_exchange(&dev->config_changed, false)) {
 		compose(b, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, NULL, 0);

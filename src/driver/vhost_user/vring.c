@@ -151,6 +151,7 @@ static int ring_start(struct vu_ring *r)
 	vhost_vdpa_kick_vring(v, r->idx);
 	if (r->poll)
 		poll_start(r->s);
+	vu_backend_work(r->s);
 	return 0;
 }
 
@@ -321,10 +322,18 @@ int vu_get_vring_base(struct vu_session *s, struct vu_msg *msg)
 	return err ? err : VU_DEFERRED;
 }
 
+/* It is started still: maybe somebody else has to serve it now. */
+static void disabled(void *arg, int result)
+{
+	struct vu_ring *r = arg;
+
+	vu_session_done(r->s, result ? result : vu_ring_update(r));
+}
+
 int vu_set_vring_enable(struct vu_session *s, struct vu_msg *msg)
 {
 	struct vu_ring *r = ring_get(s, msg->payload->state.index, "SET_VRING_ENABLE");
-	struct vdpa_done done = vu_session_done_cb(s);
+	struct vdpa_done done = {.fn = disabled, .arg = r};
 	const char *why;
 	int err;
 
