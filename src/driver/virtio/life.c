@@ -287,6 +287,7 @@ int virtio_device_register(struct virtio_device *dev, const struct virtio_option
 	int result = 0, r = virtio_bus_add(dev);
 
 	if (r) {
+		dev->ops->disconnect(dev);
 		dev->ops->release(dev);
 		return vdpa_error_set(err, -r, NULL, "no memory for the virtio bus");
 	}
