@@ -75,6 +75,10 @@ void sg_map(struct soft_guest *g)
 	struct sg_wait wait = {0};
 	struct vdpa_done done = sg_done(&wait);
 
+	/* A map outlives a reset. */
+	if (g->mapped)
+		return;
+	g->mapped = true;
 	if (vdpa_has_dma_map(g->dev)) {
 		assert_int_equal(vdpa_dma_map(g->dev, g->asid, SG_IOVA, SG_BYTES,
 					      vdpa_region_addr(g->region, 0), VHOST_MAP_RW,

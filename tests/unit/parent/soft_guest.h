@@ -45,6 +45,7 @@ struct soft_guest {
 	struct vdpa_region *region;
 	uint8_t *mem;
 	unsigned asid;
+	bool mapped;
 	struct sg_queue q[SG_QUEUES];
 	unsigned log_lines;
 	char last_log[256];
