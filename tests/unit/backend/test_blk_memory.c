@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The disks without a file: ram and null; and finding and opening backends at all. */
+#include "blk_backend.h"
+
+static void test_ram(void **state)
+{
+	static uint8_t buf[65536], back[65536];
+	struct iovec cut[3] = {{back, 1}, {back + 1, 4094}, {back + 4095, 65536 - 4095}};
+	struct disk d;
+
+	disk_open(&d, "ram", (struct vdpa_attr[]){{"size", "1M"}, {0}});
+	assert_int_equal(d.info.capacity_bytes, 1 << 20);
+	assert_true(d.info.discard && d.info.write_zeroes && !d.info.read_only);
+	disk_pattern(buf, sizeof(buf), 1);
+	assert_int_equal(disk_do(&d, BLK_WRITE, 512, buf, sizeof(buf)), 0);
+	assert_int_equal(disk_do_iov(&d, BLK_READ, 512, cut, 3), 0);
+	assert_memory_equal(buf, back, sizeof(buf));
+	assert_int_equal(disk_do(&d, BLK_FLUSH, 0, NULL, 0), 0);
+	/* Edges are kept, pages and parts of pages are zero. */
+	assert_int_equal(disk_do_flags(&d, BLK_DISCARD, 0, 1024, 20 * 512), 0);
+	assert_int_equal(disk_do(&d, BLK_READ, 512, back, sizeof(back)), 0);
+	assert_memory_equal(buf, back, 512);
+	assert_true(disk_is_zero(back + 512, 20 * 512));
+	assert_memory_equal(buf + 21 * 512, back + 21 * 512, sizeof(buf) - 21 * 512);
+	assert_int_equal(disk_do_flags(&d, BLK_WRITE_ZEROES, 0, 512, 512), 0);
+	assert_int_equal(disk_do_flags(&d, BLK_WRITE_ZEROES, BLK_F_UNMAP, 512 * 100, 512), 0);
+	assert_int_equal(disk_do(&d, BLK_READ, 512, back, 512), 0);
+	assert_true(disk_is_zero(back, 512));
+	assert_int_equal(disk_do(&d, BLK_READ, 512 * 100, back, 512), 0);
+	assert_true(disk_is_zero(back, 512));
+	/* The last sector. */
+	assert_int_equal(disk_do(&d, BLK_WRITE, (1 << 20) - 512, buf, 512), 0);
+	assert_int_equal(disk_do_flags(&d, BLK_DISCARD, 0, (1 << 20) - 512, 512), 0);
+	disk_close(&d);
+}
+
+static long resident_pages(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	long size = 0, resident = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%ld %ld", &size, &resident), 2);
+	fclose(f);
+	return resident;
+}
+
+/* A discard gives memory back. */
+static void test_ram_sparse(void **state)
+{
+	uint8_t *buf = malloc(16 << 20);
+	struct disk d;
+	long before, full, after;
+
+	disk_open(&d, "ram", (struct vdpa_attr[]){{"size", "1T"}, {0}});
+	memset(buf, 1, 16 << 20);
+	before = resident_pages();
+	assert_int_equal(disk_do(&d, BLK_WRITE, 512ull << 30, buf, 16 << 20), 0);
+	full = resident_pages();
+	assert_int_equal(disk_do_flags(&d, BLK_DISCARD, 0, 512ull << 30, 16 << 20), 0);
+	after = resident_pages();
+	assert_true(full - before > 3000);
+	assert_true(full - after > 3000);
+	disk_close(&d);
+	free(buf);
+}
+
+static void test_null(void **state)
+{
+	uint8_t buf[1024];
+	struct disk d;
+
+	disk_open(&d, "null", NULL);
+	assert_int_equal(d.info.capacity_bytes, 1ull << 40);
+	memset(buf, 7, sizeof(buf));
+	assert_int_equal(disk_do(&d, BLK_WRITE, 0, buf, sizeof(buf)), 0);
+	assert_int_equal(disk_do(&d, BLK_READ, 0, buf, sizeof(buf)), 0);
+	assert_true(disk_is_zero(buf, sizeof(buf)));
+	assert_int_equal(disk_do_flags(&d, BLK_DISCARD, 0, 0, 512), 0);
+	assert_int_equal(disk_do_flags(&d, BLK_WRITE_ZEROES, 0, 0, 512), 0);
+	disk_close(&d);
+}
+
+static void test_find(void **state)
+{
+	struct vdpa_error err;
+	struct disk d;
+
+	assert_non_null(blk_backend_find("ram"));
+	assert_null(blk_backend_find("tape"));
+	assert_non_null(net_backend_find("loopback"));
+	assert_null(net_backend_find(""));
+	assert_int_equal(disk_try_open(&d, "tape", NULL, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "ram"));
+	assert_int_equal(disk_try_open(&d, "ram", (struct vdpa_attr[]){{"sise", "1M"}, {0}}, &err),
+			 -EINVAL);
+	assert_int_equal(disk_try_open(&d, "ram", (struct vdpa_attr[]){{"size", "513"}, {0}}, &err),
+			 -EINVAL);
+	assert_int_equal(
+		disk_try_open(&d, "null", (struct vdpa_attr[]){{"size", "513"}, {0}}, &err),
+		-EINVAL);
+	for (unsigned i = 0; blk_backend_list()[i]; i++)
+		assert_non_null(blk_backend_list()[i]->help);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ram),
+		cmocka_unit_test(test_ram_sparse),
+		cmocka_unit_test(test_null),
+		cmocka_unit_test(test_find),
+	};
+
+	return cmocka_run_group_tests_name("blk memory", tests, NULL, NULL);
+}
