@@ -111,7 +111,11 @@ VDPA_API void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uin
  * yet: flush again after vringh_map_changed(); nothing is lost meanwhile).
  */
 VDPA_API int vringh_flush(struct vringh *vr);
-/** After a flush: does the driver want a call? (Event index, NO_INTERRUPT, NOTIFY_ON_EMPTY.) */
+/**
+ * After a flush: does the driver want a call? (Event index, NO_INTERRUPT, NOTIFY_ON_EMPTY.) Of a
+ * ring that is tracked in flight, ask once after the first vringh_getdesc() too: a process that
+ * died may owe one.
+ */
 VDPA_API bool vringh_need_notify(struct vringh *vr);
 /**
  * Ask the driver for kicks. Returns true when vringh_getdesc() has something to say, requests that
@@ -140,7 +144,10 @@ VDPA_API struct vdpa_vq_state vringh_state(const struct vringh *vr);
 VDPA_API const struct vringh_stats *vringh_get_stats(const struct vringh *vr);
 /** Why the ring stopped: one line, or NULL. */
 VDPA_API const char *vringh_error(const struct vringh *vr);
-/** For vdpa_view_ops of the queue's views: forward to these. */
+/**
+ * For vdpa_view_ops of the queue's views: forward to these. vringh_map_changed() also whenever
+ * vdpa_view_refresh() of one of them returned true: the ring keeps translations of its areas.
+ */
 VDPA_API bool vringh_in_use(const struct vringh *vr, uintptr_t first, uintptr_t last);
 VDPA_API void vringh_map_changed(struct vringh *vr);
 
