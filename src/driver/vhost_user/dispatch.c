@@ -177,6 +177,8 @@ void vu_dispatch_end(struct vu_session *s, int result)
 	bool ack = (s->msg.hdr.flags & VHOST_USER_FLAG_NEED_REPLY) &&
 		   vu_has_proto(s, VHOST_USER_PROTOCOL_F_REPLY_ACK) && !(flags & VU_REPLIES);
 
+	/* Whoever reads the answer finds none of its descriptors open here that was not kept. */
+	vdpa_fds_close(&s->msg.fds);
 	if (result)
 		s->dev->refused++;
 	if (s->closing)

@@ -36,9 +36,9 @@ static int address(const char *path, struct sockaddr_un *addr, struct vdpa_error
 {
 	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (!*path || strlen(path) >= sizeof(addr->sun_path))
-		return vdpa_error_set(err, ENAMETOOLONG, path,
-				      "a socket's path has 1 to %zu bytes, this one has %zu",
-				      sizeof(addr->sun_path) - 1, strlen(path));
+		return vdpa_error_set(err, ENAMETOOLONG, NULL,
+				      "%s: a socket's path has 1 to %zu bytes, this one has %zu",
+				      path, sizeof(addr->sun_path) - 1, strlen(path));
 	memcpy(addr->sun_path, path, strlen(path) + 1);
 	return 0;
 }
@@ -58,19 +58,22 @@ static int stale(const struct sockaddr_un *addr, struct vdpa_error *err)
 	int fd, ret;
 
 	if (lstat(path, &st))
-		return errno == ENOENT ? 0
-				       : vdpa_error_set(err, errno, path, "%s", strerror(errno));
+		return errno == ENOENT
+			       ? 0
+			       : vdpa_error_set(err, errno, NULL, "%s: %s", path, strerror(errno));
 	if (!S_ISSOCK(st.st_mode))
-		return vdpa_error_set(err, EADDRINUSE, path,
-				      "the file exists and is no socket; it is left alone");
+		return vdpa_error_set(err, EADDRINUSE, NULL,
+				      "%s: the file exists and is no socket; it is left alone",
+				      path);
 	fd = socket_new();
 	if (fd < 0)
-		return vdpa_error_set(err, -fd, path, "%s", strerror(-fd));
+		return vdpa_error_set(err, -fd, NULL, "%s: %s", path, strerror(-fd));
 	ret = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? errno : 0;
 	close(fd);
 	if (ret == ECONNREFUSED || ret == ENOENT)
 		return 0;
-	return vdpa_error_set(err, EADDRINUSE, path, "another process listens on this socket");
+	return vdpa_error_set(err, EADDRINUSE, NULL, "%s: another process listens on this socket",
+			      path);
 }
 
 struct owner {
@@ -140,7 +143,7 @@ static int bind_file(struct vu_dev *dev, int fd, const struct sockaddr_un *addr,
 	int ret;
 
 	if (o->chmod && fchmod(fd, o->mode))
-		return vdpa_error_set(err, errno, path, "%s", strerror(errno));
+		return vdpa_error_set(err, errno, NULL, "%s: %s", path, strerror(errno));
 	ret = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? errno : 0;
 	if (ret == EADDRINUSE) {
 		ret = stale(addr, err);
@@ -150,20 +153,21 @@ static int bind_file(struct vu_dev *dev, int fd, const struct sockaddr_un *addr,
 		ret = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? errno : 0;
 	}
 	if (ret)
-		return vdpa_error_set(err, ret, path, "cannot bind: %s", strerror(ret));
+		return vdpa_error_set(err, ret, NULL, "%s: cannot bind: %s", path, strerror(ret));
 	if (lstat(path, &st) == 0) {
 		dev->unlink = true;
 		dev->sock_dev = st.st_dev;
 		dev->sock_ino = st.st_ino;
 	}
 	if (o->chown && lchown(path, o->uid, o->gid))
-		return vdpa_error_set(err, errno, path, "cannot change the owner: %s",
+		return vdpa_error_set(err, errno, NULL, "%s: cannot change the owner: %s", path,
 				      strerror(errno));
 	if (o->chmod && chmod(path, o->mode))
-		return vdpa_error_set(err, errno, path, "cannot change the mode: %s",
+		return vdpa_error_set(err, errno, NULL, "%s: cannot change the mode: %s", path,
 				      strerror(errno));
 	if (listen(fd, BACKLOG))
-		return vdpa_error_set(err, errno, path, "cannot listen: %s", strerror(errno));
+		return vdpa_error_set(err, errno, NULL, "%s: cannot listen: %s", path,
+				      strerror(errno));
 	return 0;
 }
 
@@ -235,14 +239,14 @@ static int listen_path(struct vu_dev *dev, const struct vdpa_attr *attrs, struct
 		return ret;
 	dev->listen_fd = socket_new();
 	if (dev->listen_fd < 0)
-		return vdpa_error_set(err, -dev->listen_fd, dev->path, "%s",
+		return vdpa_error_set(err, -dev->listen_fd, NULL, "%s: %s", dev->path,
 				      strerror(-dev->listen_fd));
 	ret = bind_file(dev, dev->listen_fd, &addr, &owner, err);
 	if (!ret) {
 		ret = vdpa_loop_fd_add(control(dev), &dev->listen_lfd, dev->listen_fd, EPOLLIN,
 				       accept_ready);
 		if (ret)
-			vdpa_error_set(err, -ret, dev->path, "%s", strerror(-ret));
+			vdpa_error_set(err, -ret, NULL, "%s: %s", dev->path, strerror(-ret));
 	}
 	if (ret)
 		vu_listen_stop(dev);

@@ -208,10 +208,23 @@ static void remap_apply(struct vu_session *s, int result)
 	vu_wait_put(s, err);
 }
 
-/* Put the new table into force for translations; stop the rings that it would break. */
+/* Is there something else at the same guest addresses? Between unmap and map they are a hole. */
+static bool remap_replaces(const struct vu_remap *m)
+{
+	for (unsigned i = 0; i < m->ndel; i++)
+		for (unsigned j = 0; j < m->nadd; j++)
+			if (vhost_user_ranges_overlap(
+				    m->del[i]->wire.guest_addr, m->del[i]->wire.size,
+				    m->add[j]->wire.guest_addr, m->add[j]->wire.size))
+				return true;
+	return false;
+}
+
+/* Put the new table into force for translations; stop the rings that the change would break. */
 static void remap_stop(struct vu_session *s)
 {
 	struct vu_remap *m = &s->remap;
+	bool all = remap_replaces(m);
 
 	for (unsigned i = 0; i < m->ndel; i++)
 		table_del(s, m->del[i]);
@@ -224,9 +237,8 @@ static void remap_stop(struct vu_session *s)
 		int err;
 
 		vu_discard_stop(r);
-		if (!r->running || vu_ring_in_place(r))
+		if (!r->running || (!all && vu_ring_in_place(r)))
 			continue;
-		vu_log(s, VDPA_LOG_WARN, "vhost-user: ring %u lost its memory and stops", i);
 		done = vu_wait_add(s);
 		err = vu_ring_stop(r, &done);
 		if (err)

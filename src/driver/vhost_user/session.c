@@ -187,8 +187,6 @@ static void read_messages(struct vu_session *s)
 			return;
 		s->rx_len = 0;
 		vu_dispatch(s);
-		if (!s->deferred)
-			vdpa_fds_close(&s->msg.fds);
 	}
 }
 
@@ -221,9 +219,7 @@ void vu_session_done(struct vu_session *s, int result)
 		return;
 	}
 	s->deferred = false;
-	if (!s->closing)
-		vu_dispatch_end(s, result);
-	vdpa_fds_close(&s->msg.fds);
+	vu_dispatch_end(s, result);
 	if (s->in_handler)
 		return;
 	if (s->closing)

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+import bad
+import vu
+
+IOMMU = vu.FEATURES | vu.bit(vu.F_PLATFORM)
+IOVA = 0xffff00000000       # where the driver's memory begins in its own address space
+
+
+def prepare(client):
+    fd = bad.memory_fd()
+    client.ok(vu.SET_FEATURES, vu.u64(IOMMU))
+    client.ok(vu.SET_MEM_TABLE, struct.pack('=II', 1, 0) + vu.region(0, 1 << 20, 0x10000), [fd])
+    bad.close_all([fd])
+
+
+MSG = bad.Message(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 0x1000, 0x1000, 0x10000), setup=prepare)
+test_sizes, test_fds, test_moment, _ = bad.tests(MSG)
+
+
+class VIommu(vu.Guest):
+    """A guest behind a vIOMMU: ring and buffers have IOVAs; the client answers misses."""
+
+    def __init__(self, server, **kw):
+        super().__init__(server, features=IOMMU, off=vu.bit(vu.P_INBAND), **kw)
+        self.disk.base = IOVA
+        self.channel = self.client.open_channel()
+        self.misses, self.lock = [], threading.Lock()
+        self.grain, self.answering = vu.PAGE, True
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        try:
+            while True:
+                self.serve_one(*self.channel.recv())
+        except (vu.Closed, OSError):
+            pass
+
+    def serve_one(self, request, _, data):
+        if request == vu.BACKEND_CONFIG_CHANGE:
+            self.channel.answer(request)
+            return
+        iova, size, uaddr, perm, kind = struct.unpack('=QQQBB6x', data)
+        assert request == vu.BACKEND_IOTLB and kind == vu.IOTLB_MISS and perm in (1, 2, 3)
+        self.misses.append(iova)
+        if not self.answering:
+            return
+        if IOVA <= iova < IOVA + self.mem.size:
+            self.map((iova - IOVA) // self.grain * self.grain, self.grain)
+            self.channel.answer(request)
+        else:
+            self.channel.answer(request, 1)
+
+    def call(self, payload):
+        with self.lock:
+            return self.client.ack(vu.IOTLB_MSG, payload)
+
+    def map(self, off, size, perm=3):
+        assert self.call(vu.iotlb(vu.IOTLB_UPDATE, IOVA + off, size, self.mem.uva + off, perm)) == 0
+
+    def unmap(self, off, size):
+        assert self.call(vu.iotlb(vu.IOTLB_INVALIDATE, IOVA + off, size)) == 0
+
+    def start(self, **kw):
+        with self.lock:
+            self.share()
+            self.ring.setup(self.client, addr_base=IOVA, **kw)
+
+
+@pytest.fixture(params=[(), ('--set-map',), ('--workers', '0')])
+def viommu(tmp_path, request):
+    server = vu.Server(tmp_path, *request.param)
+    with VIommu(server) as g:
+        yield g
+    assert server.settled()
+    assert server.stop() == 0, server.log()[-3000:]
+
+
+def test_misses(viommu):
+    """Nothing is mapped at first: ring and buffers come page by page."""
+    viommu.start()
+    viommu.disk.check()
+    assert viommu.misses
+    seen = len(viommu.misses)
+    for _ in range(5):
+        viommu.disk.check()
+    assert len(viommu.misses) < seen + 8, 'what is known is missed again'
+
+
+def test_nothing_is_missed_when_all_is_mapped(viommu):
+    viommu.share()
+    viommu.map(0, viommu.mem.size)
+    viommu.start()
+    viommu.disk.check()
+    assert not viommu.misses
+
+
+def test_invalidate(viommu):
+    viommu.start()
+    for lap in range(30):
+        viommu.disk.check()
+        before = len(viommu.misses)
+        viommu.unmap(0, viommu.mem.size)
+        viommu.disk.check()
+        assert len(viommu.misses) > before
+
+
+def test_invalidate_everything(viommu):
+    """Address 0, size 0 is how 2^64 bytes look."""
+    viommu.start()
+    viommu.disk.check()
+    before = len(viommu.misses)
+    assert viommu.call(vu.iotlb(vu.IOTLB_INVALIDATE, 0, 0)) == 0
+    viommu.disk.check()
+    assert len(viommu.misses) > before
+
+
+def test_invalidate_waits_for_requests(viommu):
+    viommu.share()
+    viommu.map(0, viommu.mem.size)
+    viommu.start()
+    viommu.server.cmd('hold')
+    viommu.disk.submit(False, 0)
+    viommu.ring.notify()
+    assert vu.wait_for(lambda: viommu.server.cmd('out') == ['1'])
+    threading.Timer(0.3, lambda: viommu.server.cmd('delay 0')).start()
+    start = time.monotonic()
+    viommu.unmap(0, viommu.mem.size)
+    assert time.monotonic() - start > 0.25, 'unmapped under a request'
+    viommu.disk.finish(viommu.ring.wait())
+
+
+def test_update_again(viommu):
+    """The same entry twice, a part of it, and another one in its place."""
+    viommu.share()
+    viommu.map(0, 1 << 20)
+    viommu.map(0, 1 << 20)
+    viommu.map(vu.PAGE, vu.PAGE, perm=1)
+    viommu.start()
+    viommu.disk.check()
+    # Another page at the address of the buffers: requests go there from now on.
+    off = viommu.disk.off
+    assert viommu.call(vu.iotlb(vu.IOTLB_UPDATE, IOVA + off, 1 << 20, viommu.mem.uva + off)) == 0
+    viommu.disk.check()
+
+
+def test_no_translation(viommu):
+    """The front end says no: the ring stays where it is, all else goes on."""
+    viommu.start()
+    viommu.disk.check()
+    viommu.ring.add([(0x1234000, 16, False), (IOVA, 1, True)], 0)
+    viommu.ring.notify()
+    assert viommu.ring.quiet()
+    with viommu.lock:
+        assert viommu.client.alive()
+
+
+def test_permission(viommu):
+    """Mapped for reading only: a write into it is not made, and the ring stops."""
+    viommu.share()
+    viommu.map(0, viommu.mem.size - vu.PAGE)
+    viommu.map(viommu.mem.size - vu.PAGE, vu.PAGE, perm=1)
+    viommu.start()
+    viommu.answering = False
+    last = viommu.mem.size - vu.PAGE
+    viommu.mem.write(1 << 20, struct.pack('<IIQ', 0, 0, 0))
+    viommu.mem.write(last, b'\xaa' * 512)
+    viommu.ring.add([(IOVA + (1 << 20), 16, False), (IOVA + last, 512, True),
+                     (IOVA + (1 << 20) + 16, 1, True)], 0)
+    viommu.ring.notify()
+    with viommu.lock:
+        assert vu.wait_for(lambda: viommu.client.ask_u64(vu.GET_STATUS) & 0x40)
+    assert viommu.ring.quiet(0.05)
+    assert viommu.mem.read(last, 512) == b'\xaa' * 512
+
+
+def test_without_reply_ack(server):
+    """Misses without need_reply, updates without an answer."""
+    with vu.Guest(server, connect=False) as g:
+        g.client = c = vu.Client(server.path)
+        c.send(vu.SET_PROTOCOL_FEATURES, vu.u64(vu.bit(vu.P_BACKEND_REQ)))
+        c.send(vu.SET_OWNER)
+        c.send(vu.SET_FEATURES, vu.u64(IOMMU))
+        ours, theirs = socket.socketpair()
+        c.send(vu.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+        theirs.close()
+        c.send(vu.SET_MEM_TABLE, vu.table(g.mem), [g.mem.fd])
+        g.disk.base = IOVA
+        g.ring.setup(c, ack=False, addr_base=IOVA)
+        g.disk.submit(False, 0)
+        with vu.Client(ours) as channel:
+            request, flags, data = channel.recv()
+            assert (request, flags) == (vu.BACKEND_IOTLB, vu.VERSION)
+            c.send(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, IOVA, g.mem.size, g.mem.uva))
+            g.ring.notify()
+            g.disk.finish(g.ring.wait())
+
+
+def test_form(owner):
+    prepare(owner)
+    top = 1 << 64
+    for kind, iova, size, uva, perm in (
+            (0, 0, 0x1000, 0x10000, 3), (1, 0, 0x1000, 0x10000, 3), (4, 0, 0x1000, 0x10000, 3),
+            (5, 0, 0x1000, 0x10000, 3), (6, 0, 0x1000, 0x10000, 3), (255, 0, 0x1000, 0x10000, 3),
+            (2, 0, 0x1000, 0x10000, 0), (2, 0, 0x1000, 0x10000, 4), (2, 0, 0x1000, 0x10000, 255),
+            (2, 0, 0, 0x10000, 3), (2, top - 1, 2, 0x10000, 3), (2, 0, 2, top - 1, 3),
+            (2, 0, 0x1000, 0x10000 - 1, 3), (2, 0, (1 << 20) + 1, 0x10000, 3),
+            (2, 0, 1, 0x10000 + (1 << 20), 3), (2, 0, 0x1000, 0, 3), (2, 0, top - 1, 0, 3),
+            (3, 1, 0, 0, 0), (3, top - 1, 2, 0, 0)):
+        owner.refused(vu.IOTLB_MSG, vu.iotlb(kind, iova, size, uva, perm))
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(2, top - 0x1000, 0x1000, 0x10000))
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(3, top - 0x1000, 0x1000))
+
+
+def test_over_two_regions(owner):
+    """One entry may span regions that are adjacent in user addresses."""
+    owner.ok(vu.SET_FEATURES, vu.u64(IOMMU))
+    fds = [bad.memory_fd(), bad.memory_fd()]
+    owner.ok(vu.SET_MEM_TABLE, struct.pack('=II', 2, 0) + vu.region(0, 1 << 20, 0x100000) +
+             vu.region(0x40000000, 1 << 20, 0x200000), fds)
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(2, 0x5000, 0x2000, 0x1ff000))
+    owner.refused(vu.IOTLB_MSG, vu.iotlb(2, 0x100000, 0x2000, 0x2ff000))
+    bad.close_all(fds)
+
+
+def test_without_access_platform(guest):
+    guest.start()
+    guest.client.refused(vu.IOTLB_MSG, MSG.payload)
+    guest.disk.check()
+
+
+def test_region_goes_with_its_entries(viommu):
+    """REM_MEM_REG takes the entries of the region out too: they are missed again."""
+    more = vu.Memory(1 << 20, gpa=0x40000000, uva=0x10000)
+    viommu.share()
+    viommu.map(0, viommu.mem.size)
+    viommu.start()
+    with viommu.lock:
+        viommu.client.ok(vu.ADD_MEM_REG, more.reg(), [more.fd])
+    assert viommu.call(vu.iotlb(vu.IOTLB_UPDATE, 0x1000, more.size, more.uva)) == 0
+    vu.Disk(viommu.ring, more, 0, base=0x1000).check()
+    with viommu.lock:
+        viommu.client.ok(vu.REM_MEM_REG, more.reg())
+    viommu.disk.check()
+    disk = vu.Disk(viommu.ring, more, 0, base=0x1000)
+    disk.submit(False, 0)
+    viommu.ring.notify()
+    assert vu.wait_for(lambda: 0x1000 <= (viommu.misses or [0])[-1] < 0x1000 + more.size)
+    more.close()
+
+
+@pytest.mark.server('iommu=off')
+def test_not_offered(client):
+    assert not client.ask_u64(vu.GET_FEATURES) & vu.bit(vu.F_PLATFORM)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import os
+import struct
+
+import pytest
+
+import bad
+import vu
+from test_get_inflight_fd import wire
+
+AREA = 16 + 16 * 64
+STRIDE = (AREA + 63) & ~63
+
+
+def area_fd(size=4 * STRIDE):
+    fd = os.memfd_create('inflight')
+    os.ftruncate(fd, size)
+    return fd
+
+
+MSG = bad.Message(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), fds=(1,), sizes=(20, 21, 22, 23),
+                  feature=vu.P_INFLIGHT, make_fd=area_fd)
+test_sizes, test_fds, test_moment, test_feature = bad.tests(MSG)
+
+
+def test_values(owner):
+    fd, top = area_fd(), 1 << 64
+    for queues, size, length, off in (
+            (0, 64, STRIDE, 0), (3, 64, 4 * STRIDE, 0), (0xffff, 64, 4 * STRIDE, 0),
+            (1, 0, STRIDE, 0), (1, 32769, STRIDE, 0), (1, 65535, STRIDE, 0),
+            (1, 64, STRIDE - 1, 0), (2, 64, STRIDE, 0), (1, 64, 0, 0),
+            (1, 64, 3 * vu.PAGE, 0), (1, 64, STRIDE, 3 * vu.PAGE), (1, 64, STRIDE, 3),
+            (1, 64, STRIDE, top - STRIDE), (1, 64, top - 1, 0), (1, 64, STRIDE, top - 8)):
+        owner.refused(vu.SET_INFLIGHT_FD, wire(queues, size, length, off), [fd])
+    owner.ok(vu.SET_INFLIGHT_FD, wire(2, 64, 2 * STRIDE, 64), [fd])
+    os.close(fd)
+    r, w = os.pipe()
+    owner.refused(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [r])
+    os.close(r)
+    os.close(w)
+
+
+def test_while_a_ring_is_started(guest):
+    guest.start()
+    fd = area_fd()
+    guest.client.refused(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+    os.close(fd)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_any_contents(tmp_path, seed):
+    """The area is the peer's: whatever is in it, and whatever becomes of it, nothing else is harmed."""
+    import random
+    rnd = random.Random(seed)
+    server = vu.Server(tmp_path)
+    fd = area_fd()
+    junk = bytearray(rnd.randbytes(AREA))
+    if seed % 2:
+        junk[:16] = struct.pack('=QHHHH', 0, 1, 64, rnd.randrange(70), rnd.randrange(1 << 16))
+    os.pwrite(fd, junk, 0)
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
+        g.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+        g.share()
+        g.ring.setup(g.client)
+        for _ in range(20):
+            os.pwrite(fd, rnd.randbytes(AREA), 0)
+            g.ring.notify()
+        g.client.ask(vu.GET_VRING_BASE, vu.state(0, 0))
+        assert g.client.alive()
+    os.close(fd)
+    assert server.settled()
+    assert server.stop() == 0
+
+
+def test_truncated_area(guest):
+    fd = area_fd()
+    guest.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+    guest.start()
+    guest.disk.check()
+    os.ftruncate(fd, 0)
+    guest.disk.submit(False, 0)
+    guest.ring.notify()
+    guest.client.ask(vu.GET_VRING_BASE, vu.state(0, 0))
+    assert guest.server.alive()
+    os.close(fd)
+
+
+def reconnect(g, server, fd, base):
+    """As a front end does whose back end came back: all of it again, with the area."""
+    g.client = vu.Client(server.path)
+    g.server = server
+    g.client.negotiate(off=vu.bit(vu.P_INBAND), features=vu.FEATURES)
+    g.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+    g.share()
+    g.ring.setup(g.client, base=base)
+
+
+@pytest.mark.parametrize('lap', range(5))
+def test_recovery_after_a_kill(tmp_path, lap):
+    """kill -9 under load: every request is completed exactly once for the driver, and its data is there."""
+    args = ('--file', str(tmp_path / 'disk'))
+    server = vu.Server(tmp_path, *args)
+    got, data = [], {}
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
+        reply = g.client.ask(vu.GET_INFLIGHT_FD, wire(1, 64), got=got)
+        assert struct.unpack('=Q', reply[:8])[0] == STRIDE
+        g.start()
+        server.cmd(f'delay {lap * 300}')
+        for n in range(21):
+            data[n * 2] = os.urandom(1024)
+            g.disk.submit(True, n * 2, data[n * 2])
+            if n % 5 == lap:
+                g.ring.notify()
+        g.ring.notify()
+        if lap == 0:
+            server.cmd('hold')
+        server.kill()
+        done = g.ring.get()
+        g.disk.finish(done)
+        g.client.close()
+        server = vu.Server(tmp_path, *args)
+        reconnect(g, server, got[0], g.ring.device_idx())
+        g.ring.notify()
+        g.disk.finish(g.ring.wait(21 - len(done)))
+        assert g.ring.quiet(0.1), 'a request was completed twice'
+        assert not g.ring.chains
+        for sector, want in data.items():
+            assert g.disk.read(sector, 1024) == want
+    os.close(got[0])
+    assert server.settled() and server.stop() == 0
+
+
+def test_recovery_after_a_disconnect(guest, server):
+    """The server lives, the connection ends with requests held: they come back through the area."""
+    got = []
+    guest.client.ask(vu.GET_INFLIGHT_FD, wire(1, 64), got=got)
+    guest.start()
+    server.cmd('hold')
+    for n in range(10):
+        guest.disk.submit(True, n, bytes([n]) * 512)
+    guest.ring.notify()
+    assert vu.wait_for(lambda: server.cmd('out') == ['10'])
+    guest.client.close()
+    assert server.settled()
+    server.cmd('delay 0')
+    reconnect(guest, server, got[0], guest.ring.device_idx())
+    guest.disk.finish(guest.ring.wait(10))
+    assert guest.disk.read(5) == b'\5' * 512
+    os.close(got[0])
