@@ -153,7 +153,7 @@ static void deleted(void *arg, int result)
 static int stop(struct serve *s, int sigfd)
 {
 	struct vdpa_device *vdev;
-	int ret = 0;
+	int ret = 0, tries = 500;
 
 	if (!s->ctx)
 		return 0;
@@ -163,8 +163,9 @@ static int stop(struct serve *s, int sigfd)
 	vdpa_unsubscribe(s->ctx, &s->events);
 	vdpa_loop_fd_del(&s->signals);
 	close(sigfd);
-	if (!ret)
-		ret = vdpa_ctx_free(s->ctx);
+	/* The last reference to the device may be dropped by a message that is still on its way. */
+	while (!ret && (ret = vdpa_ctx_free(s->ctx)) == -EBUSY && tries--)
+		ret = vdpa_loop_run_once(s->loop, 10000000) < 0 ? -EIO : 0;
 	if (ret)
 		fprintf(stderr, "<3>uvdpa: the device does not let go: %s\n", strerror(-ret));
 	return ret;

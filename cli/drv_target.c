@@ -2,7 +2,6 @@
 /* The daemon's device, or one of our own at the end of a vhost-user socket. */
 #include <errno.h>
 #include <string.h>
-#include <uvdpa/mem.h>
 #include <uvdpa/vhost_user.h>
 #include "ctl/drv.h"
 #include "drv.h"

@@ -25,6 +25,7 @@
 
 /* Longest time for devices to let go at the end; a queue that does not drain takes up to 30 s. */
 #define END_TIMEOUT_NS 45000000000ull
+#define BUS_TIMEOUT_NS 5000000000ull
 
 void daemon_quit(struct daemon *d)
 {
@@ -258,6 +259,17 @@ static void end_devices(struct daemon *d)
 	}
 }
 
+/* The last reference to a device may be dropped by a message that is still on its way. */
+static int end_bus(struct daemon *d)
+{
+	uint64_t deadline = vdpa_clock_ns() + BUS_TIMEOUT_NS;
+	int ret;
+
+	while ((ret = vdpa_ctx_free(d->ctx)) == -EBUSY && vdpa_clock_ns() < deadline)
+		vdpa_loop_run_once(d->loop, 10000000);
+	return ret;
+}
+
 static void end(struct daemon *d, int sigfd)
 {
 	ctl_notify("STOPPING=1");
@@ -271,7 +283,7 @@ static void end(struct daemon *d, int sigfd)
 		vdpa_loop_fd_del(&d->signals);
 	close(sigfd);
 	ctl_listen_close(&d->listen);
-	if (d->ctx && !d->result && vdpa_ctx_free(d->ctx))
+	if (d->ctx && !d->result && end_bus(d))
 		d->result = 1;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The one place that names every parent and bus driver that is built in. */
 #include <uvdpa/vdpa.h>
+#include <uvdpa/vhost_user.h>
 #include <uvdpa/virtio.h>
 #include "parent/soft/mgmt.h"
 #include "uvdpa-config.h"
@@ -19,6 +20,10 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 #ifdef VDPA_HAVE_VIRTIO_VDPA
 	if (!r)
 		r = vdpa_register_driver(ctx, &virtio_vdpa_driver);
+#endif
+#ifdef VDPA_HAVE_VHOST_USER
+	if (!r)
+		r = vdpa_register_driver(ctx, vhost_user_driver());
 #endif
 	return r;
 }

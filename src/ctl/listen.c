@@ -216,7 +216,7 @@ bool ctl_peer_in_group(int fd, gid_t gid)
 	socklen_t len = sizeof(groups);
 	pid_t pid;
 	uid_t uid;
-	gid_t primary;
+	gid_t primary = 0;
 
 	if (!ctl_peer(fd, &pid, &uid, &primary) && primary == gid)
 		return true;

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The life of devices: add, bind, unbind, delete, and what is said when that does not go."""
+import json
+import os
+import pathlib
+
+import pytest
+
+from cliutil import wait_for
+
+
+def add_disk(daemon, name='d0', *more):
+    daemon.ok('dev', 'add', 'name', name, 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', *more)
+
+
+@pytest.mark.parametrize('words,says', [
+    (['name', 'd0', 'mgmtdev', 'nobody'], 'there is no management device "nobody"; there are: soft_'),
+    (['name', 'a/b', 'mgmtdev', 'soft_blk'], 'dev/a/b: "a/b" is not a name'),
+    (['name', 'd1', 'mgmtdev', 'soft_blk', 'backend', 'nobody'], 'nobody'),
+    (['name', 'd1', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '0'], 'size'),
+    (['name', 'd1', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', 'big'], 'size "big" is not a size'),
+    (['name', 'd1', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', 'colour', 'red'], '"colour"'),
+    (['name', 'd1', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', 'mac', '52:54:00:00:00:01'],
+     'does not support: mac'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'mac', 'nonsense'], 'mac "nonsense" is not an address'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'mtu', '10'], 'mtu 10 is too small: at least 68'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'mtu', '70000'], 'mtu "70000" is out of range'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'max_vqp', '0'], 'max_vqp "0" is out of range'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', 'VERSION_1,COLOUR'],
+     '"COLOUR": no feature of a network device is called so'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', '0x8000000000000000'], 'does not support'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', 'VERSION_1', 'mac', '52:54:00:00:00:01'],
+     'missing features'),
+])
+def test_add_errors(daemon, words, says):
+    assert says in daemon.fails('dev', 'add', *words)
+    assert daemon.ok('dev', 'show') == ''
+
+
+def test_features_by_name_and_mask(daemon):
+    for i, text in enumerate(('VERSION_1,MAC,MTU', '0x100000028', '100000028', 'VERSION_1,bit_3,bit_5')):
+        daemon.ok('dev', 'add', 'name', f'n{i}', 'mgmtdev', 'soft_net', 'device_features', text)
+        shown = daemon.json('dev', 'show', f'n{i}', '--all')['dev'][f'n{i}']['device_features']
+        assert {'VERSION_1', 'MAC', 'MTU'} <= set(shown)
+        assert 'MRG_RXBUF' not in shown
+
+
+def test_duplicate_name(disk):
+    assert 'exists already' in disk.fails('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'null',
+                                          'size', '1M')
+
+
+@pytest.mark.parametrize('words', [['del', 'x'], ['show', 'x'], ['unbind', 'x'], ['suspend', 'x'], ['resume', 'x'],
+                                   ['config', 'show', 'x'], ['vstats', 'show', 'x'], ['override', 'x'],
+                                   ['bind', 'x', 'virtio-vdpa'], ['set', 'name', 'x', 'mac', '52:54:00:00:00:01']])
+def test_no_such_device(daemon, words):
+    assert daemon.fails('dev', *words) == 'uvdpa: dev/x: there is no such device\n'
+
+
+def test_relative_paths_are_the_commands(daemon, folder):
+    (folder / 'disk.img').write_bytes(b'\0' * 65536)
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'file', 'path', 'disk.img', cwd=folder)
+    shown = daemon.json('dev', 'show', '--all')['dev']['d0']
+    assert shown['attrs']['path'] == str(folder / 'disk.img')
+    with daemon.client() as client:
+        answer = client.call('dev.add', name='d1', mgmtdev='soft_blk', attrs={'backend': 'file', 'path': 'disk.img'})
+    assert answer['error']['data']['errno'] == 'EINVAL' and 'relative path' in answer['error']['message']
+
+
+def test_descriptors_of_the_daemon_cannot_be_named(disk):
+    assert 'file descriptors of the daemon' in disk.fails('dev', 'bind', 'd0', 'vhost-user', 'fd', '3')
+
+
+def test_bind_and_unbind(disk):
+    disk.ok('dev', 'bind', 'd0', 'driver', 'virtio-vdpa')
+    assert disk.json('bus', 'devices')[0]['driver'] == 'virtio-vdpa'
+    assert 'dev/d0' in disk.fails('dev', 'bind', 'd0', 'virtio-vdpa')
+    disk.ok('dev', 'unbind', 'd0')
+    assert disk.json('bus', 'devices')[0]['driver'] is None
+    assert 'is not bound' in disk.fails('dev', 'unbind', 'd0')
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+
+
+def test_drivers_in_turn(disk, folder):
+    """One device, one driver after the other, without making it anew (data survive)."""
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    disk.ok('drv', 'virtio0', 'blk', 'fill', '0', '1M', 'seed', '7')
+    disk.ok('dev', 'unbind', 'd0')
+    disk.ok('dev', 'bind', 'd0', 'vhost-user', 'path', folder / 'd0.sock')
+    assert (folder / 'd0.sock').is_socket()
+    disk.ok('dev', 'unbind', 'd0')
+    assert not (folder / 'd0.sock').exists()
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    name = disk.json('drv')[0]['name']
+    disk.ok('drv', name, 'blk', 'verify', '0', '1M', 'seed', '7')
+
+
+@pytest.mark.parametrize('words,says', [
+    (['nobody'], 'nobody'),
+    (['vhost-user'], 'dev/d0'),
+    (['vhost-user', 'path', '/nonexistent/x.sock'], 'No such file or directory'),
+    (['vhost-user', 'colour', 'red'], '"colour" is not known'),
+    (['virtio-vdpa', 'mode', 'nonsense'], 'mode "nonsense" is not one of'),
+])
+def test_bind_errors(disk, words, says):
+    assert says in disk.fails('dev', 'bind', 'd0', *words)
+    assert disk.json('bus', 'devices')[0]['driver'] is None
+
+
+def test_add_and_bind_in_one_call(daemon, folder):
+    add_disk(daemon, 'd1', 'driver', 'vhost-user', 'path', folder / 'd1.sock')
+    assert daemon.json('bus', 'devices')[0]['driver'] == 'vhost-user'
+    assert (folder / 'd1.sock').is_socket()
+    daemon.ok('dev', 'del', 'd1')
+    assert not (folder / 'd1.sock').exists()
+
+
+def test_add_is_undone_when_the_bind_fails(daemon):
+    daemon.ok('dev', 'show')
+    before = daemon.settled_fds()
+    for driver in (['nobody'], ['vhost-user', 'path', '/nonexistent/x.sock'], ['vhost-user', 'colour', 'red']):
+        daemon.fails('dev', 'add', 'name', 'd1', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', 'driver',
+                     *driver)
+        assert daemon.ok('dev', 'show') == ''
+        assert daemon.json('debug', 'refs')['devices'] == {}
+    wait_for(lambda: daemon.fds() == before)
+    # The name is free again.
+    add_disk(daemon, 'd1')
+
+
+def test_override(disk, folder):
+    disk.ok('dev', 'override', 'd0', 'vhost-user')
+    assert disk.json('dev', 'show', '--all')['dev']['d0']['driver_override'] == 'vhost-user'
+    assert 'dev/d0' in disk.fails('dev', 'bind', 'd0', 'virtio-vdpa')
+    disk.ok('dev', 'override', 'd0')
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+
+
+def test_set_mac(nic):
+    nic.ok('dev', 'set', 'name', 'n0', 'mac', '52:54:00:aa:bb:cc')
+    assert nic.json('dev', 'config', 'show')['config']['n0']['mac'] == '52:54:00:aa:bb:cc'
+    assert json.loads(nic.ok('config', 'dump'))['devices'][0]['attrs']['mac'] == '52:54:00:aa:bb:cc'
+    assert 'mac' in nic.fails('dev', 'set', 'name', 'n0', 'mac', 'nonsense')
+
+
+def test_driver_in_use_stays(disk):
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    assert 'unbind its devices first' in disk.fails('driver', 'unload', 'virtio-vdpa')
+    disk.ok('dev', 'unbind', 'd0')
+    disk.ok('driver', 'unload', 'virtio-vdpa')
+    assert 'virtio-vdpa' not in [d['name'] for d in disk.json('bus', 'drivers')]
+    assert 'virtio-vdpa' in disk.fails('dev', 'bind', 'd0', 'virtio-vdpa')
+    assert 'there is no driver' in disk.fails('driver', 'unload', 'virtio-vdpa')
+
+
+def test_suspend_and_resume(disk):
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    disk.ok('dev', 'suspend', 'd0')
+    disk.ok('dev', 'resume', 'd0')
+    disk.ok('drv', 'virtio0', 'blk', 'flush')
+
+
+def test_delete_while_bound_and_loaded(disk):
+    """Requests of others are under way when the device goes: they end, and it goes."""
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    with disk.client() as client:
+        for seed in range(8):
+            client.request('drv.call', name='virtio0', op='blk.fill',
+                           params={'offset': 0, 'len': 8 << 20, 'seed': seed})
+        disk.ok('dev', 'del', 'd0')
+        answers = [client.json() for _ in range(8)]
+    assert all('result' in a or 'error' in a for a in answers)
+    assert disk.ok('dev', 'show') == ''
+    assert disk.json('debug', 'refs') == {'devices': {}, 'clients': 1, 'calls': 1}
+
+
+def test_indices_are_reused(daemon):
+    for _ in range(3):
+        add_disk(daemon)
+        assert daemon.json('dev', 'show', '--all')['dev']['d0']['index'] == 0
+        daemon.ok('dev', 'del', 'd0')
+
+
+def test_file_that_is_not_there(daemon, folder):
+    message = daemon.fails('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'file', 'path',
+                           folder / 'none.img')
+    assert 'd0: ' in message and 'none.img' in message and 'No such file' in message
+
+
+def test_topology(disk):
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    stack = disk.json('topology')[0]
+    assert (stack['driver']['name'], stack['parent'], stack['mgmtdev']) == ('virtio-vdpa', 'soft_blk', 'soft_blk')
+    text = disk.ok('topology')
+    order = [text.index(f'\n  {word} ') for word in ('driver', 'bus', 'parent', 'mgmtdev', 'dma')]
+    assert order == sorted(order) and 'backend ram' in text
+
+
+def test_iotlb_dump(disk):
+    assert disk.json('iotlb', 'dump', 'd0') == []
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    ranges = disk.json('iotlb', 'dump', 'd0')
+    assert ranges and all(int(r['first'], 16) <= int(r['last'], 16) for r in ranges)
+    assert {r['perm'] for r in ranges} <= {'ro', 'wo', 'rw'}
+    assert disk.ok('iotlb', 'dump', 'd0').count('\n') == len(ranges)
+    assert 'asid 7 does not exist: 0 to 0 are there' in disk.fails('iotlb', 'dump', 'd0', 'asid', '7')
+
+
+def test_iotlb_dump_in_pieces(disk):
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    ranges = disk.json('iotlb', 'dump', 'd0')
+    seen, start = [], None
+    with disk.client() as client:
+        while True:
+            params = {'name': 'd0', 'max': 1} | ({'from': start} if start else {})
+            part = client.call('iotlb.dump', **params)['result']
+            seen += part['ranges']
+            start = part['next']
+            assert part['total'] == len(ranges)
+            if start is None:
+                break
+    assert seen == ranges
+
+
+def test_log_has_it(disk):
+    lines = disk.json('log')
+    assert any(l['object'] == 'd0' for l in lines)
+    assert [l['seq'] for l in lines] == sorted(l['seq'] for l in lines)
+    assert len(disk.json('log', 1)) == 1
+    assert 'd0' in disk.ok('log')
+
+
+def test_many_devices(daemon):
+    for i in range(40):
+        add_disk(daemon, f'd{i}')
+    assert list(daemon.json('dev', 'show')['dev']) == [f'd{i}' for i in range(40)]
+    for i in range(40):
+        daemon.ok('dev', 'del', f'd{i}')
+    assert daemon.json('debug', 'refs')['devices'] == {}
+
+
+def test_long_paths(disk):
+    path = pathlib.Path('/tmp') / ('x' * 200)
+    assert '1 to 107 bytes' in disk.fails('dev', 'bind', 'd0', 'vhost-user', 'path', path)
+    assert not os.path.exists(path)
+    wait_for(lambda: disk.json('bus', 'devices')[0]['driver'] is None)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Words, prefixes, options, help, exit codes."""
+import shutil
+import subprocess
+
+import pytest
+
+
+@pytest.mark.parametrize('words', [
+    ['dev', 'show'], ['dev', 'list'], ['dev'], ['d', 's'], ['de', 'sh'], ['d', 'l'], ['dev', 's'],
+    ['d', 'show', 'd0'],
+])
+def test_prefixes_of_iproute2_win(disk, words):
+    """"d" also begins debug, daemon, drv and driver; "s" set and suspend: scripts of iproute2 come first."""
+    assert disk.ok(*words).startswith('d0: type block')
+
+
+@pytest.mark.parametrize('words', [['m', 's'], ['mgmt'], ['mgmtdev', 'l']])
+def test_mgmtdev_prefixes(daemon, words):
+    assert 'soft_blk' in daemon.ok(*words)
+
+
+def test_dev_add_key_prefixes(daemon):
+    daemon.ok('dev', 'a', 'n', 'd0', 'm', 'soft_blk', 'backend', 'null', 'size', '1M')
+    daemon.ok('d', 'd', 'd0')
+    assert daemon.ok('dev') == ''
+
+
+def test_exact_keys_are_not_prefixes(daemon):
+    """"mac" and "mtu" begin no longer word, and are never taken for one."""
+    assert 'max_vqp' in daemon.fails('dev', 'add', 'name', 'n0', 'mgmtdev', 'soft_blk', 'ma', '1')
+
+
+@pytest.mark.parametrize('words,names', [
+    (['co', 'dump'], ['config', 'completion']),
+    (['dr'], ['drv', 'driver']),
+    (['dev', 'su'], None),
+    (['bus', 'd'], ['devices', 'drivers']),
+])
+def test_ambiguous(daemon, words, names):
+    if names is None:
+        assert 'missing' in daemon.fails(*words, code=2)
+        return
+    message = daemon.fails(*words, code=2)
+    assert 'ambiguous' in message
+    for name in names:
+        assert name in message
+
+
+@pytest.mark.parametrize('words,says', [
+    (['nonsense'], 'object "nonsense" is not known; there are: mgmtdev, dev'),
+    (['dev', 'nonsense'], 'command "nonsense" is not known; there are: show, list, add'),
+    (['dev', 'del'], 'something is missing'),
+    (['dev', 'del', 'a', 'b'], 'too many words'),
+    (['dev', 'add', 'name', 'd0'], 'mgmtdev is missing'),
+    (['dev', 'add', 'mgmtdev', 'soft_blk'], 'name is missing'),
+    (['dev', 'add', 'name'], '"name" has no value'),
+    (['dev', 'add', 'name', 'd0', 'name', 'd1'], '"name" is given twice'),
+    (['dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'driver'], '"driver" has no value'),
+    (['dev', 'bind', 'd0'], 'something is missing'),
+    (['dev', 'bind', 'd0', 'driver'], '"driver" has no value'),
+    (['dev', 'set', 'name', 'd0'], 'nothing to set is given'),
+    (['dev', 'set', 'mac', '52:54:00:00:00:01'], 'name is missing'),
+    (['dev', 'vstats', 'show', 'd0', 'qidx'], 'qidx wants the number'),
+    (['dev', 'vstats', 'show', 'd0', 'qidx', 'x'], 'qidx wants the number'),
+    (['dev', 'vstats', 'show', 'd0', 'foo', '1'], 'qidx is allowed'),
+    (['iotlb', 'dump', 'd0', 'asid', '70000000'], 'asid N'),
+    (['iotlb', 'dump', 'd0', 'asid'], 'asid N'),
+    (['log', 'x'], 'not a number of lines'),
+    (['completion', 'tcsh'], 'bash is the one shell'),
+    (['daemon', 'call', 'x', '{'], 'not valid JSON'),
+    (['drv', 'virtio0'], 'a command is missing'),
+    (['drv', 'virtio0', 'nonsense'], 'there are: info'),
+    (['drv', 'virtio0', 'blk'], 'after blk'),
+    (['drv', 'virtio0', 'blk', 'read', '0'], 'blk read OFFSET LEN'),
+    (['drv', 'virtio0', 'blk', 'read', 'x', '1'], 'is not a size'),
+    (['drv', 'virtio0', 'blk', 'write', '0', 'hex', 'abc'], 'blk write OFFSET'),
+    (['drv', 'virtio0', 'net', 'ping', 'count'], '"count" has no value'),
+    (['drv', '--type', 'fs', 'info'], 'blk or net is allowed'),
+    (['drv', '--nonsense'], 'is not known'),
+    (['--nonsense'], 'option "--nonsense" is not known'),
+    (['dev', 'show', '--nonsense'], 'option "--nonsense" is not known'),
+    (['--socket'], 'wants a path'),
+])
+def test_usage_errors_end_with_2(uvdpa, words, says):
+    done = uvdpa(*words)
+    assert done.returncode == 2
+    assert says in done.stderr and done.stdout == ''
+
+
+@pytest.mark.parametrize('words', [[], ['help'], ['-h'], ['--help'], ['-help'], ['h']])
+def test_help(uvdpa, words):
+    done = uvdpa(*words)
+    assert done.returncode == 0 and done.stderr == ''
+    assert done.stdout.startswith('Usage: uvdpa [ OPTIONS ] OBJECT { COMMAND | help }')
+    for name in ('mgmtdev', 'dev', 'monitor', 'topology', 'serve', 'config', 'drv'):
+        assert name in done.stdout
+
+
+def objects(uvdpa):
+    text = uvdpa('help').stdout
+    return text.split('OBJECT := {')[1].split('}')[0].replace('|', ' ').split()
+
+
+def test_help_of_every_command(uvdpa):
+    for name in objects(uvdpa):
+        done = uvdpa(name, 'help')
+        assert done.returncode == 0, name
+        assert done.stdout.startswith('Usage: uvdpa ' + name), name
+
+
+@pytest.mark.parametrize('words', [['dev', 'add', 'help'], ['dev', 'config', 'help'], ['dev', 'vstats', 'help'],
+                                   ['mgmtdev', 'show', 'help'], ['dev', 'set', 'help']])
+def test_help_of_leaves(uvdpa, words):
+    done = uvdpa(*words)
+    assert done.returncode == 0
+    assert done.stdout.startswith('Usage: uvdpa ' + ' '.join(words[:-1]))
+
+
+@pytest.mark.parametrize('option', ['-V', '-Version', '--version'])
+def test_version(uvdpa, option):
+    done = uvdpa(option)
+    assert done.returncode == 0 and done.stdout.startswith('uvdpa utility, uvdpa-')
+
+
+def test_no_daemon(uvdpa, folder):
+    done = uvdpa('dev', 'show', sock=folder / 'nobody')
+    assert done.returncode == 1
+    assert str(folder / 'nobody') in done.stderr and 'is uvdpad running?' in done.stderr
+
+
+def test_no_default_socket(uvdpa):
+    done = uvdpa('dev', 'show', prefix=('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups')) \
+        if shutil.which('setpriv') and subprocess.getoutput('id -u') == '0' else uvdpa('dev', 'show')
+    assert done.returncode == 1
+    assert 'XDG_RUNTIME_DIR' in done.stderr
+
+
+def test_socket_from_environment(disk, uvdpa):
+    from cliutil import clean_env
+    done = uvdpa('dev', 'show', env=clean_env(UVDPA_SOCKET=str(disk.socket)))
+    assert done.stdout.startswith('d0:')
+
+
+def test_broken_pipe_is_no_success(disk):
+    done = subprocess.run(['sh', '-c', f'"{__import__("cliutil").UVDPA}" -s {disk.socket} dev show >/dev/full'],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and 'standard output' in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which('vdpa'), reason='iproute2 has no vdpa command here')
+def test_grammar_of_iproute2_is_ours(uvdpa):
+    """Every command that iproute2's help names is one of ours."""
+    text = subprocess.run(['strings', shutil.which('vdpa')], capture_output=True, text=True, check=False).stdout
+    lines = [l.split('vdpa ', 1)[1] for l in text.splitlines()
+             if l.startswith(('Usage: vdpa ', '       vdpa ')) and 'OPTIONS' not in l.split('vdpa ', 1)[1]]
+    if not lines:
+        pytest.skip('its help cannot be read')
+    for line in lines:
+        words = [w for w in line.split() if w.islower() and w.isalpha()]
+        cut = words[:3] if words[:2] in (['dev', 'config'], ['dev', 'vstats']) else words[:2]
+        done = uvdpa(*cut, 'help')
+        assert done.returncode == 0, line
