@@ -10,7 +10,6 @@ import bad
 import vu
 
 N = 100000
-SLACK_KIB = int(os.environ.get('UVDPA_SLACK_KIB', 1024))    # sanitizers keep what was freed
 
 
 def header(request, size, flags=vu.VERSION):
@@ -22,7 +21,7 @@ def log_lines(server):
 
 
 def unchanged(server, rss, lines):
-    assert server.rss_kib() - rss < SLACK_KIB, 'memory grows'
+    assert server.rss_kib() - rss < vu.SLACK_KIB, 'memory grows'
     assert log_lines(server) - lines < 200, 'the log grows'
     with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
         g.start()

@@ -51,11 +51,14 @@ def test_calls_wait_for_the_answer_and_are_joined(inband):
     for n in range(10):
         inband.disk.submit(False, n)
         inband.client.ok(vu.VRING_KICK, vu.state(0, 0))
-    assert vu.wait_for(lambda: inband.ring.device_idx() == 10)
-    channel.recv()
+        assert vu.wait_for(lambda: inband.ring.device_idx() == n + 1)
+        if n == 0:
+            assert channel.recv()[0] == vu.BACKEND_VRING_CALL
     assert channel.silent()
     channel.answer(vu.BACKEND_VRING_CALL)
     assert channel.recv()[0] == vu.BACKEND_VRING_CALL
+    channel.answer(vu.BACKEND_VRING_CALL)
+    assert channel.silent()
     inband.disk.finish(inband.ring.get())
 
 

@@ -30,6 +30,7 @@ VERSION, REPLY, NEED_REPLY = 1, 4, 8
 IOTLB_MISS, IOTLB_UPDATE, IOTLB_INVALIDATE = 1, 2, 3
 PAGE = 4096
 TIMEOUT = 20
+SLACK_KIB = int(os.environ.get('UVDPA_SLACK_KIB', 1024))    # sanitizers keep what was freed
 
 
 def bit(n):
