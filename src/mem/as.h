@@ -130,6 +130,7 @@ struct vdpa_as {
 
 struct view_hit {
 	iova_t start, last;
+	uint64_t span; /* last - start: one comparison, which is easily predicted, instead of two */
 	uint64_t addr;
 	struct vdpa_region *region;
 	uint32_t perm;
@@ -141,7 +142,7 @@ struct vdpa_view {
 	/* The loop's; @root is read by the control thread. */
 	_Atomic(struct as_root *) root;
 	struct view_hit hits[VIEW_HITS];
-	unsigned next_hit;
+	unsigned next_hit, nhits;
 	struct as_wait *stuck;
 	unsigned long sigbus_seen;
 	bool broken;

@@ -18,14 +18,6 @@ void view_put(struct vdpa_view *view)
 	free(view);
 }
 
-static void view_forget_hits(struct vdpa_view *view)
-{
-	for (unsigned i = 0; i < VIEW_HITS; i++) {
-		view->hits[i].start = 1;
-		view->hits[i].last = 0;
-	}
-}
-
 int vdpa_view_attach(struct vdpa_as *as, struct vdpa_loop *loop, const struct vdpa_view_ops *ops,
 		     void *arg, struct vdpa_view **out)
 {
@@ -39,7 +31,6 @@ int vdpa_view_attach(struct vdpa_as *as, struct vdpa_loop *loop, const struct vd
 	view->loop = loop;
 	view->ops = ops;
 	view->arg = arg;
-	view_forget_hits(view);
 	as->nviews++;
 	if (as->unpublished) {
 		if (as_prepare(as)) {
@@ -92,7 +83,7 @@ bool vdpa_view_refresh(struct vdpa_view *view)
 		atomic_store(&view->root, seen);
 		root = atomic_load(&view->as->root);
 	} while (root != seen);
-	view_forget_hits(view);
+	view->nhits = 0;
 	return true;
 }
 

@@ -20,9 +20,9 @@ static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t io
 	const struct vhost_iotlb_map *map;
 	struct view_hit *hit;
 
-	for (unsigned i = 0; i < VIEW_HITS; i++) {
+	for (unsigned i = 0; i < view->nhits; i++) {
 		hit = &view->hits[i];
-		if (iova >= hit->start && iova <= hit->last)
+		if (iova - hit->start <= hit->span)
 			return hit;
 	}
 	sigbus_thread_ready();
@@ -30,7 +30,13 @@ static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t io
 	if (!map)
 		return NULL;
 	hit = &view->hits[view->next_hit++ % VIEW_HITS];
-	*hit = (struct view_hit){map->start, map->last, map->addr, map->opaque, map->perm};
+	*hit = (struct view_hit){.start = map->start,
+				 .last = map->last,
+				 .span = map->last - map->start,
+				 .addr = map->addr,
+				 .region = map->opaque,
+				 .perm = map->perm};
+	view->nhits = view->nhits < VIEW_HITS ? view->nhits + 1 : VIEW_HITS;
 	return hit;
 }
 
