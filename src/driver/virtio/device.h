@@ -126,6 +126,7 @@ struct virtio_device {
 	int reset_result, start_error;
 	struct vdpa_done done;
 	bool waiting_idle; /* a reset is through; interrupts that were posted have to run */
+	bool waiting_all;
 	bool remove_wanted;
 	struct vdpa_done remove_done;
 	unsigned unmapping;
@@ -137,6 +138,7 @@ struct virtio_device {
 	struct vdpa_loop_msg config_msg, broken_msg, reset_msg;
 	_Atomic bool config_pending, broken_pending;
 	_Atomic(const char *) broken_why;
+	_Atomic unsigned epoch, broken_epoch; /* which attachment */
 	_Atomic unsigned depth; /* callbacks of a user's that run now: a reset waits for them */
 };
 

@@ -30,10 +30,13 @@ void virtio_device_init(struct virtio_device *dev, struct vdpa_ctx *ctx,
 /* ---- reset ------------------------------------------------------------------------------------
  */
 
+/* Before queues are freed theirs has to have run; before the device is, all. */
 static bool idle(const struct virtio_device *dev)
 {
-	return virtio_vqs_idle(dev) && !atomic_load(&dev->config_pending) &&
-	       !atomic_load(&dev->broken_pending);
+	if (!virtio_vqs_idle(dev))
+		return false;
+	return !dev->waiting_all ||
+	       (!atomic_load(&dev->config_pending) && !atomic_load(&dev->broken_pending));
 }
 
 void virtio_posted_ran(struct virtio_device *dev)
@@ -152,6 +155,7 @@ static void detach_reset(struct virtio_device *dev, int result)
 	if (dev->drv)
 		dev->drv->remove(dev);
 	virtio_del_vqs(dev);
+	atomic_fetch_add(&dev->epoch, 1);
 	dev->drv = NULL;
 	dev->priv = NULL;
 	dev->features = 0;
@@ -183,6 +187,7 @@ static void unmapped(struct virtio_device *dev, int result)
 	dev->next = remove_end;
 	dev->reset_result = result;
 	dev->waiting_idle = true;
+	dev->waiting_all = true;
 	virtio_posted_ran(dev);
 }
 
@@ -240,7 +245,8 @@ static void broken_posted(struct vdpa_loop_msg *msg)
 		virtio_posted_ran(dev);
 		return;
 	}
-	if (dev->state != VIRTIO_ATTACHED)
+	/* Said of an earlier attachment: it has been reset since. */
+	if (dev->state != VIRTIO_ATTACHED || atomic_load(&dev->broken_epoch) != dev->epoch)
 		return;
 	virtio_log(dev, VDPA_LOG_ERR, "device broken, it is reset: %s", why);
 	dev->state = VIRTIO_BUSY;
@@ -253,6 +259,7 @@ void virtio_device_broken(struct virtio_device *dev, const char *why)
 	if (atomic_exchange(&dev->broken_pending, true))
 		return;
 	atomic_store(&dev->broken_why, why);
+	atomic_store(&dev->broken_epoch, atomic_load(&dev->epoch));
 	vdpa_loop_post(vdpa_ctx_control(dev->ctx), &dev->broken_msg, broken_posted);
 }
 
