@@ -201,6 +201,22 @@ int virtio_wait(struct virtio_device *dev, const bool *flag, int64_t timeout_ns)
 	return vdpa_ctx_wait(dev->ctx, flag, timeout_ns);
 }
 
+int virtio_wait_attached(struct virtio_device *dev, int64_t timeout_ns)
+{
+	uint64_t end = vdpa_clock_ns() + (uint64_t)timeout_ns;
+
+	while (dev->state == VIRTIO_BUSY) {
+		uint64_t now = vdpa_clock_ns();
+
+		if (now >= end)
+			return -ETIMEDOUT;
+		vdpa_loop_run_once(vdpa_ctx_control(dev->ctx), (int64_t)(end - now));
+	}
+	if (dev->state == VIRTIO_ATTACHED)
+		return 0;
+	return dev->state == VIRTIO_BROKEN ? -EIO : -ENODEV;
+}
+
 void virtio_show(struct virtio_device *dev, vdpa_emit_fn emit, void *arg)
 {
 	char buf[512];

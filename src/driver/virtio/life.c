@@ -303,7 +303,11 @@ int virtio_device_register(struct virtio_device *dev, const struct virtio_option
 	dev->state = VIRTIO_BUSY;
 	dev->start_err = err;
 	dev->start_result = &result;
-	virtio_reset_then(dev, register_reset);
+	/* Status 0: whoever had it before has reset it, and its word can be taken for that. */
+	if (dev->ops->get_status(dev))
+		virtio_reset_then(dev, register_reset);
+	else
+		register_reset(dev, 0);
 	dev->start_err = NULL;
 	dev->start_result = NULL;
 	if (result)

@@ -268,10 +268,14 @@ static void rebind(unsigned workers, unsigned times)
 	fake_unbind(fake);
 	fds = open_fds();
 	for (unsigned i = 0; i < times; i++) {
-		struct virtio_device *dev = fake_bind(fake, NULL);
+		struct virtio_device *dev;
 
+		/* Left as somebody had it: then it is reset first, which may take until after the
+		 * bind. */
+		fake->status = i % 2;
+		dev = fake_bind(fake, NULL);
 		if (i % 10 == 0) {
-			fake_until(ctx, virtio_blk_of(dev) != NULL);
+			assert_int_equal(virtio_wait_attached(dev, 10000000000ll), 0);
 			assert_int_equal(virtio_blk_read(virtio_blk_of(dev), 0, buf, 512), 0);
 		}
 		fake_unbind(fake);
@@ -294,18 +298,44 @@ static void test_unbind_while_resetting(void **state)
 {
 	struct vdpa_ctx *ctx = ctx_new(1);
 	struct fake *fake = fake_disk_new(ctx, "d0", (struct fake_opts){.async = true});
-	struct virtio_device *dev = fake_bind(fake, NULL);
+	struct virtio_device *dev;
 	struct outcome o = {0};
 
+	fake->status = VIRTIO_CONFIG_S_ACKNOWLEDGE;
+	dev = fake_bind(fake, NULL);
 	/* Still starting. */
 	assert_int_equal(virtio_reset(dev, NULL), -EBUSY);
-	fake_until(ctx, virtio_blk_of(dev) != NULL);
+	assert_int_equal(virtio_attach(dev, NULL, NULL), -EBUSY);
+	assert_int_equal(virtio_conform(dev, NULL, NULL, NULL), -EBUSY);
+	assert_int_equal(virtio_wait_attached(dev, 10000000000ll), 0);
 	assert_int_equal(virtio_reset(dev, &(struct vdpa_done){set_outcome, &o}), 0);
 	assert_int_equal(virtio_reset(dev, NULL), -EBUSY);
 	fake_unbind(fake);
 	assert_true(o.done);
+	fake->status = VIRTIO_CONFIG_S_ACKNOWLEDGE;
 	fake_bind(fake, NULL);
 	fake_unbind(fake); /* at once: it is starting */
+	fake_del(fake);
+	ctx_del(ctx);
+}
+
+/* When it cannot start after all, the bind has returned already: the log tells, and the device is
+ * detached. */
+static void test_late_failure(void **state)
+{
+	struct vdpa_ctx *ctx = ctx_new(1);
+	struct fake *fake = fake_disk_new(ctx, "d0", (struct fake_opts){.async = true});
+	struct virtio_device *dev;
+
+	fake->status = VIRTIO_CONFIG_S_ACKNOWLEDGE;
+	fake->vq_error = -EIO;
+	dev = fake_bind(fake, NULL);
+	assert_int_equal(virtio_wait_attached(dev, 10000000000ll), -ENODEV);
+	assert_non_null(strstr(last_log, "cannot start"));
+	assert_null(virtio_driver_name(dev));
+	fake->vq_error = 0;
+	assert_int_equal(virtio_attach(dev, NULL, NULL), 0);
+	fake_unbind(fake);
 	fake_del(fake);
 	ctx_del(ctx);
 }
@@ -468,21 +498,14 @@ static void test_alloc_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_unknown_device),
-		cmocka_unit_test(test_feature_names),
-		cmocka_unit_test(test_no_callback),
-		cmocka_unit_test(test_queue_size),
-		cmocka_unit_test(test_try_queue),
-		cmocka_unit_test(test_mem_alloc),
-		cmocka_unit_test(test_mem_map),
-		cmocka_unit_test(test_rebind),
-		cmocka_unit_test(test_unbind_while_resetting),
-		cmocka_unit_test(test_reset_inside_callback),
-		cmocka_unit_test(test_show),
-		cmocka_unit_test(test_conform),
-		cmocka_unit_test(test_conform_finds),
-		cmocka_unit_test(test_alloc_failures),
+		cmocka_unit_test(test_names),	      cmocka_unit_test(test_unknown_device),
+		cmocka_unit_test(test_feature_names), cmocka_unit_test(test_no_callback),
+		cmocka_unit_test(test_queue_size),    cmocka_unit_test(test_try_queue),
+		cmocka_unit_test(test_mem_alloc),     cmocka_unit_test(test_mem_map),
+		cmocka_unit_test(test_rebind),	      cmocka_unit_test(test_unbind_while_resetting),
+		cmocka_unit_test(test_late_failure),  cmocka_unit_test(test_reset_inside_callback),
+		cmocka_unit_test(test_show),	      cmocka_unit_test(test_conform),
+		cmocka_unit_test(test_conform_finds), cmocka_unit_test(test_alloc_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
