@@ -124,9 +124,10 @@ int ctl_listen_open(struct ctl_listen *l, const struct ctl_listen_params *p, str
 				      "the path of a socket has 1 to %zu bytes",
 				      sizeof(addr.sun_path) - 1);
 	memcpy(addr.sun_path, p->path, strlen(p->path) + 1);
-	l->lock = lock_path(p->path, err);
-	if (l->lock < 0)
-		return l->lock;
+	ret = lock_path(p->path, err);
+	if (ret < 0)
+		return ret;
+	l->lock = ret;
 	l->path = strdup(p->path);
 	ret = l->path ? 0 : -ENOMEM;
 	if (!ret && is_served(&addr))

@@ -150,7 +150,9 @@ def test_memory_goes_back(daemon):
             c.send(b'{"a":"' + b'x' * 900000)
     with daemon.client() as c:
         c.call('api.version')
-        assert daemon.rss_kib() < before + (200 << 10 if 'asan' in str(os.environ.get('UVDPAD')) else 16 << 10)
+        # A sanitizer holds freed memory back on purpose.
+        maps = open(f'/proc/{daemon.proc.pid}/maps', encoding='utf-8').read()
+        assert daemon.rss_kib() < before + (300 << 10 if 'san.so' in maps else 16 << 10)
 
 
 def test_who_does_not_read_gets_no_more(disk):
