@@ -203,7 +203,7 @@ struct vhost_iotlb_node *iotlb_node_take(struct iotlb_pool *pool, unsigned level
 	node->ref = 1;
 	node->nr = 0;
 	node->level = (uint16_t)level;
-	memset(node->keys, 0xff, iotlb_cap(node) * sizeof(node->keys[0]));
+	memset(iotlb_keys(node), 0xff, iotlb_cap(node) * sizeof(iotlb_keys(node)[0]));
 	return node;
 }
 
@@ -243,7 +243,7 @@ struct vhost_iotlb_node *iotlb_node_own(struct iotlb_pool *pool, struct vhost_io
 		return old;
 	node = iotlb_node_take(pool, old->level);
 	node->nr = old->nr;
-	memcpy(node->keys, old->keys, old->nr * sizeof(node->keys[0]));
+	memcpy(iotlb_keys(node), iotlb_keys(old), old->nr * sizeof(iotlb_keys(node)[0]));
 	if (node->level) {
 		memcpy(iotlb_child(node), iotlb_child(old), old->nr * sizeof(*iotlb_child(old)));
 		for (unsigned i = 0; i < node->nr; i++)

@@ -35,7 +35,7 @@ struct vhost_iotlb_node {
 	uint32_t ref; /* the writer's; readers of a snapshot never look at it */
 	uint16_t nr;
 	uint16_t level; /* 0: leaf */
-	uint64_t keys[];
+			/* keys follow, at the same place in both kinds: iotlb_keys() */
 };
 
 struct iotlb_leaf {
@@ -49,6 +49,20 @@ struct iotlb_inner {
 	uint64_t keys[IOTLB_INNER_CAP];
 	struct vhost_iotlb_node *child[IOTLB_INNER_CAP];
 };
+
+_Static_assert(offsetof(struct iotlb_leaf, keys) == sizeof(struct vhost_iotlb_node) &&
+		       offsetof(struct iotlb_inner, keys) == sizeof(struct vhost_iotlb_node),
+	       "keys follow the head");
+
+static inline uint64_t *iotlb_keys(struct vhost_iotlb_node *node)
+{
+	return (uint64_t *)(void *)(node + 1);
+}
+
+static inline const uint64_t *iotlb_const_keys(const struct vhost_iotlb_node *node)
+{
+	return (const uint64_t *)(const void *)(node + 1);
+}
 
 static inline struct vhost_iotlb_map *iotlb_maps(struct vhost_iotlb_node *node)
 {
@@ -67,7 +81,7 @@ static inline enum iotlb_kind iotlb_kind(const struct vhost_iotlb_node *node)
 
 static inline uint64_t iotlb_max_key(const struct vhost_iotlb_node *node)
 {
-	return node->keys[node->nr - 1];
+	return iotlb_const_keys(node)[node->nr - 1];
 }
 
 static inline unsigned iotlb_cap(const struct vhost_iotlb_node *node)
@@ -100,8 +114,8 @@ iotlb_lower_bound_n(const uint64_t *keys, const unsigned n, uint64_t x)
 
 static inline size_t iotlb_lower_bound(const struct vhost_iotlb_node *node, uint64_t x)
 {
-	return node->level ? iotlb_lower_bound_n(node->keys, IOTLB_INNER_CAP, x)
-			   : iotlb_lower_bound_n(node->keys, IOTLB_LEAF_CAP, x);
+	return node->level ? iotlb_lower_bound_n(iotlb_const_keys(node), IOTLB_INNER_CAP, x)
+			   : iotlb_lower_bound_n(iotlb_const_keys(node), IOTLB_LEAF_CAP, x);
 }
 
 struct iotlb_pool *iotlb_pool_new(void);

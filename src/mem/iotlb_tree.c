@@ -35,20 +35,20 @@ const struct vhost_iotlb_map *iotlb_tree_lower(const struct vhost_iotlb *iotlb, 
 {
 	struct vhost_iotlb_node *node = iotlb->root;
 	unsigned level;
+	size_t i;
 
 	if (!node || x > iotlb_max_key(node))
 		return NULL;
-	level = node->level;
-	if (level) {
-		while (--level) {
-			node = iotlb_child(
-				node)[iotlb_lower_bound_n(node->keys, IOTLB_INNER_CAP, x)];
+	for (level = node->level; level; level--) {
+		i = iotlb_lower_bound_n(iotlb_keys(node), IOTLB_INNER_CAP, x);
+		node = iotlb_child(node)[i];
+		if (level > 1)
 			prefetch(node, offsetof(struct iotlb_inner, child));
-		}
-		node = iotlb_child(node)[iotlb_lower_bound_n(node->keys, IOTLB_INNER_CAP, x)];
-		prefetch(node, sizeof(struct iotlb_leaf));
+		else
+			prefetch(node, sizeof(struct iotlb_leaf));
 	}
-	return &iotlb_maps(node)[iotlb_lower_bound_n(node->keys, IOTLB_LEAF_CAP, x)];
+	i = iotlb_lower_bound_n(iotlb_keys(node), IOTLB_LEAF_CAP, x);
+	return &iotlb_maps(node)[i];
 }
 
 /* ---- what a change may take ------------------------------------------------------------------ */
@@ -118,7 +118,7 @@ void iotlb_tree_need_remove(const struct vhost_iotlb *iotlb, uint64_t last,
 static void copy_entries(struct vhost_iotlb_node *dst, unsigned to, struct vhost_iotlb_node *src,
 			 unsigned from, unsigned n)
 {
-	memmove(&dst->keys[to], &src->keys[from], n * sizeof(dst->keys[0]));
+	memmove(&iotlb_keys(dst)[to], &iotlb_keys(src)[from], n * sizeof(iotlb_keys(dst)[0]));
 	if (dst->level)
 		memmove(&iotlb_child(dst)[to], &iotlb_child(src)[from],
 			n * sizeof(struct vhost_iotlb_node *));
@@ -130,7 +130,7 @@ static void copy_entries(struct vhost_iotlb_node *dst, unsigned to, struct vhost
 static void set_nr(struct vhost_iotlb_node *node, unsigned nr)
 {
 	for (unsigned i = nr; i < node->nr; i++)
-		node->keys[i] = UINT64_MAX;
+		iotlb_keys(node)[i] = UINT64_MAX;
 	node->nr = (uint16_t)nr;
 }
 
@@ -184,9 +184,9 @@ static void split_child(struct iotlb_pool *pool, struct vhost_iotlb_node *parent
 		keep = cap - 1;
 	move_right(left, right, cap - keep);
 	open_gap(parent, i + 1, 1);
-	parent->keys[i + 1] = iotlb_max_key(right);
+	iotlb_keys(parent)[i + 1] = iotlb_max_key(right);
 	iotlb_child(parent)[i + 1] = right;
-	parent->keys[i] = iotlb_max_key(left);
+	iotlb_keys(parent)[i] = iotlb_max_key(left);
 }
 
 static struct vhost_iotlb_node *insert_root(struct vhost_iotlb *iotlb, uint64_t start)
@@ -201,7 +201,7 @@ static struct vhost_iotlb_node *insert_root(struct vhost_iotlb *iotlb, uint64_t 
 		return root;
 	iotlb->root = iotlb_node_take(pool, root->level + 1u);
 	iotlb->root->nr = 1;
-	iotlb->root->keys[0] = iotlb_max_key(root);
+	iotlb_keys(iotlb->root)[0] = iotlb_max_key(root);
 	iotlb_child(iotlb->root)[0] = root;
 	split_child(pool, iotlb->root, 0, start);
 	return iotlb->root;
@@ -221,15 +221,15 @@ void iotlb_tree_insert(struct vhost_iotlb *iotlb, const struct vhost_iotlb_map *
 			i = route(node, map->start);
 			child = iotlb_child(node)[i];
 		}
-		if (map->last > node->keys[i])
-			node->keys[i] = map->last;
+		if (map->last > iotlb_keys(node)[i])
+			iotlb_keys(node)[i] = map->last;
 		node = child;
 	}
 	i = iotlb_lower_bound(node, map->start);
 	if (i > node->nr)
 		i = node->nr;
 	open_gap(node, i, 1);
-	node->keys[i] = map->last;
+	iotlb_keys(node)[i] = map->last;
 	iotlb_maps(node)[i] = *map;
 	iotlb->nmaps++;
 }
@@ -254,7 +254,7 @@ static void even_out(struct iotlb_pool *pool, struct vhost_iotlb_node *parent, u
 	} else {
 		move_left(left, right, total / 2 - left->nr);
 	}
-	parent->keys[l] = iotlb_max_key(left);
+	iotlb_keys(parent)[l] = iotlb_max_key(left);
 }
 
 /* Child @idx of an own node lost an entry. */
@@ -267,7 +267,7 @@ static void mend_child(struct iotlb_pool *pool, struct vhost_iotlb_node *node, u
 		close_gap(node, idx, 1);
 		return;
 	}
-	node->keys[idx] = iotlb_max_key(child);
+	iotlb_keys(node)[idx] = iotlb_max_key(child);
 	if (child->nr < thin(child) && node->nr > 1)
 		even_out(pool, node, idx);
 }
@@ -301,7 +301,7 @@ void iotlb_tree_remove(struct vhost_iotlb *iotlb, uint64_t last)
 		node = iotlb_node_own(pool, &iotlb_child(node)[i]);
 	}
 	i = iotlb_lower_bound(node, last);
-	assert(i < node->nr && node->keys[i] == last);
+	assert(i < node->nr && iotlb_keys(node)[i] == last);
 	close_gap(node, i, 1);
 	while (path.n--)
 		mend_child(pool, path.node[path.n], path.idx[path.n]);

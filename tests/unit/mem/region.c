@@ -72,6 +72,37 @@ static void test_unaligned(void **state)
 	close(fd);
 }
 
+static unsigned free_huge_pages(void)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	unsigned n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "HugePages_Free: %u", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* A file of huge pages, of which we are given a piece that is aligned to small pages only. */
+static void test_huge(void **state)
+{
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	struct vdpa_region *region;
+
+	/* Skipped where the kernel has no hugetlbfs, or no huge page is set aside. */
+	if (fd < 0 || free_huge_pages() < 2) {
+		close(fd);
+		skip();
+	}
+	assert_int_equal(ftruncate(fd, 4 << 20), 0);
+	assert_int_equal(vdpa_region_map(fd, (2 << 20) - PAGE, 2 * PAGE, 0, RW, &region, NULL), 0);
+	close(fd);
+	((char *)vdpa_region_base(region))[2 * PAGE - 1] = 1;
+	vdpa_region_put(region);
+}
+
 static void refuse(int want, int fd, uint64_t offset, uint64_t size, gpa_t gpa, int prot)
 {
 	struct vdpa_error err = {0};
@@ -217,9 +248,10 @@ static void test_alloc(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_map),	    cmocka_unit_test(test_unaligned),
-		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_other_kinds), cmocka_unit_test(test_alloc),
+		cmocka_unit_test(test_map),	  cmocka_unit_test(test_unaligned),
+		cmocka_unit_test(test_refused),	  cmocka_unit_test(test_huge),
+		cmocka_unit_test(test_read_only), cmocka_unit_test(test_other_kinds),
+		cmocka_unit_test(test_alloc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
