@@ -4,6 +4,7 @@
 #define BACKEND_BACKENDS_H
 
 #include <uvdpa/backend.h>
+#include "base/list.h"
 
 extern const struct blk_backend_ops blk_ram_ops;
 extern const struct blk_backend_ops blk_null_ops;

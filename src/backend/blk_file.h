@@ -88,12 +88,12 @@ struct file_queue {
 
 static inline struct file_disk *to_file(struct blk_backend *be)
 {
-	return (struct file_disk *)((char *)be - offsetof(struct file_disk, be));
+	return vdpa_container_of(be, struct file_disk, be);
 }
 
 static inline struct file_queue *to_file_queue(struct blk_queue *q)
 {
-	return (struct file_queue *)((char *)q - offsetof(struct file_queue, q));
+	return vdpa_container_of(q, struct file_queue, q);
 }
 
 int blk_file_open(const struct backend_open_params *params, struct blk_backend **out,

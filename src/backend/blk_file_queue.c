@@ -105,8 +105,7 @@ static void unwait(struct file_queue *fq)
 
 static void retry(struct vdpa_loop_timer *timer)
 {
-	struct file_queue *fq =
-		(struct file_queue *)((char *)timer - offsetof(struct file_queue, retry));
+	struct file_queue *fq = vdpa_container_of(timer, struct file_queue, retry);
 
 	reap(fq);
 }
@@ -140,8 +139,7 @@ static bool reap(struct file_queue *fq)
 
 static void ring_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
-	struct file_queue *fq =
-		(struct file_queue *)((char *)lfd - offsetof(struct file_queue, lfd));
+	struct file_queue *fq = vdpa_container_of(lfd, struct file_queue, lfd);
 
 	vdpa_eventfd_drain(fq->eventfd);
 	reap(fq);

@@ -24,7 +24,7 @@ static const struct vdpa_attr_spec null_attrs[] = {
 
 static struct null_disk *to_null(struct blk_backend *be)
 {
-	return (struct null_disk *)((char *)be - offsetof(struct null_disk, be));
+	return vdpa_container_of(be, struct null_disk, be);
 }
 
 static int null_open(const struct backend_open_params *params, struct blk_backend **out,

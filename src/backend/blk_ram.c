@@ -29,7 +29,7 @@ static const struct vdpa_attr_spec ram_attrs[] = {
 
 static struct ram_disk *to_ram(struct blk_backend *be)
 {
-	return (struct ram_disk *)((char *)be - offsetof(struct ram_disk, be));
+	return vdpa_container_of(be, struct ram_disk, be);
 }
 
 static int ram_open(const struct backend_open_params *params, struct blk_backend **out,

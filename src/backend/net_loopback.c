@@ -24,7 +24,7 @@ static const struct vdpa_attr_spec loopback_attrs[] = {
 
 static struct loopback_port *to_port(struct net_port *port)
 {
-	return (struct loopback_port *)((char *)port - offsetof(struct loopback_port, port));
+	return vdpa_container_of(port, struct loopback_port, port);
 }
 
 static int loopback_open(const struct backend_open_params *params, struct net_backend **out,

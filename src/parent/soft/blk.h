@@ -12,6 +12,7 @@
 #include <uvdpa/backend.h>
 #include <uvdpa/compat.h>
 #include <uvdpa/soft.h>
+#include "base/list.h"
 
 #define BLK_SECTOR 512u
 #define BLK_ID_BYTES 20
@@ -62,7 +63,7 @@ struct blk_io {
 
 static inline struct soft_blk *to_blk(struct vdpa_soft *dev)
 {
-	return (struct soft_blk *)((char *)dev - offsetof(struct soft_blk, soft));
+	return vdpa_container_of(dev, struct soft_blk, soft);
 }
 
 bool soft_blk_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);

@@ -50,7 +50,7 @@ static void finish(struct vdpa_soft_vq *vq, struct vringh_chain *chain, uint8_t 
 
 static void blk_done(struct blk_request *req, int result)
 {
-	struct blk_io *io = (struct blk_io *)((char *)req - offsetof(struct blk_io, req));
+	struct blk_io *io = vdpa_container_of(req, struct blk_io, req);
 	struct vdpa_soft_vq *vq = io->vq;
 	struct blk_vq *bv = vdpa_soft_vq_get_priv(vq);
 	uint8_t status = VIRTIO_BLK_S_OK;

@@ -37,6 +37,7 @@
 #include <stdatomic.h>
 #include <uvdpa/compat.h>
 #include <uvdpa/soft.h>
+#include "base/list.h"
 
 #define SOFT_NUM_MAX 256
 #define SOFT_BUDGET 64
@@ -195,8 +196,6 @@ static inline const struct vdpa_log *soft_log(const struct vdpa_soft_core *core)
 {
 	return vdpa_ctx_log(core->dev->vdpa.ctx);
 }
-
-#define soft_container(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* The counter's only writer adds to it. */
 static inline void soft_count(_Atomic uint64_t *counter, uint64_t n)

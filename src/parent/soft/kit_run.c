@@ -75,7 +75,7 @@ static void check_drained(struct vdpa_soft_vq *vq)
 
 static void drain(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, drain_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, drain_msg);
 
 	vq->l.drain_queued = false;
 	if (vq->l.vr)
@@ -107,7 +107,7 @@ static void begin_stop(struct vdpa_soft_vq *vq)
 
 void soft_vq_loop_stop(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, stop_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, stop_msg);
 
 	begin_stop(vq);
 }
@@ -115,7 +115,7 @@ void soft_vq_loop_stop(struct vdpa_loop_msg *msg)
 /* The drain takes too long, or a reset overtook it. */
 void soft_vq_loop_cancel(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, cancel_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, cancel_msg);
 
 	atomic_store(&vq->shared.cancel_queued, false);
 	if (vq->l.vr && vq->l.stopping && !vq->l.drained && !vq->l.cancelling)
@@ -128,7 +128,7 @@ void soft_vq_loop_cancel(struct vdpa_loop_msg *msg)
 
 void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, start_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, start_msg);
 	struct soft_vq_loop *l = &vq->l;
 	char why[SOFT_WHY_BYTES];
 	int r = 0;
@@ -183,7 +183,7 @@ static bool rearm(struct vdpa_soft_vq *vq)
 
 static bool serve(struct vdpa_loop_poller *poller)
 {
-	struct vdpa_soft_vq *vq = soft_container(poller, struct vdpa_soft_vq, l.poller);
+	struct vdpa_soft_vq *vq = vdpa_container_of(poller, struct vdpa_soft_vq, l.poller);
 	bool more;
 
 	if (!vq->l.live) {

@@ -169,7 +169,7 @@ void soft_needs_reset(struct vdpa_soft_core *core, const char *object, const cha
 
 static void broke(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_core *core = soft_container(msg, struct vdpa_soft_core, broken_msg);
+	struct vdpa_soft_core *core = vdpa_container_of(msg, struct vdpa_soft_core, broken_msg);
 	char why[SOFT_WHY_BYTES];
 	unsigned epoch;
 

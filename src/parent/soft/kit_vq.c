@@ -255,7 +255,7 @@ static void strand(struct vdpa_soft_vq *vq)
 
 static void deadline(struct vdpa_loop_timer *timer)
 {
-	struct vdpa_soft_vq *vq = soft_container(timer, struct vdpa_soft_vq, timer);
+	struct vdpa_soft_vq *vq = vdpa_container_of(timer, struct vdpa_soft_vq, timer);
 
 	if (vq->state == SOFT_OVERDUE) {
 		strand(vq);
@@ -274,7 +274,7 @@ static void deadline(struct vdpa_loop_timer *timer)
 
 void soft_vq_stopped(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, stopped_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, stopped_msg);
 	struct vdpa_device *vdev = &vq->dev->vdpa;
 
 	vdpa_loop_timer_cancel(&vq->timer);
@@ -289,7 +289,7 @@ void soft_vq_stopped(struct vdpa_loop_msg *msg)
 
 void soft_vq_error(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, error_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, error_msg);
 	char why[SOFT_WHY_BYTES];
 
 	pthread_mutex_lock(&vq->shared.lock);

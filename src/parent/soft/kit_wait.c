@@ -25,7 +25,7 @@ int soft_wait(struct soft_waiter **list, const struct vdpa_done *done)
 
 static void tell(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_core *core = soft_container(msg, struct vdpa_soft_core, tell_msg);
+	struct vdpa_soft_core *core = vdpa_container_of(msg, struct vdpa_soft_core, tell_msg);
 	struct vdpa_device *vdev = &core->dev->vdpa;
 	struct soft_waiter *w = core->finished;
 

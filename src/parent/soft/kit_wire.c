@@ -56,7 +56,7 @@ static ssize_t kick_read(int fd)
 
 static void kick_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
-	struct vdpa_soft_vq *vq = soft_container(lfd, struct vdpa_soft_vq, l.kick_lfd);
+	struct vdpa_soft_vq *vq = vdpa_container_of(lfd, struct vdpa_soft_vq, l.kick_lfd);
 	ssize_t r = kick_read(vq->l.kick_fd);
 
 	if (r > 0) {
@@ -113,7 +113,7 @@ void soft_wire_apply(struct vdpa_soft_vq *vq)
 
 static void apply(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, apply_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, apply_msg);
 
 	atomic_store(&vq->shared.apply_queued, false);
 	soft_wire_apply(vq);
@@ -127,7 +127,7 @@ static void apply(struct vdpa_loop_msg *msg)
 
 static void kicked(struct vdpa_loop_msg *msg)
 {
-	struct vdpa_soft_vq *vq = soft_container(msg, struct vdpa_soft_vq, kick_msg);
+	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, kick_msg);
 
 	atomic_store(&vq->shared.kick_queued, false);
 	soft_count(&vq->shared.counters[SOFT_KICKS], 1);

@@ -18,6 +18,7 @@
 #include <uvdpa/backend.h>
 #include <uvdpa/compat.h>
 #include <uvdpa/soft.h>
+#include "base/list.h"
 
 #define NET_MAX_PAIRS 8
 #define NET_BATCH 32
@@ -88,7 +89,7 @@ struct soft_net {
 
 static inline struct soft_net *to_net(struct vdpa_soft *dev)
 {
-	return (struct soft_net *)((char *)dev - offsetof(struct soft_net, soft));
+	return vdpa_container_of(dev, struct soft_net, soft);
 }
 
 static inline void net_count(_Atomic uint64_t *counter, uint64_t n)

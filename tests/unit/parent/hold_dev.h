@@ -44,7 +44,7 @@ struct hold_params {
 
 static inline struct hold_dev *hold_of(struct vdpa_soft *dev)
 {
-	return (struct hold_dev *)((char *)dev - offsetof(struct hold_dev, soft));
+	return (struct hold_dev *)(void *)((char *)dev - offsetof(struct hold_dev, soft));
 }
 
 /* End everything that is held. */
