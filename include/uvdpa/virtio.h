@@ -39,8 +39,8 @@ struct virtio_options {
 
 /**
  * The bus driver "virtio-vdpa": makes a virtio device of a vDPA device and binds the driver for its
- * device id. Attributes: queues, queue_size, mode (callback, poll). When the device was left reset (status 0), the driver
- * is attached when the bind returns; else see virtio_wait_attached().
+ * device id. Attributes: queues, queue_size, mode (callback, poll). When the device was left reset
+ * (status 0), the driver is attached when the bind returns; else see virtio_wait_attached().
  */
 VDPA_API extern const struct vdpa_driver virtio_vdpa_driver;
 /** The virtio device made of @vdev, or NULL when it is not bound to virtio-vdpa. */
@@ -128,9 +128,9 @@ typedef void (*virtio_report_fn)(void *arg, const char *op, bool pass, const cha
 VDPA_API int virtio_conform(struct virtio_device *dev, virtio_report_fn report, void *arg,
 			    const struct vdpa_done *done);
 /**
- * Run the control loop until the driver is attached: a device that was not left reset is reset first, which may take
- * longer than binding. Nobody may unbind it meanwhile. 0, -ENODEV (no driver, or it could not start: see the log), -EIO (broken),
- * -ETIMEDOUT.
+ * Run the control loop until the driver is attached: a device that was not left reset is reset
+ * first, which may take longer than binding. Nobody may unbind it meanwhile. 0, -ENODEV (no driver,
+ * or it could not start: see the log), -EIO (broken), -ETIMEDOUT.
  */
 VDPA_API int virtio_wait_attached(struct virtio_device *dev, int64_t timeout_ns);
 /** Run the control loop until *@flag: vdpa_ctx_wait(). */

@@ -18,7 +18,6 @@
 #define BATCH 64u
 #define ID_BYTES 20u
 
-#define cfg(field) offsetof(struct virtio_blk_config, field)
 #define count(counter, n) atomic_fetch_add_explicit(&(counter), (n), memory_order_relaxed)
 #define get_count(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
 
@@ -306,101 +305,6 @@ static void used(struct virtio_vq *vq)
 /* ---- probe ------------------------------------------------------------------------------------
  */
 
-static int read_limits(struct virtio_device *dev, struct virtio_blk_info *info)
-{
-	int r = virtio_cread64(dev, cfg(capacity), &info->capacity_sectors);
-
-	info->seg_max = VIRTIO_BLK_SEGS_MAX;
-	if (!r && virtio_has_feature(dev, VIRTIO_BLK_F_SEG_MAX))
-		r = virtio_cread32(dev, cfg(seg_max), &info->seg_max);
-	if (!r && virtio_has_feature(dev, VIRTIO_BLK_F_SIZE_MAX))
-		r = virtio_cread32(dev, cfg(size_max), &info->size_max);
-	/* As Linux does with a device that allows none. */
-	if (!info->seg_max)
-		info->seg_max = 1;
-	if (info->seg_max > VIRTIO_BLK_SEGS_MAX)
-		info->seg_max = VIRTIO_BLK_SEGS_MAX;
-	return r;
-}
-
-static int read_topology(struct virtio_device *dev, struct virtio_blk_info *info)
-{
-	uint8_t exponent = 0;
-	uint16_t min_io;
-	int r = 0;
-
-	info->block_bytes = VIRTIO_BLK_SECTOR_BYTES;
-	if (virtio_has_feature(dev, VIRTIO_BLK_F_BLK_SIZE))
-		r = virtio_cread32(dev, cfg(blk_size), &info->block_bytes);
-	if (info->block_bytes < 512 || info->block_bytes > 65536 ||
-	    (info->block_bytes & (info->block_bytes - 1))) {
-		virtio_log(dev, VDPA_LOG_WARN, "impossible block size %u: 512 is used",
-			   info->block_bytes);
-		info->block_bytes = VIRTIO_BLK_SECTOR_BYTES;
-	}
-	info->physical_block_bytes = info->block_bytes;
-	if (r || !virtio_has_feature(dev, VIRTIO_BLK_F_TOPOLOGY))
-		return r;
-	r = virtio_config_read(dev, cfg(physical_block_exp), &exponent, 1);
-	if (!r)
-		r = virtio_cread16(dev, cfg(min_io_size), &min_io);
-	if (!r)
-		r = virtio_cread32(dev, cfg(opt_io_size), &info->opt_io_blocks);
-	if (r)
-		return r;
-	info->min_io_blocks = min_io;
-	if (exponent <= 8)
-		info->physical_block_bytes <<= exponent;
-	return 0;
-}
-
-static int read_abilities(struct virtio_device *dev, struct virtio_blk_info *info)
-{
-	uint8_t wce;
-	int r = 0;
-
-	info->read_only = virtio_has_feature(dev, VIRTIO_BLK_F_RO);
-	info->flush = virtio_has_feature(dev, VIRTIO_BLK_F_FLUSH);
-	info->discard = virtio_has_feature(dev, VIRTIO_BLK_F_DISCARD);
-	info->write_zeroes = virtio_has_feature(dev, VIRTIO_BLK_F_WRITE_ZEROES);
-	info->writeback = info->flush;
-	if (info->discard)
-		r = virtio_cread32(dev, cfg(max_discard_sectors), &info->max_discard_sectors);
-	if (!r && info->write_zeroes)
-		r = virtio_cread32(dev, cfg(max_write_zeroes_sectors),
-				   &info->max_write_zeroes_sectors);
-	if (!r && virtio_has_feature(dev, VIRTIO_BLK_F_CONFIG_WCE)) {
-		r = virtio_config_read(dev, cfg(wce), &wce, 1);
-		info->writeback = !r && wce;
-	}
-	return r;
-}
-
-static int read_queues(struct virtio_device *dev, struct virtio_blk_info *info)
-{
-	unsigned want = dev->opts.queues ? dev->opts.queues : 1, have = dev->ops->num_vqs(dev);
-	uint16_t n = 1;
-	int r = 0;
-
-	if (virtio_has_feature(dev, VIRTIO_BLK_F_MQ))
-		r = virtio_cread16(dev, cfg(num_queues), &n);
-	if (n && n < have)
-		have = n;
-	info->queues = want < have ? want : have;
-	return r;
-}
-
-static int read_config(struct virtio_device *dev, struct virtio_blk_info *info)
-{
-	int r = read_limits(dev, info);
-
-	if (!r)
-		r = read_topology(dev, info);
-	if (!r)
-		r = read_abilities(dev, info);
-	return r;
-}
-
 static int vq_init(struct virtio_blk *blk, unsigned i, struct vdpa_error *err)
 {
 	struct virtio_device *dev = blk->dev;
@@ -417,6 +321,12 @@ static int vq_init(struct virtio_blk *blk, unsigned i, struct vdpa_error *err)
 	r = virtio_setup_vq(dev, &params, &q->vq, err);
 	if (r)
 		return r;
+	/* 2.6.5.3.1: no request is longer than the queue; header and status take two. */
+	if (q->vq->num < 3)
+		return vdpa_error_set(err, EINVAL, dev->name,
+				      "a disk's queue needs more than %u entries", q->vq->num);
+	if (blk->info.seg_max > q->vq->num - 2)
+		blk->info.seg_max = q->vq->num - 2;
 	blk->info.queue_size = q->vq->num;
 	q->slots = calloc(q->vq->num, sizeof(*q->slots));
 	q->shared = virtio_mem_alloc(dev, q->vq->num * sizeof(*q->shared), &q->shared_iova);
@@ -435,11 +345,7 @@ static int blk_probe(struct virtio_device *dev, struct vdpa_error *err)
 	if (!blk)
 		return vdpa_error_set(err, ENOMEM, dev->name, "no memory");
 	blk->dev = dev;
-	r = read_config(dev, &blk->info);
-	if (!r)
-		r = read_queues(dev, &blk->info);
-	if (!r && !blk->info.queues)
-		r = -ENODEV;
+	r = virtio_blk_read_config(dev, &blk->info);
 	if (!r)
 		blk->vqs = calloc(blk->info.queues, sizeof(*blk->vqs));
 	if (r || !blk->vqs) {
@@ -505,7 +411,7 @@ static void blk_config_changed(struct virtio_device *dev)
 	struct virtio_blk_info info = blk->info;
 
 	/* Only what may change while the driver runs. */
-	if (!virtio_cread64(dev, cfg(capacity), &info.capacity_sectors))
+	if (!virtio_cread64(dev, virtio_blk_cfg(capacity), &info.capacity_sectors))
 		blk->info.capacity_sectors = info.capacity_sectors;
 	if (blk->on_change)
 		blk->on_change(blk->on_change_arg);
@@ -616,7 +522,7 @@ int virtio_blk_set_writeback(struct virtio_blk *blk, bool writeback)
 
 	if (!virtio_has_feature(blk->dev, VIRTIO_BLK_F_CONFIG_WCE))
 		return -EOPNOTSUPP;
-	r = virtio_config_write(blk->dev, cfg(wce), &wce, 1);
+	r = virtio_config_write(blk->dev, virtio_blk_cfg(wce), &wce, 1);
 	if (!r)
 		blk->info.writeback = writeback;
 	return r;

@@ -48,4 +48,9 @@ struct virtio_blk {
 	bool *gone; /* set when this is freed: somebody waits for room in a queue */
 };
 
+#define virtio_blk_cfg(field) offsetof(struct virtio_blk_config, field)
+
+/* blk_config.c: features are negotiated. 0, or -errno when there is nothing to work with. */
+int virtio_blk_read_config(struct virtio_device *dev, struct virtio_blk_info *info);
+
 #endif

@@ -136,6 +136,29 @@ static void test_queue_size(void **state)
 	ctx_del(ctx);
 }
 
+/* No request is longer than the queue: fewer pieces, or no disk at all. */
+static void test_tiny_queue(void **state)
+{
+	struct vdpa_attr four[] = {{"queue_size", "4"}, {0}};
+	struct vdpa_attr two[] = {{"queue_size", "2"}, {0}};
+	struct vdpa_ctx *ctx = ctx_new(0);
+	struct fake *fake = disk(ctx, "d0");
+	struct vdpa_error err = {0};
+	struct virtio_blk_info info;
+	struct virtio_device *dev;
+	uint8_t buf[4096];
+
+	dev = fake_bind(fake, four);
+	virtio_blk_get_info(virtio_blk_of(dev), &info);
+	assert_int_equal(info.seg_max, 2);
+	assert_int_equal(virtio_blk_read(virtio_blk_of(dev), 0, buf, sizeof(buf)), 0);
+	fake_unbind(fake);
+	assert_int_equal(vdpa_bind(&fake->vdpa, "virtio-vdpa", two, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "more than 2"));
+	fake_del(fake);
+	ctx_del(ctx);
+}
+
 static void test_try_queue(void **state)
 {
 	struct vdpa_ctx *ctx = ctx_new(0);
@@ -498,14 +521,23 @@ static void test_alloc_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	      cmocka_unit_test(test_unknown_device),
-		cmocka_unit_test(test_feature_names), cmocka_unit_test(test_no_callback),
-		cmocka_unit_test(test_queue_size),    cmocka_unit_test(test_try_queue),
-		cmocka_unit_test(test_mem_alloc),     cmocka_unit_test(test_mem_map),
-		cmocka_unit_test(test_rebind),	      cmocka_unit_test(test_unbind_while_resetting),
-		cmocka_unit_test(test_late_failure),  cmocka_unit_test(test_reset_inside_callback),
-		cmocka_unit_test(test_show),	      cmocka_unit_test(test_conform),
-		cmocka_unit_test(test_conform_finds), cmocka_unit_test(test_alloc_failures),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_unknown_device),
+		cmocka_unit_test(test_feature_names),
+		cmocka_unit_test(test_no_callback),
+		cmocka_unit_test(test_queue_size),
+		cmocka_unit_test(test_tiny_queue),
+		cmocka_unit_test(test_try_queue),
+		cmocka_unit_test(test_mem_alloc),
+		cmocka_unit_test(test_mem_map),
+		cmocka_unit_test(test_rebind),
+		cmocka_unit_test(test_unbind_while_resetting),
+		cmocka_unit_test(test_late_failure),
+		cmocka_unit_test(test_reset_inside_callback),
+		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_conform),
+		cmocka_unit_test(test_conform_finds),
+		cmocka_unit_test(test_alloc_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

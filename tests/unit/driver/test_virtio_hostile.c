@@ -264,7 +264,7 @@ static void test_bad_configuration(void **state)
 	dev = fake_bind(fake, NULL);
 	virtio_blk_get_info(virtio_blk_of(dev), &info);
 	assert_int_equal(info.block_bytes, 512);
-	assert_int_equal(info.seg_max, VIRTIO_BLK_SEGS_MAX);
+	assert_int_equal(info.seg_max, 62); /* the queue has 64 entries */
 	assert_int_equal(info.queues, 1);
 	fake_unbind(fake);
 	config->num_queues = 0;
