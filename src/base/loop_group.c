@@ -52,7 +52,20 @@ static void loop_free(struct vdpa_loop *loop)
 	free(loop);
 }
 
-/* Signals are the program's: no worker takes one. */
+/*
+ * Signals are the program's: no worker takes one, but for those that its own instructions raise.
+ * SIGBUS has a handler where guest memory is mapped (vdpa_sigbus_install()); blocked, it would end
+ * the process instead.
+ */
+static void worker_signals(sigset_t *set)
+{
+	sigfillset(set);
+	sigdelset(set, SIGBUS);
+	sigdelset(set, SIGSEGV);
+	sigdelset(set, SIGILL);
+	sigdelset(set, SIGFPE);
+}
+
 static int worker_start(struct vdpa_loop_group *group, unsigned i)
 {
 	struct vdpa_loop *loop;
@@ -64,7 +77,7 @@ static int worker_start(struct vdpa_loop_group *group, unsigned i)
 	if (ret)
 		return ret;
 	loop = group->loops[i + 1];
-	sigfillset(&all);
+	worker_signals(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&group->threads[i], NULL, worker_main, loop);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -40,25 +40,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* writers only */
 static _Atomic(struct sigbus_chunk *) chunks;
 static struct sigbus_slot *free_slots;
 static _Atomic unsigned long events;
-static _Atomic bool installed;
-static _Thread_local bool thread_ready;
+static bool installed; /* under the lock */
 static struct sigaction earlier;
 
 unsigned long sigbus_events(void)
 {
 	return atomic_load_explicit(&events, memory_order_relaxed);
-}
-
-void sigbus_thread_ready(void)
-{
-	sigset_t set;
-
-	if (thread_ready || !atomic_load_explicit(&installed, memory_order_relaxed))
-		return;
-	sigemptyset(&set);
-	sigaddset(&set, SIGBUS);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	thread_ready = true;
 }
 
 static void slot_set(struct sigbus_slot *slot, const struct sigbus_range *range)
@@ -194,11 +181,11 @@ int vdpa_sigbus_install(void)
 	sigemptyset(&sa.sa_mask);
 	pthread_mutex_lock(&lock);
 	/* Once only: a second time would put ourselves behind ourselves. */
-	if (!atomic_load(&installed)) {
+	if (!installed) {
 		if (sigaction(SIGBUS, NULL, &earlier) || sigaction(SIGBUS, &sa, NULL))
 			ret = -errno;
 		else
-			atomic_store(&installed, true);
+			installed = true;
 	}
 	pthread_mutex_unlock(&lock);
 	return ret;

@@ -24,11 +24,5 @@ int sigbus_register(const struct sigbus_range *range, struct sigbus_slot **out);
 void sigbus_unregister(struct sigbus_slot *slot);
 /* How many pages were replaced in this process so far: cheap enough to ask for every request. */
 unsigned long sigbus_events(void);
-/*
- * The calling thread is about to touch guest memory: once the handler is there, it must not block
- * SIGBUS, or the kernel ends the process instead of asking (worker threads start with every signal
- * blocked).
- */
-void sigbus_thread_ready(void);
 
 #endif

@@ -73,7 +73,6 @@ bool vdpa_view_refresh(struct vdpa_view *view)
 {
 	struct as_root *root = atomic_load(&view->as->root), *seen;
 
-	sigbus_thread_ready();
 	if (root == atomic_load_explicit(&view->root, memory_order_relaxed))
 		return false;
 	/* Memory that only the old map names may be lost already: do not forget it. */

@@ -25,7 +25,6 @@ static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t io
 		if (iova - hit->start <= hit->span)
 			return hit;
 	}
-	sigbus_thread_ready();
 	map = vhost_iotlb_itree_first(&view_root(view)->map, iova, iova);
 	if (!map)
 		return NULL;
