@@ -153,6 +153,70 @@ static void test_used_entries(void **state)
 	}
 }
 
+/* In poll mode on a thread of its own: the control thread resets the device, the queue's thread
+ * ends its requests. */
+struct poller {
+	pthread_t thread;
+	struct rig *rig;
+	struct virtio_blk_request req;
+	struct virtqueue_sg sg;
+	_Atomic bool ended;
+	unsigned completed;
+	int last;
+};
+
+static void polled(struct virtio_blk_request *req, int result)
+{
+	struct poller *p = vdpa_container_of(req, struct poller, req);
+
+	p->completed++;
+	p->last = result;
+}
+
+static void *poll_run(void *arg)
+{
+	struct poller *p = arg;
+	uint64_t end = vdpa_clock_ns() + 10000000000ull;
+	unsigned submitted = 0;
+
+	while (!p->last && vdpa_clock_ns() < end) {
+		if (submitted == p->completed && !virtio_blk_submit(p->rig->blk, 0, &p->req))
+			submitted++;
+		virtio_blk_kick(p->rig->blk, 0);
+		virtio_blk_poll(p->rig->blk, 0, 8);
+	}
+	assert_int_equal(submitted, p->completed);
+	atomic_store(&p->ended, true);
+	return NULL;
+}
+
+static int64_t break_at_100(struct fake *dev, struct fake_vq *vq, struct fake_req *req)
+{
+	if (vq->used < 100)
+		return fake_disk(dev, vq, req);
+	fake_push(dev, vq, vq->num, 1);
+	return -1;
+}
+
+static void test_breaks_under_thread(void **state)
+{
+	struct rig rig = up(true, 1);
+	struct poller p = {.rig = &rig};
+
+	rig.fake->handle = break_at_100;
+	assert_non_null(virtio_mem_alloc(rig.dev, 4096, &p.sg.addr));
+	p.sg.len = 4096;
+	p.req = (struct virtio_blk_request){
+		.type = VIRTIO_BLK_T_IN, .sg = &p.sg, .nsg = 1, .done = polled};
+	assert_int_equal(pthread_create(&p.thread, NULL, poll_run, &p), 0);
+	fake_until(rig.ctx, atomic_load(&p.ended));
+	pthread_join(p.thread, NULL);
+	assert_int_equal(p.completed, 101);
+	assert_int_equal(p.last, -EIO);
+	recover(&rig);
+	down(&rig);
+}
+
 /* Once is once: the same head used twice breaks the queue, and is not completed twice. */
 static int64_t used_twice(struct fake *dev, struct fake_vq *vq, struct fake_req *req)
 {
@@ -338,10 +402,10 @@ static void test_swallowed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_used_entries),	    cmocka_unit_test(test_used_twice),
-		cmocka_unit_test(test_requests_fail_alone), cmocka_unit_test(test_needs_reset),
-		cmocka_unit_test(test_bad_configuration),   cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_swallowed),
+		cmocka_unit_test(test_used_entries), cmocka_unit_test(test_breaks_under_thread),
+		cmocka_unit_test(test_used_twice),   cmocka_unit_test(test_requests_fail_alone),
+		cmocka_unit_test(test_needs_reset),  cmocka_unit_test(test_bad_configuration),
+		cmocka_unit_test(test_refusals),     cmocka_unit_test(test_swallowed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

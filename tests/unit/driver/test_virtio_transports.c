@@ -219,7 +219,7 @@ static void io_next(struct io *io)
 		io->bad = io->idle = true;
 }
 
-static void io_start(struct rig *rig, struct io *io, unsigned queue, unsigned slot)
+static void io_init(struct rig *rig, struct io *io, unsigned queue, unsigned slot)
 {
 	iova_t iova;
 
@@ -229,6 +229,11 @@ static void io_start(struct rig *rig, struct io *io, unsigned queue, unsigned sl
 	io->sg[0] = (struct virtqueue_sg){iova, 1000};
 	io->sg[1] = (struct virtqueue_sg){iova + 1000, 1};
 	io->sg[2] = (struct virtqueue_sg){iova + 1001, 3095};
+}
+
+static void io_start(struct rig *rig, struct io *io, unsigned queue, unsigned slot)
+{
+	io_init(rig, io, queue, slot);
 	io_next(io);
 }
 
@@ -274,6 +279,69 @@ static void check_load(struct rig *rig)
 static void test_load(void **state)
 {
 	each(check_load, VIRTIO_ID_BLOCK);
+}
+
+/* ---- a thread for each queue --------------------------------------------------------------------
+ */
+
+struct thread {
+	pthread_t thread;
+	struct virtio_blk *blk;
+	unsigned queue;
+	struct io io[DEPTH];
+	_Atomic bool ended;
+};
+
+/* In poll mode a queue is its thread's: nothing but submit, kick and poll is called here. */
+static void *thread_run(void *arg)
+{
+	struct thread *t = arg;
+	uint64_t end = vdpa_clock_ns() + 20000000000ull;
+	bool busy = true;
+
+	for (unsigned i = 0; i < DEPTH; i++)
+		io_next(&t->io[i]);
+	while (busy && vdpa_clock_ns() < end) {
+		virtio_blk_kick(t->blk, t->queue);
+		virtio_blk_poll(t->blk, t->queue, 16);
+		busy = false;
+		for (unsigned i = 0; i < DEPTH; i++)
+			busy |= !t->io[i].idle;
+	}
+	atomic_store(&t->ended, true);
+	return NULL;
+}
+
+static void check_threads(struct rig *rig)
+{
+	static struct thread threads[2];
+	struct virtio_blk_info info;
+
+	if (!rig->t->poll)
+		return;
+	virtio_blk_get_info(virtio_blk_of(rig->dev), &info);
+	for (unsigned q = 0; q < info.queues; q++) {
+		struct thread *t = &threads[q];
+
+		*t = (struct thread){.blk = virtio_blk_of(rig->dev), .queue = q};
+		for (unsigned i = 0; i < DEPTH; i++)
+			io_init(rig, &t->io[i], q, i);
+		assert_int_equal(pthread_create(&t->thread, NULL, thread_run, t), 0);
+	}
+	for (unsigned q = 0; q < info.queues; q++) {
+		while (!atomic_load(&threads[q].ended))
+			vdpa_loop_run_once(vdpa_ctx_control(rig->ctx), 1000000);
+		pthread_join(threads[q].thread, NULL);
+		for (unsigned i = 0; i < DEPTH; i++) {
+			assert_true(threads[q].io[i].idle);
+			assert_false(threads[q].io[i].bad);
+		}
+	}
+}
+
+static void test_threads(void **state)
+{
+	each(check_threads, VIRTIO_ID_BLOCK);
 }
 
 /* ---- NIC ----------------------------------------------------------------------------------------
@@ -426,9 +494,10 @@ static void test_reset(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_disk),	    cmocka_unit_test(test_load),
-		cmocka_unit_test(test_nic),	    cmocka_unit_test(test_conform_disk),
-		cmocka_unit_test(test_conform_nic), cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_disk),	     cmocka_unit_test(test_load),
+		cmocka_unit_test(test_threads),	     cmocka_unit_test(test_nic),
+		cmocka_unit_test(test_conform_disk), cmocka_unit_test(test_conform_nic),
+		cmocka_unit_test(test_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
