@@ -311,6 +311,14 @@ int vdpa_as_set_dirty_log(struct vdpa_as *as, struct vdpa_dirty_log *log,
 	vdpa_dirty_log_get(log);
 	vdpa_dirty_log_put(as->log);
 	as->log = log;
+	if (!as->nviews) {
+		/* Nobody looks at the last version, and nothing is published: it must not keep the
+		 * old log. */
+		struct as_root *root = atomic_load(&as->root);
+
+		vdpa_dirty_log_put(root->log);
+		root->log = NULL;
+	}
 	as_changed(as);
 	as_change_start(change);
 	return 0;
