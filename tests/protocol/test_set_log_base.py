@@ -144,6 +144,18 @@ def test_survives_a_reset(guest):
     log.close()
 
 
+def test_reset_and_gone(guest, server):
+    """Nobody uses the log any more when the connection ends: it is let go all the same."""
+    log = Log(guest.client)
+    guest.client.ok(vu.SET_FEATURES, vu.u64(LOGGING))
+    guest.start()
+    guest.disk.check()
+    guest.client.ok(vu.RESET_DEVICE)
+    guest.client.close()
+    log.close()
+    assert server.settled()
+
+
 def test_log_shorter_than_memory(guest):
     """Pages beyond it are not written anywhere."""
     log = Log(guest.client, size=8, off=4096)
