@@ -14,10 +14,33 @@ static const char *str(const json_t *obj, const char *key)
 
 /* ---- topology ---- */
 
+/* Long lists (features, counters of drivers) are for other commands. */
+static bool is_brief(const char *key, const json_t *value)
+{
+	static const char *const verbose[] = {"features",   "reads",  "writes",
+					      "others",	    "kicks",  "calls",
+					      "read_bytes", "errors", "written_bytes"};
+
+	for (size_t i = 0; i < sizeof(verbose) / sizeof(verbose[0]); i++) {
+		if (!strcmp(key, verbose[i]))
+			return false;
+	}
+	return json_string_length(value) < 200;
+}
+
 static void layer(const char *name, const char *what, const json_t *pairs)
 {
-	printf("  %-10s %s%s", name, what, json_object_size(pairs) ? " " : "");
-	cli_print_pairs(pairs);
+	const char *key;
+	json_t *value;
+
+	printf("  %-10s %s", name, what);
+	json_object_foreach((json_t *)(uintptr_t)pairs, key, value)
+	{
+		if (!is_brief(key, value))
+			continue;
+		printf(" %s ", key);
+		cli_print_value(value);
+	}
 	putchar('\n');
 }
 

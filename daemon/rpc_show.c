@@ -79,13 +79,23 @@ static void dev_vstats_show(struct rpc_call *call)
 	struct vdpa_device *vdev;
 	json_t *vq;
 
-	if (idx < 0 || !rpc_str(call, "name")) {
+	if (!rpc_str(call, "name")) {
 		show_devices(call, named_vstats);
 		return;
 	}
 	vdev = rpc_device(call);
 	if (!vdev)
 		return;
+	if (idx < 0) {
+		/* A device that was asked for by name and has none (yet) says why. */
+		vq = describe_vstats(vdev, 0, &err);
+		json_decref(vq);
+		if (vq)
+			show_devices(call, named_vstats);
+		else
+			rpc_fail(call, -EOPNOTSUPP, &err);
+		return;
+	}
 	if (idx >= (json_int_t)vdev->nvqs) {
 		rpc_fail(call,
 			 vdpa_error_set(&err, EINVAL, dev_object(vdev->name).s,

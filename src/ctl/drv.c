@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Operations that every virtio device has. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/list.h"
 #include "ctl/drv_impl.h"
 #include "ctl/json.h"
 #include "ctl/names.h"
@@ -18,6 +20,47 @@ void drv_fail(struct virtio_device *dev, drv_done_fn done, void *arg, int ret, c
 bool drv_alive(struct vdpa_ctx *ctx, const char *name, const struct virtio_device *dev)
 {
 	return virtio_find(ctx, name) == dev;
+}
+
+static void find_mode(void *arg, const char *key, const char *value)
+{
+	if (!strcmp(key, "mode"))
+		*(bool *)arg = !strcmp(value, "poll");
+}
+
+#define POLL_MAX 64
+
+/* Looking may end the operation, and with it @poller. */
+static bool poll_once(struct vdpa_loop_poller *poller)
+{
+	struct drv_poll *poll = vdpa_container_of(poller, struct drv_poll, poller);
+	struct virtio_blk *blk;
+	struct virtio_net *net;
+
+	if (!drv_alive(poll->ctx, poll->name, poll->dev))
+		return false;
+	blk = virtio_blk_of(poll->dev);
+	if (blk)
+		return virtio_blk_poll(blk, 0, POLL_MAX) != 0;
+	net = virtio_net_of(poll->dev);
+	return net && virtio_net_poll(net, 0, POLL_MAX) != 0;
+}
+
+void drv_poll_start(struct drv_poll *poll, struct virtio_device *dev)
+{
+	poll->ctx = virtio_get_ctx(dev);
+	poll->dev = dev;
+	snprintf(poll->name, sizeof(poll->name), "%s", virtio_name(dev));
+	virtio_show(dev, find_mode, &poll->on);
+	if (poll->on)
+		vdpa_loop_poller_add(vdpa_ctx_control(poll->ctx), &poll->poller, poll_once);
+}
+
+void drv_poll_stop(struct drv_poll *poll)
+{
+	if (poll->on)
+		vdpa_loop_poller_del(&poll->poller);
+	poll->on = false;
 }
 
 static bool list_one(void *arg, struct virtio_device *dev)

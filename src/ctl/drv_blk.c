@@ -46,6 +46,7 @@ struct blk_job {
 	bool starting;
 	int ret;
 	struct vdpa_loop_timer timer;
+	struct drv_poll poll;
 	struct blk_slot slot[SLOTS];
 	drv_done_fn done;
 	void *arg;
@@ -119,6 +120,7 @@ static void job_end(struct blk_job *job)
 	struct vdpa_error err = {0};
 
 	vdpa_loop_timer_cancel(&job->timer);
+	drv_poll_stop(&job->poll);
 	for (unsigned i = 0; i < SLOTS; i++)
 		virtio_mem_free(job->dev, job->slot[i].buf);
 	if (job->ret) {
@@ -234,6 +236,7 @@ static void job_start(struct blk_job *job)
 	job->starting = true;
 	job->started_ns = vdpa_clock_ns();
 	job_watch(job);
+	drv_poll_start(&job->poll, job->dev);
 	for (unsigned i = 0; i < SLOTS && job->slot[i].buf; i++)
 		slot_start(&job->slot[i]);
 	job->starting = false;

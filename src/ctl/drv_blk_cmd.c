@@ -20,6 +20,7 @@ struct blk_cmd {
 	uint8_t *buf; /* GET_ID */
 	bool timed_out;
 	struct vdpa_loop_timer timer;
+	struct drv_poll poll;
 	drv_done_fn done;
 	void *arg;
 };
@@ -41,6 +42,7 @@ static void cmd_done(struct virtio_blk_request *req, int result)
 	json_t *answer = result ? NULL : cmd_result(cmd);
 
 	vdpa_loop_timer_cancel(&cmd->timer);
+	drv_poll_stop(&cmd->poll);
 	virtio_mem_free(cmd->dev, cmd->buf);
 	if (result && cmd->timed_out)
 		result = -ETIMEDOUT;
@@ -67,6 +69,7 @@ static void cmd_drop(struct blk_cmd *cmd, int ret)
 					  "the disk is read-only"};
 
 	vdpa_loop_timer_cancel(&cmd->timer);
+	drv_poll_stop(&cmd->poll);
 	virtio_mem_free(cmd->dev, cmd->buf);
 	drv_fail(cmd->dev, cmd->done, cmd->arg, ret,
 		 ret == -EOPNOTSUPP ? why[0]
@@ -83,6 +86,7 @@ static void cmd_submit(struct blk_cmd *cmd)
 
 	vdpa_loop_timer_set(vdpa_ctx_control(cmd->ctx), &cmd->timer,
 			    vdpa_clock_ns() + DRV_TIMEOUT_NS, cmd_timeout);
+	drv_poll_start(&cmd->poll, cmd->dev);
 	ret = virtio_blk_submit(blk, 0, &cmd->req);
 	if (ret)
 		cmd_drop(cmd, ret);

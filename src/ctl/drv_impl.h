@@ -19,6 +19,20 @@ extern const struct ctl_param drv_read_params[], drv_write_params[], drv_fill_pa
 
 /** End an operation that failed at once. */
 void drv_fail(struct virtio_device *dev, drv_done_fn done, void *arg, int ret, const char *why);
+/**
+ * A device in poll mode finds completions when somebody looks: as long as an operation is under
+ * way, this does. Embedded in the operation; harmless in callback mode, where it is not used.
+ */
+struct drv_poll {
+	struct vdpa_loop_poller poller;
+	struct vdpa_ctx *ctx;
+	struct virtio_device *dev;
+	char name[32]; /* the device may go away under the operation */
+	bool on;
+};
+void drv_poll_start(struct drv_poll *poll, struct virtio_device *dev);
+void drv_poll_stop(struct drv_poll *poll);
+
 /** Is @dev, which was called @name in @ctx, still there? */
 bool drv_alive(struct vdpa_ctx *ctx, const char *name, const struct virtio_device *dev);
 

@@ -49,6 +49,7 @@ struct net_job {
 	bool posted;
 	struct vdpa_loop_msg step;
 	struct vdpa_loop_timer timer;
+	struct drv_poll poll;
 	drv_done_fn done;
 	void *arg;
 };
@@ -76,6 +77,7 @@ static void job_end(struct net_job *job, int ret, const char *why)
 	struct vdpa_error err = {0};
 
 	vdpa_loop_timer_cancel(&job->timer);
+	drv_poll_stop(&job->poll);
 	if (job_alive(job))
 		virtio_net_on_receive(job->net, NULL, NULL);
 	if (ret)
@@ -264,6 +266,7 @@ static void job_start(struct net_job *job)
 	}
 	virtio_net_on_receive(job->net, received, job);
 	job->started_ns = job->last_ns = vdpa_clock_ns();
+	drv_poll_start(&job->poll, job->dev);
 	job_watch(job);
 	job_post(job);
 }

@@ -244,3 +244,24 @@ def test_long_paths(disk):
     assert '1 to 107 bytes' in disk.fails('dev', 'bind', 'd0', 'vhost-user', 'path', path)
     assert not os.path.exists(path)
     wait_for(lambda: disk.json('bus', 'devices')[0]['driver'] is None)
+
+
+def test_vstats_before_there_are_any(disk):
+    """As in the kernel: not before features were negotiated."""
+    assert 'dev/d0' in disk.fails('dev', 'vstats', 'show', 'd0')
+    assert disk.json('dev', 'vstats', 'show') == {'vstats': {'d0': {}}}
+
+
+@pytest.mark.parametrize('mode', ['callback', 'poll'])
+def test_modes_of_the_driver(disk, mode):
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa', 'mode', mode)
+    disk.ok('drv', 'virtio0', 'blk', 'fill', '0', '1M', 'seed', '2')
+    disk.ok('drv', 'virtio0', 'blk', 'verify', '0', '1M', 'seed', '2')
+    disk.ok('drv', 'virtio0', 'blk', 'flush')
+    disk.ok('drv', 'virtio0', 'blk', 'id')
+
+
+@pytest.mark.parametrize('mode', ['callback', 'poll'])
+def test_modes_of_the_nics_driver(nic, mode):
+    nic.ok('dev', 'bind', 'n0', 'virtio-vdpa', 'mode', mode)
+    assert nic.json('drv', 'virtio0', 'net', 'pktgen', 'count', '500')['received'] == 500

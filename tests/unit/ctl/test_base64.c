@@ -58,19 +58,9 @@ static void test_all_bytes(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const bad[] = {"a",
-					  "ab",
-					  "abc",
-					  "====",
-					  "a===",
-					  "ab=c",
-					  "=abc",
-					  "ab==abcd",
-					  "ab c",
-					  "ab\n=",
-					  "\xc3\xa4"
-					  "bc",
-					  "ab-_"};
+	static const char *const bad[] = {
+		"a",	"ab",	    "abc",  "====",  "a===",	   "ab=c",
+		"=abc", "ab==abcd", "ab c", "ab\n=", "\xc3\xa4==", "ab-_"};
 	uint8_t *out = NULL;
 	size_t len;
 
