@@ -53,6 +53,14 @@ VDPA_API int vdpa_ctx_free(struct vdpa_ctx *ctx);
  * back, then @done; nothing binds any more. The devices stay. -EALREADY.
  */
 VDPA_API int vdpa_ctx_shutdown(struct vdpa_ctx *ctx, const struct vdpa_done *done);
+/**
+ * Something that a floor above the bus keeps for a context, found by @key (an address of its own).
+ * @free (may be NULL) runs at the end of the context. 0, -EEXIST, -ENOMEM. Control thread.
+ */
+VDPA_API int vdpa_ctx_set_data(struct vdpa_ctx *ctx, const void *key, void *data,
+			       void (*free)(void *data));
+/** What was set for @key, or NULL. */
+VDPA_API void *vdpa_ctx_get_data(struct vdpa_ctx *ctx, const void *key);
 VDPA_API struct vdpa_loop_group *vdpa_ctx_loops(struct vdpa_ctx *ctx);
 VDPA_API struct vdpa_loop *vdpa_ctx_control(struct vdpa_ctx *ctx);
 VDPA_API const struct vdpa_log *vdpa_ctx_log(struct vdpa_ctx *ctx);

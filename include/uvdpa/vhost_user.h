@@ -67,7 +67,7 @@ struct vhost_user_frontend_config {
 VDPA_API int vhost_user_frontend_new(struct vdpa_ctx *ctx,
 				     const struct vhost_user_frontend_config *config,
 				     struct virtio_device **out, struct vdpa_error *err);
-/** Detach the driver, reset the device, close; then @done. */
+/** Detach the driver, reset the device, close; then @done. Before the context is freed. */
 VDPA_API void vhost_user_frontend_free(struct virtio_device *dev, const struct vdpa_done *done);
 /** False while the back end is away. */
 VDPA_API bool vhost_user_frontend_connected(struct virtio_device *dev);

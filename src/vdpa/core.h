@@ -46,6 +46,15 @@ struct vdpa_ctx {
 	struct vdpa_adding *adding;
 	bool shutting_down;
 	struct vdpa_done shutdown_done;
+	struct list data; /* struct vdpa_ctx_datum */
+};
+
+/* What a floor above keeps for the context. */
+struct vdpa_ctx_datum {
+	struct list node;
+	const void *key;
+	void *data;
+	void (*free)(void *data);
 };
 
 struct vdpa_driver_entry {

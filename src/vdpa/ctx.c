@@ -38,6 +38,7 @@ int vdpa_ctx_new(const struct vdpa_ctx_config *config, struct vdpa_ctx **out)
 	list_init(&ctx->devices);
 	list_init(&ctx->drivers);
 	list_init(&ctx->mgmtdevs);
+	list_init(&ctx->data);
 	ret = vdpa_loop_group_new(c.workers, &ctx->loops);
 	if (ret) {
 		free(ctx);
@@ -45,6 +46,47 @@ int vdpa_ctx_new(const struct vdpa_ctx_config *config, struct vdpa_ctx **out)
 	}
 	*out = ctx;
 	return 0;
+}
+
+static void ctx_data_free(struct vdpa_ctx *ctx)
+{
+	struct list *node;
+
+	while ((node = list_pop(&ctx->data))) {
+		struct vdpa_ctx_datum *d = list_entry(node, struct vdpa_ctx_datum, node);
+
+		if (d->free)
+			d->free(d->data);
+		free(d);
+	}
+}
+
+int vdpa_ctx_set_data(struct vdpa_ctx *ctx, const void *key, void *data,
+		      void (*free_fn)(void *data))
+{
+	struct vdpa_ctx_datum *d;
+
+	if (vdpa_ctx_get_data(ctx, key))
+		return -EEXIST;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->key = key;
+	d->data = data;
+	d->free = free_fn;
+	list_add_tail(&ctx->data, &d->node);
+	return 0;
+}
+
+void *vdpa_ctx_get_data(struct vdpa_ctx *ctx, const void *key)
+{
+	struct vdpa_ctx_datum *d;
+
+	list_for_each_entry (d, &ctx->data, node) {
+		if (d->key == key)
+			return d->data;
+	}
+	return NULL;
 }
 
 int vdpa_ctx_free(struct vdpa_ctx *ctx)
@@ -66,6 +108,7 @@ int vdpa_ctx_free(struct vdpa_ctx *ctx)
 			core->mdev->release(core->mdev);
 		free(core);
 	}
+	ctx_data_free(ctx);
 	vdpa_loop_group_free(ctx->loops);
 	vdpa_ids_fini(&ctx->ids);
 	free(ctx);

@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/*
- * The virtio bus of each context: names, and which driver is for which device.
- *
- * A context has a bus while it has virtio devices. The table that leads from one to the other is
- * the process's, because a context keeps no data for the floors above it; contexts do not see each
- * other through it.
- */
+/* The virtio bus of a context: names, and which driver is for which device. */
+#include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "driver/virtio/device.h"
 
+/* Made with the context's first virtio device, freed with the context. */
 struct virtio_bus {
-	struct list link;
-	struct vdpa_ctx *ctx;
 	struct list devices; /* ordered by number */
 };
 
-static pthread_mutex_t buses_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct list buses = LIST_INIT(buses);
+static const char bus_key;
 
 static const struct virtio_driver *const drivers[] = {&virtio_blk_driver, &virtio_net_driver};
 
@@ -33,29 +25,39 @@ const struct virtio_driver *virtio_match(uint32_t device_id)
 	return NULL;
 }
 
-static struct virtio_bus *bus_find(struct vdpa_ctx *ctx, bool create)
+static void bus_free(void *data)
 {
-	struct virtio_bus *bus;
+	struct virtio_bus *bus = data;
 
-	pthread_mutex_lock(&buses_lock);
-	list_for_each_entry (bus, &buses, link) {
-		if (bus->ctx == ctx)
-			goto out;
+	assert(list_empty(&bus->devices));
+	free(bus);
+}
+
+static struct virtio_bus *bus_find(struct vdpa_ctx *ctx)
+{
+	return vdpa_ctx_get_data(ctx, &bus_key);
+}
+
+static struct virtio_bus *bus_get(struct vdpa_ctx *ctx)
+{
+	struct virtio_bus *bus = bus_find(ctx);
+
+	if (bus)
+		return bus;
+	bus = calloc(1, sizeof(*bus));
+	if (!bus)
+		return NULL;
+	list_init(&bus->devices);
+	if (vdpa_ctx_set_data(ctx, &bus_key, bus, bus_free)) {
+		free(bus);
+		return NULL;
 	}
-	bus = create ? calloc(1, sizeof(*bus)) : NULL;
-	if (bus) {
-		bus->ctx = ctx;
-		list_init(&bus->devices);
-		list_add_tail(&buses, &bus->link);
-	}
-out:
-	pthread_mutex_unlock(&buses_lock);
 	return bus;
 }
 
 int virtio_bus_add(struct virtio_device *dev)
 {
-	struct virtio_bus *bus = bus_find(dev->ctx, true);
+	struct virtio_bus *bus = bus_get(dev->ctx);
 	struct virtio_device *other;
 	struct list *before;
 
@@ -78,21 +80,13 @@ int virtio_bus_add(struct virtio_device *dev)
 
 void virtio_bus_del(struct virtio_device *dev)
 {
-	struct virtio_bus *bus = bus_find(dev->ctx, false);
-
 	list_del(&dev->link);
-	if (!bus || !list_empty(&bus->devices))
-		return;
-	pthread_mutex_lock(&buses_lock);
-	list_del(&bus->link);
-	pthread_mutex_unlock(&buses_lock);
-	free(bus);
 }
 
 void virtio_for_each(struct vdpa_ctx *ctx, bool (*fn)(void *arg, struct virtio_device *dev),
 		     void *arg)
 {
-	struct virtio_bus *bus = bus_find(ctx, false);
+	struct virtio_bus *bus = bus_find(ctx);
 	struct virtio_device *dev, *tmp;
 
 	if (!bus)
