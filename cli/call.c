@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include "cli.h"
 #include "ctl/client.h"
 #include "ctl/listen.h"
@@ -32,15 +33,23 @@ static int open_client(struct cli *cli, uint64_t timeout_ns, struct vdpa_error *
 	return ret;
 }
 
+/* These take as long as there are bytes or devices; the daemon itself watches over them. */
+static bool takes_long(const char *method)
+{
+	return !strcmp(method, "drv.call") || !strcmp(method, "config.load");
+}
+
 int cli_call(struct cli *cli, const char *method, json_t *params, json_t **result)
 {
 	struct vdpa_error err = {0};
 	int ret = open_client(cli, CALL_TIMEOUT_NS, &err);
 
-	if (ret)
+	if (ret) {
 		json_decref(params);
-	else
+	} else {
+		ctl_client_set_timeout(cli->client, takes_long(method) ? 0 : CALL_TIMEOUT_NS);
 		ret = ctl_client_call(cli->client, method, params, result, &err);
+	}
 	return ret ? cli_error(&err) : EXIT_OK;
 }
 
