@@ -72,6 +72,27 @@ static void test_ranges(void **state)
 	sg_close(&g);
 }
 
+/* Limits of a request, on a disk that is larger than they are. */
+static void test_range_limits(void **state)
+{
+	struct virtio_blk_config c;
+	struct soft_guest g;
+	uint32_t discard, zeroes;
+
+	sg_open(&g, 0);
+	sg_add(&g, "soft_blk", (struct vdpa_attr[]){{"backend", "null"}, {0}});
+	sg_start(&g, BG_FEATURES, 1, 64);
+	vdpa_get_config(g.dev, 0, &c, 60);
+	discard = le32toh(c.max_discard_sectors);
+	zeroes = le32toh(c.max_write_zeroes_sectors);
+	assert_int_equal(bg_range(&g, VIRTIO_BLK_T_DISCARD, 0, discard, 0), 0);
+	assert_int_equal(bg_range(&g, VIRTIO_BLK_T_DISCARD, 0, discard + 1, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(bg_range(&g, VIRTIO_BLK_T_WRITE_ZEROES, 0, zeroes, 0), 0);
+	assert_int_equal(bg_range(&g, VIRTIO_BLK_T_WRITE_ZEROES, 0, zeroes + 1, 0),
+			 VIRTIO_BLK_S_IOERR);
+	sg_close(&g);
+}
+
 static void test_bad(void **state)
 {
 	struct soft_guest g;
@@ -319,15 +340,11 @@ static void test_device_features(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_ranges),
-		cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_any_layout),
-		cmocka_unit_test(test_many_pieces),
-		cmocka_unit_test(test_read_only),
-		cmocka_unit_test(test_not_negotiated),
-		cmocka_unit_test(test_config),
-		cmocka_unit_test(test_bad_attributes),
+		cmocka_unit_test(test_requests),	cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_range_limits),	cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_any_layout),	cmocka_unit_test(test_many_pieces),
+		cmocka_unit_test(test_read_only),	cmocka_unit_test(test_not_negotiated),
+		cmocka_unit_test(test_config),		cmocka_unit_test(test_bad_attributes),
 		cmocka_unit_test(test_device_features),
 	};
 

@@ -83,6 +83,14 @@ static void test_groups(void **state)
 	assert_int_equal(vdpa_get_vq_group(g.dev, 1), 1);
 	assert_int_equal(vdpa_set_group_asid(g.dev, 3, 0), -EINVAL);
 	assert_int_equal(vdpa_set_group_asid(g.dev, 0, 3), -EINVAL);
+	/* The ops do not rely on the wrapper. */
+	assert_int_equal(g.dev->config->set_group_asid(g.dev, 3, 0), -EINVAL);
+	assert_int_equal(g.dev->config->set_group_asid(g.dev, 0, 3), -EINVAL);
+	assert_int_equal(g.dev->config->dma_map(g.dev, 3, 0, 4096, vdpa_region_addr(g.region, 0),
+						VHOST_MAP_RW, g.region),
+			 -EINVAL);
+	assert_int_equal(g.dev->config->dma_unmap(g.dev, 3, 0, 4096), -EINVAL);
+	assert_int_equal(g.dev->config->reset_map(g.dev, 3), -EINVAL);
 	assert_int_equal(vdpa_set_group_asid(g.dev, 1, 1), 0);
 	assert_int_equal(vdpa_set_group_asid(g.dev, 2, 2), 0);
 	/* The data only in 1, the rings only in 2. */

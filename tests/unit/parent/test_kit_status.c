@@ -20,6 +20,8 @@ static void test_table(void **state)
 		{SG_V1, {ACK, ACK | DRV, ACK | DRV | FOK, 15}, {ACK, 3, 11, 15}},
 		/* Bits cannot be taken back. */
 		{SG_V1, {11, 3, 8, 15}, {11, 11, 11, 15}},
+		/* Nor in exchange for others. */
+		{SG_V1, {3, 9, 11}, {3, 3, 11}},
 		/* Features that the device refuses. */
 		{SG_V1 | HOLD_F_BAD, {3, 11, 15}, {3, 3, 3}},
 		{SG_V1 | HOLD_F_BAD, {15}, {3}},
@@ -160,6 +162,8 @@ static void test_broken_device(void **state)
 	/* Sticky, whatever the driver writes; gone with the reset. */
 	vdpa_set_status(g.dev, SG_ACK | FOK | DOK);
 	assert_true(vdpa_get_status(g.dev) & NR);
+	vdpa_set_status(g.dev, SG_ACK | FOK | DOK | FAILED);
+	assert_int_equal(vdpa_get_status(g.dev), SG_ACK | FOK | DOK | FAILED | NR);
 	sg_reset(&g);
 	sg_start(&g, SG_V1, 0, 0);
 	assert_int_equal(vdpa_get_status(g.dev) & NR, 0);
