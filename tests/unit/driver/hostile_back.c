@@ -118,7 +118,7 @@ static size_t spoil_message(struct hostile *h, struct message *m)
 {
 	size_t len = sizeof(m->hdr) + m->hdr.size;
 
-	switch (h->spoil) {
+	switch (atomic_load(&h->spoil)) {
 	case HALF_HEADER:
 		return 5;
 	case HALF_PAYLOAD:

@@ -39,7 +39,7 @@ struct hostile {
 	int sock;
 	pthread_t thread;
 	_Atomic uint32_t request; /* to be spoiled */
-	_Atomic enum spoil spoil;
+	_Atomic int spoil;	  /* enum spoil */
 	uint64_t value;
 	uint64_t features, protocol;
 	_Atomic int backend; /* the channel for our requests; -1 */

@@ -455,6 +455,47 @@ static void test_conform_nic(void **state)
 	each(conform, VIRTIO_ID_NET);
 }
 
+/* ---- what the device has of our memory
+ * ----------------------------------------------------------- */
+
+static const struct vhost_iotlb_map *mapping(struct rig *rig, iova_t first, iova_t last)
+{
+	const struct vhost_iotlb *map = rig->vdev->ext->get_iotlb(rig->vdev, 0);
+
+	return vhost_iotlb_itree_first(map, first, last);
+}
+
+/* The driver's mappings show in the device's map, and nothing else does; unbound it is empty. */
+static void test_map_dump(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(transports); i++) {
+		const struct vhost_iotlb_map *m;
+		static struct rig rig;
+		bool done = false;
+		iova_t iova;
+		void *mem;
+
+		if (transports[i].vhost_user)
+			continue;
+		up(&rig, &transports[i], VIRTIO_ID_BLOCK);
+		mem = virtio_mem_alloc(rig.dev, 20 << 20, &iova);
+		assert_non_null(mem);
+		m = mapping(&rig, iova, iova);
+		assert_non_null(m);
+		assert_int_equal(m->addr + (iova - m->start), (uintptr_t)mem);
+		assert_true(m->last >= iova + (20 << 20) - 1);
+		assert_int_equal(m->perm, VHOST_MAP_RW);
+		/* Not by identity, and not from 0. */
+		assert_null(mapping(&rig, 0, 0xfffff));
+		assert_null(mapping(&rig, (uintptr_t)mem, (uintptr_t)mem));
+		assert_int_equal(vdpa_unbind(rig.vdev, &(struct vdpa_done){set_flag, &done}), 0);
+		fake_until(rig.ctx, done);
+		assert_null(mapping(&rig, 0, UINT64_MAX));
+		assert_int_equal(vdpa_bind(rig.vdev, "virtio-vdpa", NULL, NULL), 0);
+		down(&rig);
+	}
+}
+
 /* ---- reset under load, and again ----------------------------------------------------------------
  */
 
@@ -497,7 +538,7 @@ int main(void)
 		cmocka_unit_test(test_disk),	     cmocka_unit_test(test_load),
 		cmocka_unit_test(test_threads),	     cmocka_unit_test(test_nic),
 		cmocka_unit_test(test_conform_disk), cmocka_unit_test(test_conform_nic),
-		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_map_dump),     cmocka_unit_test(test_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
