@@ -110,13 +110,20 @@ static int del_overlapping(struct vhost_vdpa *v, unsigned asid, iova_t iova, iov
 	return 0;
 }
 
-/* Devices with set_map: what was recorded goes to them now, unless a batch is open. */
+/* Does the device want the whole table? Where it has both, ranges one by one go first, as in Linux.
+ */
+static bool wants_table(const struct vhost_vdpa *v)
+{
+	return vdpa_has_set_map(v->vdev) && !vdpa_has_dma_map(v->vdev);
+}
+
+/* What was recorded goes to such a device now, unless a batch is open. */
 static int publish(struct vhost_vdpa *v, unsigned asid, struct vv_join *join)
 {
 	struct vdpa_done done;
 	int err;
 
-	if (!vdpa_has_set_map(v->vdev) || v->in_batch)
+	if (!wants_table(v) || v->in_batch)
 		return 0;
 	done = vv_join_add(join);
 	err = vdpa_set_map(v->vdev, asid, as_get(v, asid), &done);
