@@ -187,7 +187,7 @@ static int inflight_get(struct fe *fe, uint16_t queues, uint16_t size)
 	r = fe_get(fe, &msg, &expect);
 	if (r)
 		return r;
-	/* 5.: a size of 0 says that the back end failed. */
+	/* A size of 0 is how the back end says that it failed. */
 	if (msg.fds.n != 1 || !vhost_user_inflight_valid(&msg.p.inflight, true, NULL) ||
 	    msg.p.inflight.num_queues != queues || msg.p.inflight.queue_size != size) {
 		vdpa_fds_close(&msg.fds);
