@@ -162,6 +162,19 @@ struct vdpa_view {
 	struct list node;
 };
 
+/*
+ * The remembered range that holds @iova, or NULL. Everybody who looks for one does it here: what
+ * lies in @hits beyond @nhits is of an old map, and its memory may be gone.
+ */
+static inline const struct view_hit *view_hit_find(const struct vdpa_view *view, iova_t iova)
+{
+	for (unsigned i = 0; i < view->nhits; i++) {
+		if (iova - view->hits[i].start <= view->hits[i].span)
+			return &view->hits[i];
+	}
+	return NULL;
+}
+
 /* as.c */
 int as_prepare(struct vdpa_as *as);
 void as_changed(struct vdpa_as *as);

@@ -82,7 +82,7 @@ bool vdpa_view_refresh(struct vdpa_view *view)
 		atomic_store(&view->root, seen);
 		root = atomic_load(&view->as->root);
 	} while (root != seen);
-	view->nhits = 0;
+	view->nhits = view->next_hit = 0;
 	return true;
 }
 

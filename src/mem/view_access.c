@@ -17,14 +17,12 @@ static struct as_root *view_root(const struct vdpa_view *view)
 
 static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t iova)
 {
+	const struct view_hit *known = view_hit_find(view, iova);
 	const struct vhost_iotlb_map *map;
 	struct view_hit *hit;
 
-	for (unsigned i = 0; i < view->nhits; i++) {
-		hit = &view->hits[i];
-		if (iova - hit->start <= hit->span)
-			return hit;
-	}
+	if (known)
+		return known;
 	map = vhost_iotlb_itree_first(&view_root(view)->map, iova, iova);
 	if (!map)
 		return NULL;

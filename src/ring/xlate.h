@@ -14,21 +14,15 @@
 static inline bool ring_xlate_hit(const struct vdpa_view *view, iova_t iova, uint32_t len,
 				  uint32_t perm, struct iovec *iov)
 {
+	const struct view_hit *hit = view_hit_find(view, iova);
 	iova_t last = iova + (len - 1);
 
-	for (unsigned i = 0; i < VIEW_HITS; i++) {
-		const struct view_hit *hit = &view->hits[i];
-
-		if (iova < hit->start || iova > hit->last)
-			continue;
-		if (ring_unlikely(last > hit->last || last < iova || (hit->perm & perm) != perm ||
-				  region_by_message(hit->region)))
-			return false;
-		iov->iov_base = (void *)(uintptr_t)(hit->addr + (iova - hit->start));
-		iov->iov_len = len;
-		return true;
-	}
-	return false;
+	if (ring_unlikely(!hit || last > hit->last || last < iova || (hit->perm & perm) != perm ||
+			  region_by_message(hit->region)))
+		return false;
+	iov->iov_base = (void *)(uintptr_t)(hit->addr + (iova - hit->start));
+	iov->iov_len = len;
+	return true;
 }
 
 #endif

@@ -116,6 +116,36 @@ static void test_permissions(void **state)
 	vdpa_region_put(r);
 }
 
+/* What was looked up in an old map is not found any more, however much of it was remembered. */
+static void test_nothing_is_remembered(void **state)
+{
+	struct fixture *f = *state;
+	struct vdpa_region *r = memtest_region(9 * PAGE, 0, 0);
+	unsigned gone = 0;
+	struct iovec iov;
+
+	map(f, 8 * PAGE, PAGE, r, 8 * PAGE, VHOST_MAP_RW);
+	for (unsigned known = 0; known <= 8; known++) {
+		for (unsigned i = 0; i < 8; i++)
+			map(f, i * PAGE, PAGE, r, i * PAGE, VHOST_MAP_RW);
+		for (unsigned i = 0; i < known; i++)
+			assert_int_equal(
+				vdpa_view_xlate(f->view, i * PAGE, 1, VHOST_MAP_RO, &iov, 1), 1);
+		assert_int_equal(vdpa_as_unmap(f->as, 0, 8 * PAGE - 1,
+					       &(struct vdpa_done){memtest_count, &gone}),
+				 0);
+		memtest_run_until(f->group, &gone, known + 1);
+		for (unsigned i = 0; i < 8; i++) {
+			assert_int_equal(
+				vdpa_view_xlate(f->view, 8 * PAGE, 1, VHOST_MAP_RO, &iov, 1), 1);
+			assert_int_equal(
+				vdpa_view_xlate(f->view, i * PAGE, 1, VHOST_MAP_RO, &iov, 1),
+				-EFAULT);
+		}
+	}
+	vdpa_region_put(r);
+}
+
 /* Every byte in a range of its own, in an order of their own. */
 static void test_scattered(void **state)
 {
@@ -353,9 +383,11 @@ static void test_identity(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_edges),     TEST(test_top),	      TEST(test_permissions),
-		TEST(test_scattered), TEST(test_join),	      TEST(test_message),
-		TEST(test_dirty),     TEST(test_dirty_alias), TEST(test_identity),
+		TEST(test_edges),	TEST(test_top),
+		TEST(test_permissions), TEST(test_nothing_is_remembered),
+		TEST(test_scattered),	TEST(test_join),
+		TEST(test_message),	TEST(test_dirty),
+		TEST(test_dirty_alias), TEST(test_identity),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,6 +263,29 @@ static void ring_is_mapped_elsewhere(void **state)
 	rt_end(&t);
 }
 
+/* Buffers that were used a moment ago are gone: their memory may be anybody's by now. */
+static void buffers_are_gone(void **state)
+{
+	struct ring_test t;
+
+	(void)state;
+	for (unsigned used = 1; used < 10; used++) {
+		rt_prepare(&t, GUEST_LINEAR, GUEST_PAGES);
+		rt_start(&t, 0);
+		for (unsigned i = 0; i < used; i++) {
+			fake_ring_desc(&t.r, 0, RT_BUF + i * GUEST_PAGE, 8, 0, 0);
+			fake_ring_avail(&t.r, 0);
+			fake_ring_publish(&t.r);
+			rt_complete_flush(&t, rt_get(&t), 0);
+		}
+		fake_guest_unmap(&t.g, RT_BUF, RT_BYTES - RT_BUF);
+		fake_ring_avail(&t.r, 0);
+		fake_ring_publish(&t.r);
+		rt_expect_bad(&t, "is not mapped");
+		rt_end(&t);
+	}
+}
+
 static void peer_answers_errors(void **state)
 {
 	struct ring_test t;
@@ -359,7 +382,7 @@ int main(void)
 		cmocka_unit_test(parked_and_retried),  cmocka_unit_test(used_ring_is_missing),
 		cmocka_unit_test(used_ring_is_gone),   cmocka_unit_test(ring_is_mapped_elsewhere),
 		cmocka_unit_test(peer_answers_errors), cmocka_unit_test(in_use),
-		cmocka_unit_test(removal_waits),
+		cmocka_unit_test(removal_waits),       cmocka_unit_test(buffers_are_gone),
 	};
 
 	return cmocka_run_group_tests_name("ring-layouts", tests, NULL, NULL);
