@@ -32,7 +32,7 @@ class VIommu(vu.Guest):
         self.disk.base = IOVA
         self.channel = self.client.open_channel()
         self.misses, self.lock = [], threading.Lock()
-        self.grain, self.answering = vu.PAGE, True
+        self.grain, self.answering, self.refusing = vu.PAGE, True, False
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -52,7 +52,7 @@ class VIommu(vu.Guest):
         self.misses.append(iova)
         if not self.answering:
             return
-        if IOVA <= iova < IOVA + self.mem.size:
+        if IOVA <= iova < IOVA + self.mem.size and not self.refusing:
             self.map((iova - IOVA) // self.grain * self.grain, self.grain)
             self.channel.answer(request)
         else:
@@ -135,6 +135,83 @@ def test_invalidate_waits_for_requests(viommu):
     viommu.unmap(0, viommu.mem.size)
     assert time.monotonic() - start > 0.25, 'unmapped under a request'
     viommu.disk.finish(viommu.ring.wait())
+
+
+def test_an_idle_ring_is_left_alone(viommu):
+    """A device that nobody kicks reads nothing: an IOMMU would report it to the guest."""
+    viommu.start()
+    viommu.disk.check()
+    before = len(viommu.misses)
+    viommu.unmap(0, viommu.mem.size)
+    assert viommu.ring.quiet()
+    assert len(viommu.misses) == before
+    viommu.disk.check()
+    assert len(viommu.misses) > before
+
+
+def stop_by_reset(viommu):
+    viommu.client.ok(vu.RESET_DEVICE)
+
+
+def stop_by_status(viommu):
+    viommu.client.ok(vu.SET_STATUS, vu.u64(0))
+
+
+def stop_by_base(viommu):
+    viommu.client.ask(vu.GET_VRING_BASE, vu.state(0, 0))
+
+
+STOPS = (stop_by_reset, stop_by_status, stop_by_base)
+
+
+def next_driver(viommu, stop):
+    """The device stops, and another driver sets it up at the same addresses."""
+    with viommu.lock:
+        stop(viommu)
+    viommu.ring.close()
+    viommu.ring = vu.Ring(viommu.mem, 0, 64)
+    viommu.disk = vu.Disk(viommu.ring, viommu.mem, 1 << 20, base=IOVA)
+    with viommu.lock:
+        viommu.client.ok(vu.SET_FEATURES, vu.u64(IOMMU))
+        viommu.ring.setup(viommu.client, addr_base=IOVA)
+
+
+@pytest.mark.parametrize('stop', STOPS)
+def test_what_is_stopped_forgets(viommu, stop):
+    """Nobody invalidates what a stopped device knows, and the next driver maps anew."""
+    viommu.share()
+    viommu.map(0, viommu.mem.size)
+    viommu.start()
+    viommu.disk.check()
+    assert not viommu.misses
+    next_driver(viommu, stop)
+    viommu.disk.check()
+    assert viommu.misses
+
+
+@pytest.mark.parametrize('stop', STOPS)
+def test_what_was_refused_is_asked_again(viommu, stop):
+    viommu.refusing = True
+    viommu.start()
+    assert vu.wait_for(lambda: viommu.misses)
+    assert viommu.ring.quiet(0.05)
+    viommu.refusing = False
+    next_driver(viommu, stop)
+    viommu.disk.check()
+
+
+def test_one_ring_of_two_stops(viommu):
+    """The other one goes on with what is known."""
+    viommu.share()
+    viommu.map(0, viommu.mem.size)
+    viommu.start()
+    other = vu.Ring(viommu.mem, 1, 64, off=2 << 20)
+    with viommu.lock:
+        other.setup(viommu.client, addr_base=IOVA)
+        viommu.client.ask(vu.GET_VRING_BASE, vu.state(1, 0))
+    viommu.disk.check()
+    assert not viommu.misses
+    other.close()
 
 
 def test_update_again(viommu):

@@ -113,7 +113,7 @@ int vu_activate(struct vu_session *s)
 /* ---- reset
  * ------------------------------------------------------------------------------------------- */
 
-static void reset_relogged(struct vu_session *s, int result)
+static void reset_settled(struct vu_session *s, int result)
 {
 	s->after_reset(s, result);
 }
@@ -132,15 +132,21 @@ static void reset_done(void *arg, int result)
 	s->features_set = false;
 	if (!result)
 		vu_inflight_clear(s);
-	if (result || s->closing || !s->logging) {
+	if (result || s->closing) {
 		s->after_reset(s, s->closing ? -ECANCELED : result);
 		return;
 	}
-	vu_wait_begin(s, reset_relogged);
+	vu_wait_begin(s, reset_settled);
 	done = vu_wait_add(s);
-	err = vu_log_apply(s, &done);
+	err = vu_iotlb_forget(s, &done);
 	if (err)
 		vu_wait_put(s, err);
+	if (s->logging) {
+		done = vu_wait_add(s);
+		err = vu_log_apply(s, &done);
+		if (err)
+			vu_wait_put(s, err);
+	}
 	vu_wait_put(s, 0);
 }
 

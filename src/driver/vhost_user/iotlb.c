@@ -20,6 +20,22 @@ void vu_iotlb_update_miss(struct vu_session *s)
 		vdpa_set_miss(s->dev->vdev, 0, report ? vu_iotlb_miss : NULL, s->dev);
 }
 
+/*
+ * What is known is a copy, and front ends keep it true only while they use the device: QEMU takes
+ * no invalidations of a device that it stopped. The next driver maps its memory anew, maybe at the
+ * same addresses.
+ */
+int vu_iotlb_forget(struct vu_session *s, const struct vdpa_done *done)
+{
+	int err = 0;
+
+	if (s->iommu && vhost_vdpa_has_owner(s->dev->v))
+		err = vhost_vdpa_iotlb_invalidate(s->dev->v, 0, 0, UINT64_MAX, done);
+	else
+		vdpa_done_call(done, 0);
+	return err;
+}
+
 void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
 {
 	struct vu_dev *dev = arg;

@@ -308,6 +308,8 @@ void vu_inflight_free(struct vu_session *s);
 
 /* iotlb.c */
 void vu_iotlb_update_miss(struct vu_session *s);
+/* No ring is in use: forget all translations. @done as everywhere. 0 or -errno. */
+int vu_iotlb_forget(struct vu_session *s, const struct vdpa_done *done);
 void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova,
 		   uint32_t perm); /* any loop; arg: vu_dev */
 

@@ -290,19 +290,34 @@ int vu_set_vring_base(struct vu_session *s, struct vu_msg *msg)
  * -------------------------------------------------------------------------------------------------
  */
 
-static void base_drained(void *arg, int result)
+static void base_answer(void *arg, int result)
 {
 	struct vu_ring *r = arg;
 	struct vu_session *s = r->s;
 	struct vhost_vring_state state = {.index = r->idx, .num = r->base};
 
+	if (!s->closing)
+		vu_reply(s, &state, sizeof(state), -1);
+	vu_session_done(s, result);
+}
+
+static void base_drained(void *arg, int result)
+{
+	struct vu_ring *r = arg;
+	struct vu_session *s = r->s;
+	struct vdpa_done done = {.fn = base_answer, .arg = r};
+	int err = 0;
+
 	r->started = false;
 	r->poll = false;
-	if (!s->closing) {
+	if (!s->closing)
 		vhost_vdpa_set_vring_kick(s->dev->v, r->idx, -1);
-		vu_reply(s, &state, sizeof(state), -1);
-	}
-	vu_session_done(s, 0);
+	if (s->closing || vu_session_state(s) == VU_RUNNING)
+		base_answer(r, 0);
+	else
+		err = vu_iotlb_forget(s, &done);
+	if (err)
+		vu_session_done(s, err);
 }
 
 /* num is reserved here, and some front ends leave what they like in it. */
