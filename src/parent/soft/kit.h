@@ -97,8 +97,9 @@ struct soft_vq_loop {
 	bool in_run;
 	bool short_of; /* the last getdesc found the ring empty */
 	bool kicks_off;
-	bool unpublished; /* completions that the driver cannot see yet */
-	bool parked;	  /* the last getdesc could not go on */
+	bool unpublished;	  /* completions that the driver cannot see yet */
+	bool parked;		  /* the last getdesc could not go on */
+	uint64_t misses_answered; /* so many of the ring's misses were before the newest map */
 	struct vdpa_loop_poller poller;
 	struct vdpa_loop_fd kick_lfd;
 	int kick_fd; /* ours; -1: none */

@@ -137,6 +137,7 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 	l->live = true;
 	l->stopping = l->cancelling = l->failed = l->drained = false;
 	l->kicks_off = l->unpublished = l->parked = false;
+	l->misses_answered = 0;
 	soft_wire_apply(vq);
 	soft_wire_watch(vq);
 	publish(vq);
@@ -211,17 +212,24 @@ static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
 	return vq->l.vr && vringh_in_use(vq->l.vr, first, last);
 }
 
+/*
+ * A ring that missed nothing is not looked at: behind an IOMMU, a device that reads without having
+ * been kicked may read what its driver has just unmapped, and the guest would see a fault.
+ */
 static void view_changed(void *arg)
 {
 	struct vdpa_soft_vq *vq = arg;
+	uint64_t misses;
 
 	if (!vq->l.vr)
 		return;
 	vringh_map_changed(vq->l.vr);
+	misses = vringh_get_stats(vq->l.vr)->misses;
 	if (vq->l.stopping)
 		drain_soon(vq);
-	else
+	else if (misses != vq->l.misses_answered)
 		vdpa_soft_vq_wake(vq);
+	vq->l.misses_answered = misses;
 }
 
 const struct vdpa_view_ops soft_view_ops = {.in_use = view_in_use, .changed = view_changed};
