@@ -144,6 +144,42 @@ static void test_kill_under_load(void **state)
 	ctx_del(ctx);
 }
 
+/*
+ * The first request is held, the second is answered, the back end dies. The next one is told by the
+ * in-flight area which of them is still out; by the rings alone it would take the second for it.
+ */
+static void test_held_request(void **state)
+{
+	struct vdpa_ctx *ctx = front_ctx();
+	struct back back = {0};
+	struct vhost_user_frontend_config config = {
+		.path = back.path, .device_id = VIRTIO_ID_BLOCK, .reconnect = true};
+	struct virtio_device *dev;
+	static struct writer w;
+	uint8_t buf[512];
+
+	back_start(&back, "hold", NULL, 0);
+	assert_int_equal(front_connect(ctx, &config, &dev), 0);
+	w = (struct writer){.blk = virtio_blk_of(dev), .stop = true};
+	w.mem = virtio_mem_alloc(dev, 512, &w.sg.addr);
+	w.sg.len = 512;
+	w.req = (struct virtio_blk_request){
+		.type = VIRTIO_BLK_T_OUT, .sg = &w.sg, .nsg = 1, .done = written};
+	assert_int_equal(virtio_blk_submit(w.blk, 0, &w.req), 0);
+	assert_int_equal(virtio_blk_read(w.blk, 8, buf, 512), 0);
+	assert_false(w.idle);
+	back_kill(&back);
+	back_start(&back, "no-hold", NULL, 0);
+	fake_until(ctx, w.idle);
+	assert_int_equal(w.errors, 0);
+	assert_int_equal(w.written, 1);
+	assert_int_equal(virtio_blk_read(w.blk, 8, buf, 512), 0);
+	assert_false(virtio_is_broken(dev));
+	front_free(ctx, dev);
+	back_kill(&back);
+	ctx_del(ctx);
+}
+
 /* Without "reconnect" the loss is final, and everybody is told. */
 static void test_kill_for_good(void **state)
 {
@@ -356,13 +392,10 @@ static void test_alloc_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kill_under_load),
-		cmocka_unit_test(test_kill_for_good),
-		cmocka_unit_test(test_away),
-		cmocka_unit_test(test_dirty_log),
-		cmocka_unit_test(test_nic_messages),
-		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_refused_sizes),
+		cmocka_unit_test(test_kill_under_load), cmocka_unit_test(test_held_request),
+		cmocka_unit_test(test_kill_for_good),	cmocka_unit_test(test_away),
+		cmocka_unit_test(test_dirty_log),	cmocka_unit_test(test_nic_messages),
+		cmocka_unit_test(test_errors),		cmocka_unit_test(test_refused_sizes),
 		cmocka_unit_test(test_alloc_failures),
 	};
 

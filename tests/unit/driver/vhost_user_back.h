@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <uvdpa/soft.h>
 #include <uvdpa/vhost_user.h>
 #include "virtio_test.h"
 
@@ -15,6 +16,49 @@ struct back {
 	pid_t pid;
 	char path[64];
 };
+
+/*
+ * "hold": a disk that keeps the requests for sector 0 and answers the others; "no-hold" answers
+ * all. What it holds is out of order with what it answered: only the in-flight area knows.
+ */
+static bool back_holds;
+
+static inline bool hold_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
+{
+	struct vringh_chain *chains[16];
+	unsigned n = vdpa_soft_getdesc(vq, chains, 16);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct virtio_blk_outhdr hdr;
+
+		vringh_iov_pull(chains[i], 0, &hdr, sizeof(hdr));
+		if (back_holds && !hdr.sector)
+			continue;
+		vdpa_soft_push(vq, chains[i], chains[i]->in_len - 1, "\0", 1);
+		vdpa_soft_complete(vq, chains[i], (uint32_t)chains[i]->in_len);
+	}
+	return n == 16;
+}
+
+static inline int hold_device(struct vdpa_ctx *ctx)
+{
+	static const struct vdpa_soft_ops ops = {.size = sizeof(ops), .run = hold_run};
+	struct virtio_blk_config config = {.capacity = 2048};
+	struct vdpa_soft_params params = {
+		.size = sizeof(params),
+		.struct_size = sizeof(struct vdpa_soft),
+		.ops = &ops,
+		.name = "s0",
+		.parent = "hold",
+		.device_id = VIRTIO_ID_BLOCK,
+		.nvqs = 1,
+		.config = &config,
+		.config_bytes = sizeof(config),
+	};
+	struct vdpa_soft *dev = vdpa_soft_alloc(ctx, &params, NULL);
+
+	return dev ? vdpa_soft_register(dev, NULL) : -ENOMEM;
+}
 
 static inline int back_device(struct vdpa_ctx *ctx, const char *mgmtdev,
 			      const struct vdpa_attr *attrs, struct vdpa_device **out)
@@ -26,10 +70,9 @@ static inline int back_device(struct vdpa_ctx *ctx, const char *mgmtdev,
 
 	if (!vdpa_find_driver(ctx, "vhost-user"))
 		vdpa_register_driver(ctx, vhost_user_driver());
+	back_holds = !strcmp(mgmtdev, "hold");
 	mdev = vdpa_mgmtdev_find(ctx, mgmtdev);
-	if (!mdev)
-		return -ENODEV;
-	r = vdpa_dev_add(mdev, "s0", &config, &err);
+	r = mdev ? vdpa_dev_add(mdev, "s0", &config, &err) : hold_device(ctx);
 	if (r) {
 		print_message("%s: %s\n", mgmtdev, err.msg);
 		return r;
