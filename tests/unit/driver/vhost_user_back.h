@@ -127,6 +127,7 @@ static inline void back_kill(struct back *back)
 	kill(back->pid, SIGKILL);
 	assert_int_equal(waitpid(back->pid, &status, 0), back->pid);
 	assert_true(WIFSIGNALED(status)); /* it had not ended by itself */
+	unlink(back->path);
 }
 
 /* Connects as soon as it listens. */
