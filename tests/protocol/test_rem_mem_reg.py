@@ -71,6 +71,8 @@ def test_under_load(guest):
         guest.ring.notify()
         guest.client.ok(vu.REM_MEM_REG, more.reg())
         # Those that were taken in time are completed; the others make the ring malformed.
+        assert vu.wait_for(lambda: guest.ring.device_idx() == guest.ring.avail_idx or
+                           guest.client.ask_u64(vu.GET_STATUS) & 0x40)
         if guest.client.ask_u64(vu.GET_STATUS) & 0x40:
             guest.client.ok(vu.RESET_DEVICE)
             guest.ring.close()

@@ -27,8 +27,12 @@ def test_changes_while_running(guest):
         guest.client.ok(vu.SET_VRING_CALL, vu.u64(0), [other])
         guest.disk.submit(False, n)
         guest.ring.notify()
-        assert select.select([other], [], [], vu.TIMEOUT)[0], 'no call on the new descriptor'
-        guest.disk.finish(guest.ring.get())
+        done = []
+        while not done:     # a new descriptor may be called once too often
+            assert select.select([other], [], [], vu.TIMEOUT)[0], 'no call on the new descriptor'
+            os.eventfd_read(other)
+            done = guest.ring.get()
+        guest.disk.finish(done)
         os.close(other)
     guest.client.ok(vu.SET_VRING_CALL, vu.u64(0), [guest.ring.call])
     guest.disk.check()
