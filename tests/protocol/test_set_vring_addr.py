@@ -65,6 +65,17 @@ def test_running(guest):
     guest.disk.check()
 
 
+def test_log_address(guest):
+    """A used ring is logged at its own guest address, or not at all."""
+    guest.share()
+    guest.client.ok(vu.SET_VRING_NUM, vu.state(0, 64))
+    right = guest.mem.gpa + guest.ring.used
+    for wrong in (0, right + 4096, right - 4, 0xffffffffffffffff):
+        guest.client.refused(vu.SET_VRING_ADDR, guest.ring.addr(flags=1, log=wrong))
+        guest.client.ok(vu.SET_VRING_ADDR, guest.ring.addr(flags=0, log=wrong))
+    guest.client.ok(vu.SET_VRING_ADDR, guest.ring.addr(flags=1, log=right))
+
+
 def test_before_the_table(guest):
     guest.ring.setup(guest.client)
     guest.share()

@@ -6,6 +6,8 @@
  *	vu_server [--device blk|net] [--queues N] [--workers N] [--file PATH] [--no-config]
  *[--set-map] KEY=VALUE...
  *
+ *	vu_server --messages		the table of messages, as docs/vhost-user.md has it
+ *
  * KEY=VALUE are the attributes of the binding. Commands, each answered by lines that end with "."
  *or "! error": show, delay US, hold, out, config OFFSET HEX, broken, announced, unbind, bind, quit.
  */
@@ -20,6 +22,7 @@
 #include <uvdpa/compat.h>
 #include <uvdpa/soft.h>
 #include <uvdpa/vhost_user.h>
+#include "driver/vhost_user/server.h"
 #include "testdisk.h"
 
 #define MAX_ATTRS 16
@@ -184,6 +187,33 @@ static int serve(struct server *s)
 	return vdpa_loop_run(vdpa_ctx_control(s->ctx)) ? 1 : 0;
 }
 
+static void list_messages(void)
+{
+	static const char *const states[] = {
+		[VU_ANY] = "any time",
+		[VU_OWNER] = "after SET_OWNER",
+		[VU_OWNED] = "after SET_OWNER, no ring started",
+	};
+
+	for (uint32_t i = 0; i < VHOST_USER_REQUEST_END; i++) {
+		const struct vu_msg_spec *m = vu_msg_spec(i);
+		char fds[16], size[16];
+
+		if (!m)
+			continue;
+		snprintf(size, sizeof(size), m->min == m->max ? "%u" : "%u-%u", m->min, m->max);
+		snprintf(fds, sizeof(fds), m->fds_min == m->fds_max ? "%u" : "%u-%u", m->fds_min,
+			 m->fds_max);
+		printf("| %u | %s | %s | %s | %s%s | %s | %s | %s |\n", i, m->name, size, fds,
+		       m->feature == VU_NO_FEATURE ? "" : vu_proto_name((unsigned)m->feature),
+		       m->flags & VU_OFFERED ? " (offered)" : "", states[m->states],
+		       m->flags & VU_REPLIES ? "own"
+		       : m->flags & VU_SOFT  ? "ack, soft"
+					     : "ack",
+		       m->what);
+	}
+}
+
 static int parse(struct server *s, int argc, char **argv, struct testdisk_params *p,
 		 struct vdpa_ctx_config *config)
 {
@@ -233,6 +263,10 @@ int main(int argc, char **argv)
 	int ret;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (argc == 2 && !strcmp(argv[1], "--messages")) {
+		list_messages();
+		return 0;
+	}
 	if (parse(&s, argc, argv, &params, &config))
 		return 2;
 	vdpa_sigbus_install();

@@ -175,6 +175,11 @@ static const char *const proto_names[] = {
 	[VHOST_USER_PROTOCOL_F_STATUS] = "STATUS",
 };
 
+const char *vu_proto_name(unsigned bit)
+{
+	return bit < sizeof(proto_names) / sizeof(proto_names[0]) ? proto_names[bit] : NULL;
+}
+
 static void show_number(vdpa_emit_fn emit, void *arg, const char *key, const char *fmt,
 			unsigned long long value)
 {
@@ -193,7 +198,7 @@ static void show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg)
 
 		if ((proto & VDPA_BIT(i)) && proto_names[i])
 			snprintf(text + len, sizeof(text) - len, "%s%s", len ? " " : "",
-				 proto_names[i]);
+				 vu_proto_name((unsigned)i));
 	}
 	emit(arg, "protocol_features", text);
 }

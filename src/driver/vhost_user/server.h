@@ -222,7 +222,9 @@ void vu_listen_stop(struct vu_dev *dev);
 /* The last session is gone: take the next one. */
 void vu_listen_resume(struct vu_dev *dev);
 
-/* driver.c: any loop */
+/* driver.c */
+const char *vu_proto_name(unsigned bit);
+/* Any loop. */
 void vu_dev_post(struct vu_dev *dev);
 /* A session begins: the device is reset. */
 void vu_dev_opened(struct vu_dev *dev);

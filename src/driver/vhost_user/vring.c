@@ -227,6 +227,24 @@ int vu_set_vring_num(struct vu_session *s, struct vu_msg *msg)
 	return vu_ring_update(r);
 }
 
+/*
+ * A used ring is logged where it is. Whoever wants that elsewhere has a ring that is not where the
+ * guest sees it, and would miss pages.
+ */
+static bool log_addr_ok(struct vu_ring *r, const struct vhost_vring_addr *addr)
+{
+	uint64_t gpa;
+
+	if (!(addr->flags & (1u << VHOST_VRING_F_LOG)) || r->s->iommu || !r->s->nregions ||
+	    vu_mem_xlate(r->s, addr->used_user_addr, 1, &gpa) || gpa == addr->log_guest_addr)
+		return true;
+	vu_log(r->s, VDPA_LOG_WARN,
+	       "vhost-user: SET_VRING_ADDR: ring %u: the used ring is at guest address 0x%llx, and can be "
+	       "logged there only, not at 0x%llx",
+	       r->idx, (unsigned long long)gpa, (unsigned long long)addr->log_guest_addr);
+	return false;
+}
+
 /* Of a running ring only what the log is concerned with may change. */
 static int change_running(struct vu_ring *r, const struct vhost_vring_addr *addr)
 {
@@ -251,6 +269,8 @@ int vu_set_vring_addr(struct vu_session *s, struct vu_msg *msg)
 		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_VRING_ADDR: ring %u: %s", r->idx, why);
 		return -EINVAL;
 	}
+	if (!log_addr_ok(r, addr))
+		return -EINVAL;
 	if (r->running)
 		return change_running(r, addr);
 	before = r->addr;
