@@ -239,7 +239,8 @@ static bool log_addr_ok(struct vu_ring *r, const struct vhost_vring_addr *addr)
 	    vu_mem_xlate(r->s, addr->used_user_addr, 1, &gpa) || gpa == addr->log_guest_addr)
 		return true;
 	vu_log(r->s, VDPA_LOG_WARN,
-	       "vhost-user: SET_VRING_ADDR: ring %u: the used ring is at guest address 0x%llx, and can be "
+	       "vhost-user: SET_VRING_ADDR: ring %u: the used ring is at guest address 0x%llx, and "
+	       "can be "
 	       "logged there only, not at 0x%llx",
 	       r->idx, (unsigned long long)gpa, (unsigned long long)addr->log_guest_addr);
 	return false;
