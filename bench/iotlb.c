@@ -227,8 +227,7 @@ static void iotlb_round(const uint64_t *order, const uint64_t *addr, struct resu
 	best(&r->iotlb[DELETE], del, n * reps);
 }
 
-/* ---- the other side ---------------------------------------------------------------------------
- */
+/* ---- the other side ---- */
 
 static int overlap_cmp(const void *a, const void *b)
 {
@@ -307,8 +306,7 @@ static void tree_round(const uint64_t *order, const uint64_t *addr, struct resul
 	free(maps);
 }
 
-/* ---- output -----------------------------------------------------------------------------------
- */
+/* ---- output ---- */
 
 static void print_row(const struct result *r)
 {

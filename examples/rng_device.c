@@ -79,8 +79,7 @@ static const struct vdpa_soft_ops rng_ops = {
 	.vq_stats = rng_stats,
 };
 
-/* ---- making one: "uvdpa dev add name r0 mgmtdev example_rng max_bytes 4096" -------------------
- */
+/* ---- making one: "uvdpa dev add name r0 mgmtdev example_rng max_bytes 4096" ---- */
 
 static const struct vdpa_attr_spec rng_attrs[] = {
 	{.name = "max_bytes",

@@ -25,8 +25,7 @@ struct backend_open_params {
 		*attrs; /**< checked against the backend's table; alive during open only */
 };
 
-/* ---- disks ------------------------------------------------------------------------------------
- */
+/* ---- disks ---- */
 
 struct blk_backend;
 struct blk_queue;
@@ -110,8 +109,7 @@ VDPA_API const struct blk_backend_ops *blk_backend_find(const char *name);
 VDPA_API int blk_backend_open(const char *name, const struct backend_open_params *params,
 			      struct blk_backend **out, struct vdpa_error *err);
 
-/* ---- NICs -------------------------------------------------------------------------------------
- */
+/* ---- NICs ---- */
 
 struct net_backend;
 struct net_port;

@@ -21,8 +21,7 @@
 extern "C" {
 #endif
 
-/* ---- regions ----------------------------------------------------------------------------------
- */
+/* ---- regions ---- */
 
 struct vdpa_region;
 
@@ -77,8 +76,7 @@ VDPA_API bool vdpa_region_broken(const struct vdpa_region *region);
  */
 VDPA_API int vdpa_sigbus_install(void);
 
-/* ---- dirty log --------------------------------------------------------------------------------
- */
+/* ---- dirty log ---- */
 
 /** One bit per 4 KiB page of guest physical memory; set atomically, may live in memory shared with
  * a peer. */
@@ -106,8 +104,7 @@ VDPA_API uint64_t vdpa_dirty_log_beyond(const struct vdpa_dirty_log *log);
 VDPA_API int vdpa_dirty_log_sync(struct vdpa_dirty_log *log, gpa_t gpa, uint64_t npages,
 				 uint64_t *bitmap, bool clear);
 
-/* ---- address spaces ---------------------------------------------------------------------------
- */
+/* ---- address spaces ---- */
 
 struct vdpa_as;
 
@@ -166,8 +163,7 @@ VDPA_API int vdpa_as_set_dirty_log(struct vdpa_as *as, struct vdpa_dirty_log *lo
 /** The map as it is, for dumps. Valid until the next change. */
 VDPA_API const struct vhost_iotlb *vdpa_as_iotlb(const struct vdpa_as *as);
 
-/* ---- views: a queue's window ------------------------------------------------------------------
- */
+/* ---- views: a queue's window ---- */
 
 struct vdpa_view;
 

@@ -7,10 +7,9 @@
  * others on the control thread. Queues with the same vq_affinity key share a loop.
  *
  * Life of a queue: set up by the driver; started when DRIVER_OK is set and it is ready (in either
- * order);
- * @run is called after kicks; stopped by a reset, suspend, stop_vq, an error: @stop is called, then
- * the kit waits until every chain was completed or cancelled, at most stop_timeout_ns; then the
- * device is marked broken (DEVICE_NEEDS_RESET) and its requests cancelled.
+ * order); @run is called after kicks; stopped by a reset, suspend, stop_vq, an error: @stop is
+ * called, then the kit waits until every chain was completed or cancelled, at most stop_timeout_ns;
+ * then the device is marked broken (DEVICE_NEEDS_RESET) and its requests cancelled.
  */
 #ifndef UVDPA_SOFT_H
 #define UVDPA_SOFT_H

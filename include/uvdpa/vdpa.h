@@ -30,8 +30,7 @@ struct vdpa_device;
 struct vdpa_driver;
 struct vdpa_mgmt_dev;
 
-/* ---- context ----------------------------------------------------------------------------------
- */
+/* ---- context ---- */
 
 /** Everything hangs off a context; two of them in one process do not see each other. */
 struct vdpa_ctx;
@@ -70,8 +69,7 @@ VDPA_API const struct vdpa_log *vdpa_ctx_log(struct vdpa_ctx *ctx);
  */
 VDPA_API int vdpa_ctx_wait(struct vdpa_ctx *ctx, const bool *flag, int64_t timeout_ns);
 
-/* ---- config ops -------------------------------------------------------------------------------
- */
+/* ---- config ops ---- */
 
 /** Used-buffer or config-change callback. @callback runs on the loop that serves the queue. */
 struct vdpa_callback {
@@ -240,8 +238,7 @@ struct vdpa_ext_ops {
 	int (*announce)(struct vdpa_device *vdev, const uint8_t mac[6]);
 };
 
-/* ---- devices ----------------------------------------------------------------------------------
- */
+/* ---- devices ---- */
 
 struct vdpa_device_core; /* private */
 
@@ -335,8 +332,7 @@ VDPA_API void *vdpa_get_drvdata(const struct vdpa_device *vdev);
 #define vdpa_dev_log(vdev, level, ...)                                                             \
 	vdpa_log(vdpa_ctx_log((vdev)->ctx), level, (vdev)->name, __VA_ARGS__)
 
-/* ---- bus drivers ------------------------------------------------------------------------------
- */
+/* ---- bus drivers ---- */
 
 struct vdpa_driver {
 	const char *name;
@@ -383,8 +379,7 @@ VDPA_API int vdpa_unbind(struct vdpa_device *vdev, const struct vdpa_done *done)
 VDPA_API int vdpa_set_driver_override(struct vdpa_device *vdev, const char *driver);
 VDPA_API const char *vdpa_get_driver_override(const struct vdpa_device *vdev);
 
-/* ---- config wrappers: what bus drivers call -----------------------------------------------------
- */
+/* ---- config wrappers: what bus drivers call ---- */
 
 VDPA_API uint64_t vdpa_get_device_features(struct vdpa_device *vdev);
 VDPA_API uint64_t vdpa_get_backend_features(struct vdpa_device *vdev);
@@ -479,8 +474,7 @@ VDPA_API int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log 
 				const struct vdpa_done *done);
 VDPA_API int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6]);
 
-/* ---- management devices -------------------------------------------------------------------------
- */
+/* ---- management devices ---- */
 
 enum vdpa_dev_config_bit {
 	VDPA_CFG_FEATURES = 1u << 0,
@@ -554,8 +548,7 @@ VDPA_API int vdpa_dev_del(struct vdpa_device *vdev, const struct vdpa_done *done
 VDPA_API int vdpa_dev_set(struct vdpa_device *vdev, const struct vdpa_dev_set_config *config,
 			  struct vdpa_error *err);
 
-/* ---- events -------------------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 enum vdpa_event_type {
 	VDPA_EVENT_ADD,

@@ -10,22 +10,27 @@
 extern "C" {
 #endif
 
-/* ---- back end (server): the bus driver "vhost-user"
- * -------------------------------------------------- */
+/* ---- back end (server): the bus driver "vhost-user" ---- */
 
+/* clang-format off */
 /*
  * Bind a device to it and it is served on a socket, to one front end at a time; the next one waits
  * in the socket's backlog until the device has been reset. Attributes of the binding:
  *
  *   path           socket to listen on, or (mode client) to connect to. The file is replaced when
- * nobody listens on it, and removed at the end; -EADDRINUSE when somebody does fd instead of path:
- * a listening or a connected socket. Taken over when the bind succeeds mode           server
- * (default), or client: connect, again every second on_disconnect  relisten (default), or
- * exit-notify: the event VHOST_USER_EVENT_FINISHED, no further session socket_mode    permissions
- * of the socket file, octal socket_owner   USER, USER:GROUP or :GROUP of the socket file
+ *                  nobody listens on it, and removed at the end; -EADDRINUSE when somebody does
+ *   fd             instead of path: a listening or a connected socket. Taken over when the bind
+ *                  succeeds
+ *   mode           server (default), or client: connect, again every second
+ *   on_disconnect  relisten (default), or exit-notify: the event VHOST_USER_EVENT_FINISHED, no
+ *                  further session
+ *   socket_mode    permissions of the socket file, octal
+ *   socket_owner   USER, USER:GROUP or :GROUP of the socket file
  *   control_queue  on: offer the features of a NIC's control queue too (default off: front ends
- * keep it) iommu          off: do not offer VIRTIO_F_ACCESS_PLATFORM (default on)
+ *                  keep it)
+ *   iommu          off: do not offer VIRTIO_F_ACCESS_PLATFORM (default on)
  */
+/* clang-format on */
 VDPA_API const struct vdpa_driver *vhost_user_driver(void);
 
 /** Details of the VDPA_EVENT_CHANGE events that a binding sends. */
@@ -35,8 +40,7 @@ VDPA_API const struct vdpa_driver *vhost_user_driver(void);
  */
 #define VHOST_USER_EVENT_FINISHED "vhost-user: finished"
 
-/* ---- front end (client)
- * ----------------------------------------------------------------------------- */
+/* ---- front end (client) ---- */
 
 /*
  * A virtio device whose back end is another process, reached through a vhost-user socket. It stands

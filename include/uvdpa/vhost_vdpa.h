@@ -60,8 +60,7 @@ VDPA_API int vhost_vdpa_open(struct vhost_vdpa *v, const struct vdpa_done *done)
  */
 VDPA_API int vhost_vdpa_release(struct vhost_vdpa *v, const struct vdpa_done *done);
 
-/* ---- device -----------------------------------------------------------------------------------
- */
+/* ---- device ---- */
 
 /** VHOST_SET_OWNER: -EBUSY when there is one. */
 VDPA_API int vhost_vdpa_set_owner(struct vhost_vdpa *v);
@@ -100,8 +99,7 @@ VDPA_API int vhost_vdpa_set_group_asid(struct vhost_vdpa *v, uint32_t group, uin
 VDPA_API int vhost_vdpa_suspend(struct vhost_vdpa *v, const struct vdpa_done *done);
 VDPA_API int vhost_vdpa_resume(struct vhost_vdpa *v);
 
-/* ---- vrings: -ENOBUFS for an index that does not exist ----------------------------------------
- */
+/* ---- vrings: -ENOBUFS for an index that does not exist ---- */
 
 /** VHOST_VDPA_GET_VRING_NUM: the largest size. */
 VDPA_API uint16_t vhost_vdpa_get_vring_num(struct vhost_vdpa *v);
@@ -146,8 +144,7 @@ VDPA_API bool vhost_vdpa_get_vring_enable(const struct vhost_vdpa *v, uint32_t i
 VDPA_API int vhost_vdpa_set_vring_inflight(struct vhost_vdpa *v, uint32_t idx, void *area,
 					   size_t bytes);
 
-/* ---- IOTLB messages: -EPERM without an owner ----------------------------------------------------
- */
+/* ---- IOTLB messages: -EPERM without an owner ---- */
 
 /** What VHOST_IOTLB_UPDATE carries. */
 struct vhost_vdpa_update {

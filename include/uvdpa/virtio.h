@@ -46,8 +46,7 @@ VDPA_API extern const struct vdpa_driver virtio_vdpa_driver;
 /** The virtio device made of @vdev, or NULL when it is not bound to virtio-vdpa. */
 VDPA_API struct virtio_device *virtio_vdpa_device(const struct vdpa_device *vdev);
 
-/* ---- the bus ------------------------------------------------------------------------------------
- */
+/* ---- the bus ---- */
 
 /** Every virtio device of @ctx, in order of their numbers; @fn returns false to stop. */
 VDPA_API void virtio_for_each(struct vdpa_ctx *ctx,
@@ -96,8 +95,7 @@ VDPA_API unsigned virtio_num_queues(struct virtio_device *dev);
 VDPA_API uint32_t virtio_queue_num_max(struct virtio_device *dev, uint16_t index);
 VDPA_API bool virtio_queue_ready(struct virtio_device *dev, uint16_t index);
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 /**
  * Detach the driver and reset the device; @done when it has stopped (status 0, queues not ready,
@@ -136,8 +134,7 @@ VDPA_API int virtio_wait_attached(struct virtio_device *dev, int64_t timeout_ns)
 /** Run the control loop until *@flag: vdpa_ctx_wait(). */
 VDPA_API int virtio_wait(struct virtio_device *dev, const bool *flag, int64_t timeout_ns);
 
-/* ---- memory -------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 /**
  * Zeroed memory that the device can reach, contiguous in both address spaces; aligned to 64 bytes,
@@ -160,8 +157,7 @@ VDPA_API int virtio_mem_unmap(struct virtio_device *dev, struct vdpa_region *reg
 VDPA_API int virtio_mem_iova(struct virtio_device *dev, const void *addr, size_t bytes,
 			     iova_t *iova);
 
-/* ---- virtio-blk ---------------------------------------------------------------------------------
- */
+/* ---- virtio-blk ---- */
 
 struct virtio_blk;
 
@@ -243,8 +239,7 @@ VDPA_API int virtio_blk_get_id(struct virtio_blk *blk, char id[21]);
 /** CONFIG_WCE: writeback or writethrough. -EOPNOTSUPP. */
 VDPA_API int virtio_blk_set_writeback(struct virtio_blk *blk, bool writeback);
 
-/* ---- virtio-net ---------------------------------------------------------------------------------
- */
+/* ---- virtio-net ---- */
 
 struct virtio_net;
 

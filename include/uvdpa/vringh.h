@@ -151,8 +151,7 @@ VDPA_API const char *vringh_error(const struct vringh *vr);
 VDPA_API bool vringh_in_use(const struct vringh *vr, uintptr_t first, uintptr_t last);
 VDPA_API void vringh_map_changed(struct vringh *vr);
 
-/* ---- in-flight tracking (vhost-user specification, "Inflight I/O tracking")
- * -------------------------- */
+/* ---- in-flight tracking (vhost-user specification, "Inflight I/O tracking") ---- */
 
 /** Bytes that the shared area of one queue of @num entries takes (split; packed comes with its
  * format). */

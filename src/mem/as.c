@@ -9,8 +9,7 @@
 
 #include "mem/as.h"
 
-/* ---- versions ----------------------------------------------------------------------------------
- */
+/* ---- versions ---- */
 
 /* Memory for the next version. Without views there is nobody to publish for: attaching does it. */
 int as_prepare(struct vdpa_as *as)
@@ -112,8 +111,7 @@ void vdpa_as_batch_end(struct vdpa_as *as)
 	as_change_send_all(as);
 }
 
-/* ---- birth and death ---------------------------------------------------------------------------
- */
+/* ---- birth and death ---- */
 
 int vdpa_as_new(struct vdpa_loop_group *group, unsigned asid, struct vdpa_as **out)
 {
@@ -175,8 +173,7 @@ void vdpa_as_free(struct vdpa_as *as)
 	as_change_over(as);
 }
 
-/* ---- the map -----------------------------------------------------------------------------------
- */
+/* ---- the map ---- */
 
 static bool map_valid(const struct vhost_iotlb_map *map)
 {
@@ -283,8 +280,7 @@ const struct vhost_iotlb *vdpa_as_iotlb(const struct vdpa_as *as)
 	return &as->map;
 }
 
-/* ---- misses and the dirty log ------------------------------------------------------------------
- */
+/* ---- misses and the dirty log ---- */
 
 int vdpa_as_set_miss(struct vdpa_as *as, vdpa_as_miss_fn fn, void *arg)
 {

@@ -28,8 +28,7 @@
 #include "base/ref.h"
 #include "mem/region.h"
 
-/* ---- versions ----------------------------------------------------------------------------------
- */
+/* ---- versions ---- */
 
 /* Regions that share memory with another one (only wrapped ones can): no tree holds both. */
 struct as_extra {
@@ -50,8 +49,7 @@ struct as_root {
 	struct as_root *next; /* retired: control thread */
 };
 
-/* ---- regions in use ----------------------------------------------------------------------------
- */
+/* ---- regions in use ---- */
 
 /* One per region of the address space: in its map, or in a removal that is not done. */
 struct as_use {
@@ -63,8 +61,7 @@ struct as_use {
 	struct as_use *next; /* in as->gone */
 };
 
-/* ---- misses ------------------------------------------------------------------------------------
- */
+/* ---- misses ---- */
 
 #define AS_MISSES 256
 
@@ -80,8 +77,7 @@ struct as_misses {
 	struct as_miss m[AS_MISSES];
 };
 
-/* ---- changes that have a completion ------------------------------------------------------------
- */
+/* ---- changes that have a completion ---- */
 
 struct as_change;
 
@@ -103,8 +99,7 @@ struct as_change {
 	struct as_wait waits[];
 };
 
-/* ---- the two objects ---------------------------------------------------------------------------
- */
+/* ---- the two objects ---- */
 
 struct vdpa_as {
 	_Atomic(struct as_root *) root;

@@ -76,8 +76,7 @@ const struct vhost_iotlb_map *vhost_iotlb_itree_next(const struct vhost_iotlb *i
 	return vhost_iotlb_itree_first(iotlb, map->last < start ? start : map->last + 1, last);
 }
 
-/* ---- adding -----------------------------------------------------------------------------------
- */
+/* ---- adding ---- */
 
 /*
  * Memory for @n insertions at @start, the first of which may retire the oldest range. Only an
@@ -154,8 +153,7 @@ int vhost_iotlb_add_range(struct vhost_iotlb *iotlb, iova_t start, iova_t last, 
 	return vhost_iotlb_add_range_ctx(iotlb, start, last, addr, perm, NULL);
 }
 
-/* ---- removing ---------------------------------------------------------------------------------
- */
+/* ---- removing ---- */
 
 static int remove_one(struct vhost_iotlb *iotlb, uint64_t last)
 {

@@ -51,7 +51,7 @@ const struct vhost_iotlb_map *iotlb_tree_lower(const struct vhost_iotlb *iotlb, 
 	return &iotlb_maps(node)[i];
 }
 
-/* ---- what a change may take ------------------------------------------------------------------ */
+/* ---- what a change may take ---- */
 
 /* Child below which @x is, or would be inserted. */
 static unsigned route(const struct vhost_iotlb_node *node, uint64_t x)
@@ -112,8 +112,7 @@ void iotlb_tree_need_remove(const struct vhost_iotlb *iotlb, uint64_t last,
 	}
 }
 
-/* ---- moving entries ---------------------------------------------------------------------------
- */
+/* ---- moving entries ---- */
 
 static void copy_entries(struct vhost_iotlb_node *dst, unsigned to, struct vhost_iotlb_node *src,
 			 unsigned from, unsigned n)
@@ -162,8 +161,7 @@ static void move_left(struct vhost_iotlb_node *left, struct vhost_iotlb_node *ri
 	close_gap(right, 0, n);
 }
 
-/* ---- insert -----------------------------------------------------------------------------------
- */
+/* ---- insert ---- */
 
 /*
  * Split child @i (full, own) of @parent (own, not full). Ranges often arrive in ascending order,
@@ -234,8 +232,7 @@ void iotlb_tree_insert(struct vhost_iotlb *iotlb, const struct vhost_iotlb_map *
 	iotlb->nmaps++;
 }
 
-/* ---- remove -----------------------------------------------------------------------------------
- */
+/* ---- remove ---- */
 
 /* Child @i of @parent became thin: merge it with a sibling, or level the two. */
 static void even_out(struct iotlb_pool *pool, struct vhost_iotlb_node *parent, unsigned i)

@@ -104,8 +104,7 @@ void sigbus_unregister(struct sigbus_slot *slot)
 	pthread_mutex_unlock(&lock);
 }
 
-/* ---- in the handler: async-signal-safe only ---------------------------------------------------
- */
+/* ---- in the handler: async-signal-safe only ---- */
 
 static bool slot_read(struct sigbus_slot *slot, uintptr_t addr, struct sigbus_range *range)
 {

@@ -70,8 +70,7 @@ int ring_walk_add_slow(struct ring_walk *w, iova_t addr, uint32_t len)
 	}
 }
 
-/* ---- memory of a chain --------------------------------------------------------------------------
- */
+/* ---- memory of a chain ---- */
 
 static struct iovec *pool_get(struct vringh *vr, unsigned n, unsigned *class)
 {
@@ -228,8 +227,7 @@ void ring_chain_release(struct vringh *vr, struct ring_slot *slot)
 	slot->chain.state = 0;
 }
 
-/* ---- what the device wrote ----------------------------------------------------------------------
- */
+/* ---- what the device wrote ---- */
 
 /* Write one piece that is by message; @at: where in the bounce list, which is in the order of
  * pieces. */
@@ -269,8 +267,7 @@ int ring_chain_deliver(struct vringh *vr, struct ring_slot *slot, uint64_t writt
 	return 0;
 }
 
-/* ---- for devices --------------------------------------------------------------------------------
- */
+/* ---- for devices ---- */
 
 /* Copy between @buf and pieces [@iov, @iov + @n), from byte @off on. */
 static size_t iov_copy(const struct iovec *iov, unsigned n, uint64_t off, void *to,

@@ -39,8 +39,7 @@ static uint64_t avail_event_off(const struct vringh *vr)
 	return USED_RING + sizeof(struct guest_used_elem) * (uint64_t)vr->num;
 }
 
-/* ---- birth --------------------------------------------------------------------------------------
- */
+/* ---- birth ---- */
 
 static int area_check(const struct ring_area *area, unsigned align, const char *name,
 		      struct vdpa_error *err)
@@ -120,8 +119,7 @@ static int split_start(struct vringh *vr)
 	return 0;
 }
 
-/* ---- pop ----------------------------------------------------------------------------------------
- */
+/* ---- pop ---- */
 
 /* How many heads the driver has published beyond ours; -errno. */
 static int split_avail_count(struct vringh *vr)
@@ -320,8 +318,7 @@ static void split_unpop(struct vringh *vr)
 	vr->last_avail--;
 }
 
-/* ---- push ---------------------------------------------------------------------------------------
- */
+/* ---- push ---- */
 
 static void used_put_direct(struct vringh *vr, uint32_t at, const struct ring_pending *p,
 			    uint32_t n)
@@ -411,8 +408,7 @@ static int split_flush(struct vringh *vr)
 	return 0;
 }
 
-/* ---- suppression, both ways (virtio 1.3, 2.7.7 and 2.7.10) --------------------------------------
- */
+/* ---- suppression, both ways (virtio 1.3, 2.7.7 and 2.7.10) ---- */
 
 static bool split_need_notify(struct vringh *vr)
 {

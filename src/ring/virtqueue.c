@@ -56,8 +56,7 @@ struct virtqueue {
 	struct vq_desc state[];
 };
 
-/* ---- layout -------------------------------------------------------------------------------------
- */
+/* ---- layout ---- */
 
 static size_t avail_off(uint32_t num)
 {
@@ -107,8 +106,7 @@ static struct guest_le16 *avail_event(const struct virtqueue *vq)
 	return vq_word(vq->used, USED_RING + sizeof(struct guest_used_elem) * (size_t)vq->num);
 }
 
-/* ---- birth --------------------------------------------------------------------------------------
- */
+/* ---- birth ---- */
 
 int virtqueue_new(const struct virtqueue_config *config, struct virtqueue **out)
 {
@@ -160,8 +158,7 @@ uint32_t virtqueue_num(const struct virtqueue *vq)
 	return vq->num;
 }
 
-/* ---- add ----------------------------------------------------------------------------------------
- */
+/* ---- add ---- */
 
 static void put_desc(const struct virtqueue *vq, struct guest_desc *d, const struct desc_copy *c)
 {
@@ -257,8 +254,7 @@ bool virtqueue_publish(struct virtqueue *vq)
 	return !(guest_load16(vq_word(vq->used, 0), vq->native) & VRING_USED_F_NO_NOTIFY);
 }
 
-/* ---- get ----------------------------------------------------------------------------------------
- */
+/* ---- get ---- */
 
 static void *break_queue(struct virtqueue *vq)
 {
@@ -317,8 +313,7 @@ void *virtqueue_get(struct virtqueue *vq, uint32_t *len)
 	return token;
 }
 
-/* ---- suppression --------------------------------------------------------------------------------
- */
+/* ---- suppression ---- */
 
 bool virtqueue_enable_cb(struct virtqueue *vq)
 {
@@ -342,8 +337,7 @@ void virtqueue_disable_cb(struct virtqueue *vq)
 		guest_store16(vq_word(vq->avail, 0), VRING_AVAIL_F_NO_INTERRUPT, vq->native);
 }
 
-/* ---- questions ----------------------------------------------------------------------------------
- */
+/* ---- questions ---- */
 
 unsigned virtqueue_outstanding(const struct virtqueue *vq)
 {

@@ -57,8 +57,7 @@ int ring_ready_slow(struct vringh *vr)
 	return 0;
 }
 
-/* ---- birth and end ------------------------------------------------------------------------------
- */
+/* ---- birth and end ---- */
 
 static int config_check(const struct vringh_config *config, struct vdpa_error *err)
 {
@@ -186,8 +185,7 @@ void vringh_free(struct vringh *vr)
 	free(vr);
 }
 
-/* ---- pop ----------------------------------------------------------------------------------------
- */
+/* ---- pop ---- */
 
 /* A page behind the ring or its buffers is gone: what was read there are zeroes of ours. */
 static bool memory_lost(const struct vringh *vr)
@@ -261,8 +259,7 @@ void vringh_cancel(struct vringh *vr, struct vringh_chain *chain)
 	slot_drop(vr, slot);
 }
 
-/* ---- push ---------------------------------------------------------------------------------------
- */
+/* ---- push ---- */
 
 void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written)
 {
@@ -302,8 +299,7 @@ int vringh_flush(struct vringh *vr)
 	return rc;
 }
 
-/* ---- suppression --------------------------------------------------------------------------------
- */
+/* ---- suppression ---- */
 
 bool vringh_need_notify(struct vringh *vr)
 {
@@ -339,8 +335,7 @@ void vringh_notify_disable(struct vringh *vr)
 		vr->fmt->notify_disable(vr);
 }
 
-/* ---- questions ----------------------------------------------------------------------------------
- */
+/* ---- questions ---- */
 
 unsigned vringh_outstanding(const struct vringh *vr)
 {

@@ -80,8 +80,7 @@ static void set_up(void)
 		abort();
 }
 
-/* ---- payloads that mean something
- * --------------------------------------------------------------------- */
+/* ---- payloads that mean something ---- */
 
 static void put_region(struct input *in, struct vhost_user_mem_region *r)
 {
@@ -179,8 +178,7 @@ static uint32_t size_of(const struct vu_msg_spec *spec, uint32_t request)
 	return spec ? spec->max : 8;
 }
 
-/* ---- the peer
- * -------------------------------------------------------------------------------------------- */
+/* ---- the peer ---- */
 
 static void turn(void)
 {

@@ -34,8 +34,7 @@ static void channel_lost(struct vu_session *s)
 	vu_iotlb_update_miss(s);
 }
 
-/* ---- sending
- * --------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static void compose(struct vu_backend *b, uint32_t request, const void *payload, uint32_t size)
 {
@@ -146,9 +145,7 @@ void vu_backend_work(struct vu_session *s)
 		channel_lost(s);
 }
 
-/* ---- answers
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 static int answer(struct vu_backend *b)
 {
@@ -214,9 +211,7 @@ static void channel_io(struct vdpa_loop_fd *lfd, uint32_t revents)
 	channel_lost(b->s);
 }
 
-/* ---- set up
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- set up ---- */
 
 int vu_backend_set(struct vu_session *s, int fd)
 {

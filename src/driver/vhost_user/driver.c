@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what loops tell
- * --------------------------------------------------------------------------------------- */
+/* ---- what loops tell ---- */
 
 static void dev_event(struct vdpa_loop_msg *msg)
 {
@@ -48,8 +47,7 @@ void vu_dev_opened(struct vu_dev *dev)
 	vhost_vdpa_set_config_cb(dev->v, &cb);
 }
 
-/* ---- bind and unbind
- * ----------------------------------------------------------------------------------------- */
+/* ---- bind and unbind ---- */
 
 static void dev_free(struct vu_dev *dev)
 {
@@ -156,9 +154,7 @@ void vu_dev_session_gone(struct vu_dev *dev)
 	vdpa_notify(dev->vdev, VDPA_EVENT_CHANGE, VHOST_USER_EVENT_FINISHED);
 }
 
-/* ---- show
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- show ---- */
 
 static const char *const proto_names[] = {
 	[VHOST_USER_PROTOCOL_F_MQ] = "MQ",
@@ -253,9 +249,7 @@ static void show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 		show_session(dev->session, emit, arg);
 }
 
-/* ---- table
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- table ---- */
 
 static const char *const modes[] = {"server", "client", NULL};
 static const char *const on_disconnect[] = {"relisten", "exit-notify", NULL};

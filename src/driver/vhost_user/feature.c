@@ -68,8 +68,7 @@ uint64_t vu_protocol_features(const struct vu_dev *dev)
 	return proto;
 }
 
-/* ---- the device's status
- * ---------------------------------------------------------------------------- */
+/* ---- the device's status ---- */
 
 static int add_status(struct vu_session *s, uint8_t bits)
 {
@@ -110,8 +109,7 @@ int vu_activate(struct vu_session *s)
 	return err ? err : add_status(s, VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-/* ---- reset
- * ------------------------------------------------------------------------------------------- */
+/* ---- reset ---- */
 
 static void reset_settled(struct vu_session *s, int result)
 {
@@ -177,8 +175,7 @@ int vu_reset_device(struct vu_session *s, struct vu_msg *msg)
 	return vu_reset(s, reset_answer);
 }
 
-/* ---- features
- * ---------------------------------------------------------------------------------------- */
+/* ---- features ---- */
 
 int vu_get_features(struct vu_session *s, struct vu_msg *msg)
 {
@@ -302,8 +299,7 @@ int vu_set_protocol_features(struct vu_session *s, struct vu_msg *msg)
 	return 0;
 }
 
-/* ---- owner and status
- * --------------------------------------------------------------------------------- */
+/* ---- owner and status ---- */
 
 int vu_set_owner(struct vu_session *s, struct vu_msg *msg)
 {

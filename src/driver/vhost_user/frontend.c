@@ -15,8 +15,7 @@
 #define TIMEOUT_NS 5000000000ull
 #define QUEUE_SIZE_MAX 256u
 
-/* ---- configuration ----------------------------------------------------------------------------
- */
+/* ---- configuration ---- */
 
 static int config_msg(struct fe *fe, struct fe_msg *msg, unsigned offset, unsigned len)
 {
@@ -71,8 +70,7 @@ static int fe_config_set(struct virtio_device *dev, unsigned offset, const void 
 	return fe_set(fe, &msg, NULL, 0);
 }
 
-/* ---- status and features ----------------------------------------------------------------------
- */
+/* ---- status and features ---- */
 
 static uint8_t fe_get_status(struct virtio_device *dev)
 {
@@ -158,8 +156,7 @@ static int fe_finalize_features(struct virtio_device *dev, struct vdpa_error *er
 	return 0;
 }
 
-/* ---- queues -----------------------------------------------------------------------------------
- */
+/* ---- queues ---- */
 
 static unsigned fe_num_vqs(struct virtio_device *dev)
 {
@@ -192,8 +189,7 @@ static void fe_notify(struct virtio_device *dev, struct virtio_vq *vq)
 	vdpa_eventfd_signal(to_fe(dev)->rings[vq->index].kick);
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------
- */
+/* ---- the rest ---- */
 
 /* As an IOMMU of 39 bits, so that guest addresses stay small too. */
 static struct vdpa_iova_range fe_iova_range(struct virtio_device *dev)

@@ -20,8 +20,7 @@
 #include "driver/virtio/device.h"
 #include <uvdpa/vhost_user.h>
 
-/* ---- raw layer --------------------------------------------------------------------------------
- */
+/* ---- raw layer ---- */
 
 /** One end of a socket that speaks the protocol. */
 struct fe_channel {
@@ -56,8 +55,7 @@ struct fe_expect {
 int fe_transact(struct fe_channel *ch, struct fe_msg *msg, const int *fds, unsigned nfds,
 		const struct fe_expect *expect);
 
-/* ---- the front end ----------------------------------------------------------------------------
- */
+/* ---- the front end ---- */
 
 struct fe_ring {
 	struct virtio_vq *vq; /* NULL: not set up */

@@ -28,8 +28,7 @@
 	 VDPA_BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |                                     \
 	 VDPA_BIT(VHOST_USER_PROTOCOL_F_STATUS))
 
-/* ---- requests ---------------------------------------------------------------------------------
- */
+/* ---- requests ---- */
 
 static const char *reason(int r)
 {
@@ -109,8 +108,7 @@ int fe_send_features(struct fe *fe)
 	return fe_set_u64(fe, VHOST_USER_SET_FEATURES, features);
 }
 
-/* ---- negotiation ------------------------------------------------------------------------------
- */
+/* ---- negotiation ---- */
 
 static int negotiate_protocol(struct fe *fe)
 {
@@ -193,8 +191,7 @@ static int handshake(struct fe *fe)
 	return r;
 }
 
-/* ---- connect ----------------------------------------------------------------------------------
- */
+/* ---- connect ---- */
 
 static int dial(const char *path, uint64_t timeout_ns)
 {
@@ -278,8 +275,7 @@ int fe_connect(struct fe *fe, int fd, struct vdpa_error *err)
 			      path, strerror(-r));
 }
 
-/* ---- coming back ------------------------------------------------------------------------------
- */
+/* ---- coming back ---- */
 
 static int restore_status(struct fe *fe, uint8_t status)
 {
@@ -347,8 +343,7 @@ static void retry(struct vdpa_loop_timer *timer)
 		arm(fe);
 }
 
-/* ---- losing -----------------------------------------------------------------------------------
- */
+/* ---- losing ---- */
 
 /* May be called from anywhere, also between a request and its reply: the socket ends here, the rest
  * is the loop's. */

@@ -80,8 +80,7 @@ static int send_setup(struct fe *fe, const struct virtio_vq *vq, uint16_t base)
 	return r ? r : send_addr(fe, vq);
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 static void called(struct vdpa_loop_fd *watch, uint32_t revents)
 {
@@ -156,8 +155,7 @@ int fe_ring_setup(struct fe *fe, struct virtio_vq *vq, struct vdpa_error *err)
 			      vq->num, strerror(-r));
 }
 
-/* ---- in-flight area ---------------------------------------------------------------------------
- */
+/* ---- in-flight area ---- */
 
 static int inflight_send(struct fe *fe)
 {
@@ -223,8 +221,7 @@ static int inflight_start(struct fe *fe)
 	return r ? r : inflight_send(fe);
 }
 
-/* ---- start and stop ---------------------------------------------------------------------------
- */
+/* ---- start and stop ---- */
 
 static int ring_start(struct fe *fe, struct fe_ring *ring)
 {

@@ -29,8 +29,7 @@ static struct vdpa_loop *control(const struct vu_dev *dev)
 	return vdpa_ctx_control(dev->vdev->ctx);
 }
 
-/* ---- the socket file
- * --------------------------------------------------------------------------------------- */
+/* ---- the socket file ---- */
 
 static int address(const char *path, struct sockaddr_un *addr, struct vdpa_error *err)
 {
@@ -181,9 +180,7 @@ static void unlink_file(struct vu_dev *dev)
 	dev->unlink = false;
 }
 
-/* ---- server
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- server ---- */
 
 static void retry_accept(struct vdpa_loop_timer *timer)
 {
@@ -276,9 +273,7 @@ static int take_fd(struct vu_dev *dev, int fd, struct vdpa_error *err)
 	return 0;
 }
 
-/* ---- client
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- client ---- */
 
 static void try_connect(struct vu_dev *dev)
 {
@@ -313,9 +308,7 @@ static void retry_connect(struct vdpa_loop_timer *timer)
 	try_connect(vdpa_container_of(timer, struct vu_dev, retry));
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 int vu_listen_start(struct vu_dev *dev, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {

@@ -67,8 +67,7 @@ void vu_mem_free(struct vu_session *s)
 		region_free(s->region[--s->nregions]);
 }
 
-/* ---- translation
- * ----------------------------------------------------------------------------------------- */
+/* ---- translation ---- */
 
 static const struct vu_region *find_user(const struct vu_session *s, uint64_t uaddr)
 {
@@ -110,8 +109,7 @@ int vu_mem_resolve(void *arg, uint64_t uaddr, uint64_t size, struct vhost_vdpa_p
 	return 0;
 }
 
-/* ---- the map
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the map ---- */
 
 static int map_region(struct vu_session *s, const struct vu_region *r)
 {
@@ -157,8 +155,7 @@ static void table_del(struct vu_session *s, const struct vu_region *r)
 		}
 }
 
-/* ---- a change of the table
- * ------------------------------------------------------------------------------------ */
+/* ---- a change of the table ---- */
 
 static void remap_stop(struct vu_session *s);
 
@@ -368,8 +365,7 @@ int vu_rem_mem_reg(struct vu_session *s, struct vu_msg *msg)
 	return -ENOENT;
 }
 
-/* ---- guest addresses or IOVAs
- * ------------------------------------------------------------------------------ */
+/* ---- guest addresses or IOVAs ---- */
 
 static void switched(struct vu_session *s, int result)
 {

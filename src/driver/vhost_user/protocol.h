@@ -17,8 +17,7 @@
 #include <stdint.h>
 #include <uvdpa/compat.h>
 
-/* ---- header ("Message Specification", "Header")
- * ---------------------------------------------------- */
+/* ---- header ("Message Specification", "Header") ---- */
 
 struct vhost_user_hdr {
 	uint32_t request; /* enum vhost_user_request, or enum vhost_user_backend_request */
@@ -136,8 +135,7 @@ enum vhost_user_protocol_feature {
 	VHOST_USER_PROTOCOL_F_SHMEM_MAP = 22,
 };
 
-/* ---- payloads ("Payload")
- * --------------------------------------------------------------------------- */
+/* ---- payloads ("Payload") ---- */
 
 /*
  * "A vring state description" is struct vhost_vring_state, "A vring address description" struct
@@ -246,8 +244,7 @@ _Static_assert(sizeof(struct vhost_user_vring_area) == 24, "area");
 _Static_assert(sizeof(struct vhost_user_inflight) == 24, "inflight");
 _Static_assert(sizeof(struct vhost_iotlb_msg) == 32, "iotlb");
 
-/* ---- checks
- * ------------------------------------------------------------------------------------------ */
+/* ---- checks ---- */
 
 static inline bool vhost_user_bad(const char **why, const char *text)
 {

@@ -30,8 +30,7 @@ struct vu_session;
 /* A handler's answer besides 0 and -errno: vu_session_done() will be, or has been, called. */
 #define VU_DEFERRED 1
 
-/* ---- messages (dispatch.c)
- * --------------------------------------------------------------------------- */
+/* ---- messages (dispatch.c) ---- */
 
 enum vu_state {
 	VU_NEW = 1,	/* no SET_OWNER yet */
@@ -69,8 +68,7 @@ struct vu_msg_spec {
 /* NULL for a request that does not exist or that this server does not know. */
 const struct vu_msg_spec *vu_msg_spec(uint32_t request);
 
-/* ---- sessions (session.c)
- * ---------------------------------------------------------------------------- */
+/* ---- sessions (session.c) ---- */
 
 /* One running count of operations that a handler waits for; @next is called after the last. */
 struct vu_wait {
@@ -179,8 +177,7 @@ struct vu_session {
  */
 #define VU_MISSES (2u * VHOST_USER_MAX_VRINGS)
 
-/* ---- devices (driver.c, listen.c)
- * ---------------------------------------------------------------------- */
+/* ---- devices (driver.c, listen.c) ---- */
 
 enum vu_mode { VU_SERVER, VU_CLIENT, VU_CONNECTED };
 

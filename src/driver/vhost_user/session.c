@@ -23,8 +23,7 @@
 static void session_io(struct vdpa_loop_fd *lfd, uint32_t revents);
 static void session_down(struct vu_session *s);
 
-/* ---- waiting
- * ------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 void vu_wait_begin(struct vu_session *s, void (*next)(struct vu_session *s, int result))
 {
@@ -61,8 +60,7 @@ struct vdpa_done vu_session_done_cb(struct vu_session *s)
 	return (struct vdpa_done){.fn = done_cb, .arg = s};
 }
 
-/* ---- sending
- * ------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static void want(struct vu_session *s)
 {
@@ -123,8 +121,7 @@ void vu_reply_u64(struct vu_session *s, uint64_t value)
 	vu_reply(s, &value, sizeof(value), -1);
 }
 
-/* ---- receiving
- * ----------------------------------------------------------------------------------------- */
+/* ---- receiving ---- */
 
 /* More bytes of the part [@got, @want) of header or payload. 1: some came; 0: not now; -1: closed.
  */
@@ -207,8 +204,7 @@ static void session_io(struct vdpa_loop_fd *lfd, uint32_t revents)
 		want(s);
 }
 
-/* ---- deferred answers
- * ---------------------------------------------------------------------------------- */
+/* ---- deferred answers ---- */
 
 void vu_session_done(struct vu_session *s, int result)
 {
@@ -228,8 +224,7 @@ void vu_session_done(struct vu_session *s, int result)
 		want(s);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static void opened(void *arg, int result)
 {

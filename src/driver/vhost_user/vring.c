@@ -40,8 +40,7 @@ bool vu_ring_any_running(const struct vu_session *s)
 	return false;
 }
 
-/* ---- areas: virtio 1.3, sections 2.7 and 2.8
- * -------------------------------------------------------- */
+/* ---- areas: virtio 1.3, sections 2.7 and 2.8 ---- */
 
 struct areas {
 	uint64_t desc, avail, used; /* bytes */
@@ -84,8 +83,7 @@ bool vu_ring_in_place(const struct vu_ring *r)
 	       iova.used_user_addr == r->iova.used_user_addr;
 }
 
-/* ---- polling
- * ------------------------------------------------------------------------------------------ */
+/* ---- polling ---- */
 
 /* The front end said that it does not kick: look at its rings from time to time. */
 static void poll_rings(struct vdpa_loop_timer *timer)
@@ -113,8 +111,7 @@ static void poll_start(struct vu_session *s)
 				    vdpa_clock_ns() + POLL_NS, poll_rings);
 }
 
-/* ---- start and stop
- * --------------------------------------------------------------------------------- */
+/* ---- start and stop ---- */
 
 int vu_ring_place(struct vu_ring *r)
 {
@@ -204,8 +201,7 @@ int vu_ring_stop(struct vu_ring *r, const struct vdpa_done *done)
 					   &(struct vdpa_done){.fn = ring_stop_done, .arg = r});
 }
 
-/* ---- set up
- * --------------------------------------------------------------------------------------------- */
+/* ---- set up ---- */
 
 int vu_set_vring_num(struct vu_session *s, struct vu_msg *msg)
 {
@@ -307,9 +303,7 @@ int vu_set_vring_base(struct vu_session *s, struct vu_msg *msg)
 	return vu_ring_update(r);
 }
 
-/* ---- stop
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- stop ---- */
 
 static void base_answer(void *arg, int result)
 {
@@ -386,8 +380,7 @@ int vu_set_vring_enable(struct vu_session *s, struct vu_msg *msg)
 	return err ? err : VU_DEFERRED;
 }
 
-/* ---- descriptors
- * ------------------------------------------------------------------------------------------ */
+/* ---- descriptors ---- */
 
 /* The ring of a descriptor message, its descriptor (-1: none came, as announced) in *@fd. NULL:
  * refused. */

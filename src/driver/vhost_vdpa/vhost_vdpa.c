@@ -61,8 +61,7 @@ struct vdpa_device *vhost_vdpa_device(const struct vhost_vdpa *v)
 	return v->vdev;
 }
 
-/* ---- open, reset, release
- * ------------------------------------------------------------------------ */
+/* ---- open, reset, release ---- */
 
 static int begin(struct vhost_vdpa *v, const struct vdpa_done *done)
 {
@@ -169,8 +168,7 @@ int vhost_vdpa_release(struct vhost_vdpa *v, const struct vdpa_done *done)
 	return 0;
 }
 
-/* ---- device
- * ----------------------------------------------------------------------------------------- */
+/* ---- device ---- */
 
 int vhost_vdpa_set_owner(struct vhost_vdpa *v)
 {

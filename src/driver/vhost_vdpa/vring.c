@@ -139,8 +139,7 @@ int vhost_vdpa_get_vring_base(struct vhost_vdpa *v, uint32_t idx, uint32_t *base
 	return 0;
 }
 
-/* ---- descriptors -------------------------------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 static int apply_call(struct vv_vring *r)
 {
@@ -305,8 +304,7 @@ int vhost_vdpa_set_vring_inflight(struct vhost_vdpa *v, uint32_t idx, void *area
 	return vdpa_set_vq_inflight(v->vdev, (uint16_t)idx, area, bytes);
 }
 
-/* ---- enable -------------------------------------------------------------------------------------
- */
+/* ---- enable ---- */
 
 static void vring_stopped(void *arg, int result)
 {
@@ -381,8 +379,7 @@ bool vhost_vdpa_get_vring_enable(const struct vhost_vdpa *v, uint32_t idx)
 	return r && r->enabled;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 void vv_vrings_init(struct vhost_vdpa *v)
 {

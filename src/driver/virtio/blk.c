@@ -21,8 +21,7 @@
 #define count(counter, n) atomic_fetch_add_explicit(&(counter), (n), memory_order_relaxed)
 #define get_count(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
 
-/* ---- submission -------------------------------------------------------------------------------
- */
+/* ---- submission ---- */
 
 static int check_range(const struct virtio_blk *blk, uint64_t sector, uint64_t nsectors)
 {
@@ -196,8 +195,7 @@ void virtio_blk_kick(struct virtio_blk *blk, unsigned queue)
 		virtio_vq_kick(q->vq);
 }
 
-/* ---- completion -------------------------------------------------------------------------------
- */
+/* ---- completion ---- */
 
 static int result_of(const struct virtio_blk_slot *slot, uint8_t status, uint32_t len)
 {
@@ -302,8 +300,7 @@ static void used(struct virtio_vq *vq)
 		virtio_vq_kick(vq);
 }
 
-/* ---- probe ------------------------------------------------------------------------------------
- */
+/* ---- probe ---- */
 
 static int vq_init(struct virtio_blk *blk, unsigned i, struct vdpa_error *err)
 {
@@ -361,8 +358,7 @@ static int blk_probe(struct virtio_device *dev, struct vdpa_error *err)
 	return r;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void blk_stop(struct virtio_device *dev)
 {
@@ -473,8 +469,7 @@ const struct virtio_driver virtio_blk_driver = {
 	.show = blk_show,
 };
 
-/* ---- for programs -----------------------------------------------------------------------------
- */
+/* ---- for programs ---- */
 
 struct virtio_blk *virtio_blk_of(struct virtio_device *dev)
 {

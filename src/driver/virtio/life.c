@@ -27,8 +27,7 @@ void virtio_device_init(struct virtio_device *dev, struct vdpa_ctx *ctx,
 	virtio_mem_init(dev);
 }
 
-/* ---- reset ------------------------------------------------------------------------------------
- */
+/* ---- reset ---- */
 
 /* Before queues are freed theirs has to have run; before the device is, all. */
 static bool idle(const struct virtio_device *dev)
@@ -81,8 +80,7 @@ void virtio_reset_then(struct virtio_device *dev,
 		reset_now(dev);
 }
 
-/* ---- attach -----------------------------------------------------------------------------------
- */
+/* ---- attach ---- */
 
 int virtio_negotiate(struct virtio_device *dev, uint64_t wanted, struct vdpa_error *err)
 {
@@ -147,8 +145,7 @@ int virtio_start(struct virtio_device *dev, struct vdpa_error *err)
 	return 0;
 }
 
-/* ---- detach -----------------------------------------------------------------------------------
- */
+/* ---- detach ---- */
 
 static void detach_reset(struct virtio_device *dev, int result)
 {
@@ -226,8 +223,7 @@ void virtio_life_ended(struct virtio_device *dev, enum virtio_state state, int r
 		remove_begin(dev);
 }
 
-/* ---- broken -----------------------------------------------------------------------------------
- */
+/* ---- broken ---- */
 
 static void broken_reset(struct virtio_device *dev, int result)
 {
@@ -263,8 +259,7 @@ void virtio_device_broken(struct virtio_device *dev, const char *why)
 	vdpa_loop_post(vdpa_ctx_control(dev->ctx), &dev->broken_msg, broken_posted);
 }
 
-/* ---- registration -----------------------------------------------------------------------------
- */
+/* ---- registration ---- */
 
 static void register_reset(struct virtio_device *dev, int result)
 {

@@ -24,8 +24,7 @@ static struct virtio_vdpa *to_vdpa(struct virtio_device *dev)
 	return vdpa_container_of(dev, struct virtio_vdpa, vd);
 }
 
-/* ---- configuration, status, features ----------------------------------------------------------
- */
+/* ---- configuration, status, features ---- */
 
 static int vv_get(struct virtio_device *dev, unsigned offset, void *buf, unsigned len)
 {
@@ -89,8 +88,7 @@ static int vv_finalize_features(struct virtio_device *dev, struct vdpa_error *er
 	return 0;
 }
 
-/* ---- queues -----------------------------------------------------------------------------------
- */
+/* ---- queues ---- */
 
 static unsigned vv_num_vqs(struct virtio_device *dev)
 {
@@ -161,8 +159,7 @@ static void vv_notify(struct virtio_device *dev, struct virtio_vq *vq)
 	vdpa_kick_vq(to_vdpa(dev)->vdpa, vq->index);
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 static struct vdpa_iova_range vv_iova_range(struct virtio_device *dev)
 {
@@ -214,8 +211,7 @@ static int vv_unmap(struct virtio_device *dev, iova_t iova, struct vdpa_region *
 	return vdpa_set_map(vv->vdpa, 0, &vv->map, done);
 }
 
-/* ---- birth and end ----------------------------------------------------------------------------
- */
+/* ---- birth and end ---- */
 
 static void vv_disconnect(struct virtio_device *dev)
 {

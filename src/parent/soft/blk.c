@@ -16,8 +16,7 @@
 _Static_assert(offsetof(struct virtio_blk_config, write_zeroes_may_unmap) + 4 == BLK_CONFIG_BYTES,
 	       "layout of section 5.2.4");
 
-/* ---- config space and write cache -------------------------------------------------------------
- */
+/* ---- config space and write cache ---- */
 
 /* 5.2.5: without FLUSH there is no way to ask for stable storage, so every write has to be on it.
  */
@@ -122,8 +121,7 @@ static uint64_t offered(const struct soft_blk *blk)
 	return f;
 }
 
-/* ---- queues -----------------------------------------------------------------------------------
- */
+/* ---- queues ---- */
 
 static int blk_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 {
@@ -179,8 +177,7 @@ static void blk_show(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
 		blk->be->ops->show(blk->be, emit, arg);
 }
 
-/* ---- state: the one thing that the driver can set ---------------------------------------------
- */
+/* ---- state: the one thing that the driver can set ---- */
 
 struct blk_state {
 	uint64_t capacity_sectors;
@@ -223,8 +220,7 @@ static int blk_load(struct vdpa_soft *dev, const void *buf, size_t bytes, struct
 	return vdpa_soft_config_store(dev, offsetof(struct virtio_blk_config, wce), &state.wce, 1);
 }
 
-/* ---- birth and end ----------------------------------------------------------------------------
- */
+/* ---- birth and end ---- */
 
 static void blk_free(struct vdpa_soft *dev)
 {

@@ -72,8 +72,7 @@ static void blk_done(struct blk_request *req, int result)
 		vdpa_soft_flush(vq);
 }
 
-/* ---- data -------------------------------------------------------------------------------------
- */
+/* ---- data ---- */
 
 /* The pieces of @iov that hold bytes [@skip, @skip + @len): as they are, or trimmed copies. */
 static int data_pieces(struct blk_io *io, const struct iovec *iov, unsigned n, uint64_t skip)
@@ -139,8 +138,7 @@ static int read_write(struct soft_blk *blk, struct blk_io *io, uint64_t sector, 
 	return -1;
 }
 
-/* ---- ranges -----------------------------------------------------------------------------------
- */
+/* ---- ranges ---- */
 
 /* 5.2.6.2: unknown flags, and unmap in a discard, are not supported; beyond the limits is an error.
  */
@@ -177,8 +175,7 @@ static int discard_zeroes(struct soft_blk *blk, struct blk_io *io, bool discard)
 	return -1;
 }
 
-/* ---- the others -------------------------------------------------------------------------------
- */
+/* ---- the others ---- */
 
 static int get_id(struct soft_blk *blk, struct blk_io *io)
 {

@@ -5,8 +5,7 @@
 #include <string.h>
 #include "parent/soft/kit.h"
 
-/* ---- ops --------------------------------------------------------------------------------------
- */
+/* ---- ops ---- */
 
 static uint32_t get_vq_align(struct vdpa_device *vdev)
 {
@@ -122,8 +121,7 @@ static const struct vdpa_ext_ops set_map_ext = {
 	.set_map = soft_set_map_done,
 };
 
-/* ---- birth ------------------------------------------------------------------------------------
- */
+/* ---- birth ---- */
 
 static int check_params(const struct vdpa_soft_params *p, struct vdpa_error *err)
 {
@@ -264,8 +262,7 @@ struct vdpa_soft_vq *vdpa_soft_get_vq(struct vdpa_soft *dev, uint16_t idx)
 	return idx < dev->core->nvqs ? &dev->core->vqs[idx] : NULL;
 }
 
-/* ---- deletion ---------------------------------------------------------------------------------
- */
+/* ---- deletion ---- */
 
 struct soft_del {
 	struct vdpa_soft *dev;
@@ -312,8 +309,7 @@ int vdpa_soft_dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 	return r;
 }
 
-/* ---- attributes -------------------------------------------------------------------------------
- */
+/* ---- attributes ---- */
 
 static const char *const dma_choices[] = {"dma_map", "set_map", NULL};
 

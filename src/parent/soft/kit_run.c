@@ -14,8 +14,7 @@
 
 static bool serve(struct vdpa_loop_poller *poller);
 
-/* ---- telling control --------------------------------------------------------------------------
- */
+/* ---- telling control ---- */
 
 /* What getdesc, flush or start found: the queue takes no more requests; control stops it. */
 static void fail(struct vdpa_soft_vq *vq, const char *why)
@@ -45,8 +44,7 @@ static void publish(struct vdpa_soft_vq *vq)
 			      memory_order_relaxed);
 }
 
-/* ---- stopping ---------------------------------------------------------------------------------
- */
+/* ---- stopping ---- */
 
 /*
  * What was completed must reach the used ring before the queue counts as stopped, unless it is
@@ -123,8 +121,7 @@ void soft_vq_loop_cancel(struct vdpa_loop_msg *msg)
 	vdpa_put_device(&vq->dev->vdpa);
 }
 
-/* ---- starting ---------------------------------------------------------------------------------
- */
+/* ---- starting ---- */
 
 void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 {
@@ -154,8 +151,7 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 	vdpa_soft_vq_wake(vq);
 }
 
-/* ---- serving ----------------------------------------------------------------------------------
- */
+/* ---- serving ---- */
 
 static bool refresh(struct vdpa_soft_vq *vq)
 {
@@ -234,8 +230,7 @@ static void view_changed(void *arg)
 
 const struct vdpa_view_ops soft_view_ops = {.in_use = view_in_use, .changed = view_changed};
 
-/* ---- what a device calls ----------------------------------------------------------------------
- */
+/* ---- what a device calls ---- */
 
 unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains, unsigned max)
 {

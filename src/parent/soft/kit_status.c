@@ -27,8 +27,7 @@ void soft_callback(const struct vdpa_callback *cb)
 		cb->callback(cb->priv);
 }
 
-/* ---- features ---------------------------------------------------------------------------------
- */
+/* ---- features ---- */
 
 uint64_t soft_get_device_features(struct vdpa_device *vdev)
 {
@@ -92,8 +91,7 @@ bool vdpa_soft_has(const struct vdpa_soft *dev, unsigned feature_bit)
 	return vdpa_soft_features(dev) & VDPA_BIT(feature_bit);
 }
 
-/* ---- status -----------------------------------------------------------------------------------
- */
+/* ---- status ---- */
 
 uint8_t soft_get_status(struct vdpa_device *vdev)
 {
@@ -206,8 +204,7 @@ void vdpa_soft_broken(struct vdpa_soft *dev, const char *why)
 	vdpa_loop_post(core->control, &core->broken_msg, broke);
 }
 
-/* ---- reset and suspend ------------------------------------------------------------------------
- */
+/* ---- reset and suspend ---- */
 
 static bool all_settled(const struct vdpa_soft_core *core, int *result)
 {
@@ -314,8 +311,7 @@ int soft_resume(struct vdpa_device *vdev)
 	return 0;
 }
 
-/* ---- config space -----------------------------------------------------------------------------
- */
+/* ---- config space ---- */
 
 void soft_set_config_cb(struct vdpa_device *vdev, const struct vdpa_callback *cb)
 {

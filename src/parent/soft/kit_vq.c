@@ -6,8 +6,7 @@
 #include <string.h>
 #include "parent/soft/kit.h"
 
-/* ---- set up -----------------------------------------------------------------------------------
- */
+/* ---- set up ---- */
 
 int soft_set_vq_address(struct vdpa_device *vdev, uint16_t idx, iova_t desc, iova_t driver,
 			iova_t device)
@@ -89,8 +88,7 @@ int soft_set_vq_inflight(struct vdpa_device *vdev, uint16_t idx, void *area, siz
 	return 0;
 }
 
-/* ---- start ------------------------------------------------------------------------------------
- */
+/* ---- start ---- */
 
 static int attach_views(struct vdpa_soft_vq *vq)
 {
@@ -201,8 +199,7 @@ void soft_update_all(struct vdpa_soft_core *core)
 		soft_vq_update(&core->vqs[i]);
 }
 
-/* ---- stop -------------------------------------------------------------------------------------
- */
+/* ---- stop ---- */
 
 static void deadline(struct vdpa_loop_timer *timer);
 
@@ -357,8 +354,7 @@ int soft_reset_vq(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_done
 	return 0;
 }
 
-/* ---- counters ---------------------------------------------------------------------------------
- */
+/* ---- counters ---- */
 
 int soft_get_vq_stats(struct vdpa_device *vdev, uint16_t idx, vdpa_stat_fn emit, void *arg,
 		      struct vdpa_error *err)
@@ -383,8 +379,7 @@ int soft_get_vq_stats(struct vdpa_device *vdev, uint16_t idx, vdpa_stat_fn emit,
 	return 0;
 }
 
-/* ---- birth and end ----------------------------------------------------------------------------
- */
+/* ---- birth and end ---- */
 
 void soft_vq_clear(struct vdpa_soft_vq *vq)
 {

@@ -35,8 +35,7 @@ void soft_wire_fini(struct vdpa_soft_vq *vq)
 	pthread_mutex_destroy(&vq->shared.lock);
 }
 
-/* ---- kicks, on the loop -----------------------------------------------------------------------
- */
+/* ---- kicks, on the loop ---- */
 
 /*
  * Also when the peer took O_NONBLOCK off, or drained it just now: RWF_NOWAIT. 8 when it was a kick.
@@ -146,8 +145,7 @@ void soft_wire_call(struct vdpa_soft_vq *vq)
 		call->callback(call->priv);
 }
 
-/* ---- what control wants -----------------------------------------------------------------------
- */
+/* ---- what control wants ---- */
 
 static void apply_soon(struct vdpa_soft_vq *vq)
 {

@@ -24,8 +24,7 @@
 _Static_assert(offsetof(struct virtio_net_config, mtu) + 2 == NET_CONFIG_BYTES,
 	       "layout of section 5.1.4");
 
-/* ---- features ---------------------------------------------------------------------------------
- */
+/* ---- features ---- */
 
 static uint64_t offload_features(uint64_t offload)
 {
@@ -72,8 +71,7 @@ static int net_check_features(struct vdpa_soft *dev, uint64_t features)
 	return 0;
 }
 
-/* ---- the device -------------------------------------------------------------------------------
- */
+/* ---- the device ---- */
 
 static unsigned net_vq_affinity(struct vdpa_soft *dev, uint16_t idx)
 {
@@ -130,8 +128,7 @@ static const struct vdpa_soft_ops net_ops = {
 	.free = net_free,
 };
 
-/* ---- birth ------------------------------------------------------------------------------------
- */
+/* ---- birth ---- */
 
 static const struct vdpa_attr_spec net_attrs[] = {
 	{.name = "backend",

@@ -118,8 +118,7 @@ bool net_hdr_valid(struct net_hdr *hdr, uint64_t features, uint64_t len)
 	return true;
 }
 
-/* ---- checksums --------------------------------------------------------------------------------
- */
+/* ---- checksums ---- */
 
 static uint64_t sum_bytes(uint64_t sum, const uint8_t *p, size_t len)
 {
@@ -151,8 +150,7 @@ bool net_csum_fill(struct net_hdr *hdr, struct net_frame *frame)
 	return true;
 }
 
-/* ---- segmentation -----------------------------------------------------------------------------
- */
+/* ---- segmentation ---- */
 
 /* Where the network header is, behind at most two VLAN tags; and of what kind. */
 static uint32_t find_l3(const struct net_frame *frame, uint16_t *type)

@@ -14,8 +14,7 @@ static bool is_tx(const struct vdpa_soft_vq *vq)
 	return vdpa_soft_vq_index(vq) & 1;
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 int net_pairs_new(struct soft_net *net)
 {
@@ -49,8 +48,7 @@ void net_pairs_free(struct soft_net *net)
 	net->pairs = NULL;
 }
 
-/* ---- the port ---------------------------------------------------------------------------------
- */
+/* ---- the port ---- */
 
 uint64_t net_offload(uint64_t features, bool guest)
 {
@@ -157,8 +155,7 @@ bool net_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
 	return is_tx(vq) ? net_tx_run(pair, budget) : rx_run(pair);
 }
 
-/* ---- counters ---------------------------------------------------------------------------------
- */
+/* ---- counters ---- */
 
 void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg)
 {

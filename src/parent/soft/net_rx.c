@@ -27,8 +27,7 @@ struct rx_packet {
 	uint32_t len; /* of the frame */
 };
 
-/* ---- copying ----------------------------------------------------------------------------------
- */
+/* ---- copying ---- */
 
 /* memmove: a guest may well send from where it receives. */
 static void copy_pieces(const struct rx_packet *pkt, uint64_t from, struct iovec to)
@@ -78,8 +77,7 @@ static uint32_t copy_frame(const struct rx_packet *pkt, uint32_t from,
 	return done;
 }
 
-/* ---- buffers ----------------------------------------------------------------------------------
- */
+/* ---- buffers ---- */
 
 /*
  * A buffer, the first of a packet with room for a header; what has none is given back empty. NULL:
@@ -156,8 +154,7 @@ static enum rx_result put_packet(struct net_pair *pair, const struct rx_packet *
 	return RX_TAKEN;
 }
 
-/* ---- what the driver did not negotiate --------------------------------------------------------
- */
+/* ---- what the driver did not negotiate ---- */
 
 static bool takes_gso(const struct net_pair *pair, uint8_t gso_type)
 {
@@ -219,8 +216,7 @@ static enum rx_result put_changed(struct net_pair *pair, struct rx_packet *pkt)
 	return put_packet(pair, pkt);
 }
 
-/* ---- delivery ---------------------------------------------------------------------------------
- */
+/* ---- delivery ---- */
 
 /* Own address, broadcast and multicast pass. */
 static bool wanted(const struct soft_net *net, const struct rx_packet *pkt)

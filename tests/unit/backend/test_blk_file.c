@@ -44,8 +44,7 @@ static void each(void (*fn)(struct image *im))
 	}
 }
 
-/* ---- data -------------------------------------------------------------------------------------
- */
+/* ---- data ---- */
 
 static void *aligned(size_t n)
 {
@@ -191,8 +190,7 @@ static void test_writethrough(void **state)
 	each(writethrough);
 }
 
-/* ---- a file that changes under us -------------------------------------------------------------
- */
+/* ---- a file that changes under us ---- */
 
 static void shrunk(struct image *im)
 {
@@ -238,8 +236,7 @@ static void test_full(void **state)
 	free(buf);
 }
 
-/* ---- many at a time ---------------------------------------------------------------------------
- */
+/* ---- many at a time ---- */
 
 static void test_deep(void **state)
 {
@@ -303,8 +300,7 @@ static void test_cancel(void **state)
 	free(buf);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static void refused(const struct vdpa_attr *attrs, int code, const char *word)
 {

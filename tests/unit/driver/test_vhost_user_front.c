@@ -20,8 +20,7 @@ static bool running(struct virtio_device *dev)
 	return virtio_driver_name(dev) && virtio_get_status(dev) & VIRTIO_CONFIG_S_DRIVER_OK;
 }
 
-/* ---- the back end dies and comes back
- * ------------------------------------------------------------ */
+/* ---- the back end dies and comes back ---- */
 
 #define DEPTH 32
 #define BLOCK 4096
@@ -228,8 +227,7 @@ static void test_away(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- dirty log
- * ----------------------------------------------------------------------------------- */
+/* ---- dirty log ---- */
 
 static void test_dirty_log(void **state)
 {
@@ -277,8 +275,7 @@ static void test_dirty_log(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- NICs
- * ---------------------------------------------------------------------------------------- */
+/* ---- NICs ---- */
 
 static void test_nic_messages(void **state)
 {
@@ -309,8 +306,7 @@ static void test_nic_messages(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- sizes, errors, memory
- * ------------------------------------------------------------------------ */
+/* ---- sizes, errors, memory ---- */
 
 static void test_errors(void **state)
 {

@@ -57,8 +57,7 @@ static void test_honest(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 static const uint32_t asked[] = {
 	VHOST_USER_GET_FEATURES,      VHOST_USER_GET_PROTOCOL_FEATURES,
@@ -195,8 +194,7 @@ static void test_hangup_with_requests(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- what the back end asks
- * ---------------------------------------------------------------------- */
+/* ---- what the back end asks ---- */
 
 struct asking {
 	struct vdpa_ctx *ctx;

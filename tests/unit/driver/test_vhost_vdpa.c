@@ -303,8 +303,7 @@ static void test_kick_without_help(void **state)
 	end(&f);
 }
 
-/* ---- IOTLB
- * ------------------------------------------------------------------------------------------ */
+/* ---- IOTLB ---- */
 
 static int update(struct fixture *f, unsigned asid, iova_t iova, uint64_t pages, uint64_t uaddr)
 {

@@ -56,8 +56,7 @@ static void down(struct rig *rig)
 	ctx_del(rig->ctx);
 }
 
-/* ---- one after the other ----------------------------------------------------------------------
- */
+/* ---- one after the other ---- */
 
 static void check_sync(const struct mode *mode)
 {
@@ -96,8 +95,7 @@ static void test_sync(void **state)
 		check_sync(&modes[i]);
 }
 
-/* ---- many at a time ---------------------------------------------------------------------------
- */
+/* ---- many at a time ---- */
 
 #define DEPTH 16
 #define ROUNDS 20
@@ -205,8 +203,7 @@ static void test_async(void **state)
 		check_async(&modes[i]);
 }
 
-/* ---- what must not reach the device ------------------------------------------------------------
- */
+/* ---- what must not reach the device ---- */
 
 static void unexpected(struct virtio_blk_request *req, int result)
 {
@@ -296,8 +293,7 @@ static void test_full_then_unbind(void **state)
 	assert_int_equal(left, 0);
 }
 
-/* ---- configuration ----------------------------------------------------------------------------
- */
+/* ---- configuration ---- */
 
 static void note_change(void *arg)
 {

@@ -10,8 +10,7 @@ static struct fake *disk(struct vdpa_ctx *ctx, const char *name)
 	return fake_disk_new(ctx, name, (struct fake_opts){0});
 }
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static bool count(void *arg, struct virtio_device *dev)
 {
@@ -90,8 +89,7 @@ static void test_feature_names(void **state)
 	assert_string_equal(tiny, "RO");
 }
 
-/* ---- callbacks ----------------------------------------------------------------------------------
- */
+/* ---- callbacks ---- */
 
 /* A driver without callback: the device sees none. */
 static void test_no_callback(void **state)
@@ -112,8 +110,7 @@ static void test_no_callback(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- queue sizes --------------------------------------------------------------------------------
- */
+/* ---- queue sizes ---- */
 
 static void test_queue_size(void **state)
 {
@@ -189,8 +186,7 @@ static void test_try_queue(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 static void test_mem_alloc(void **state)
 {
@@ -277,8 +273,7 @@ static void test_mem_map(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
 static void rebind(unsigned workers, unsigned times)
 {
@@ -425,8 +420,7 @@ static void test_show(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- conformance --------------------------------------------------------------------------------
- */
+/* ---- conformance ---- */
 
 struct report {
 	unsigned passed, failed;
@@ -489,8 +483,7 @@ static void test_conform_finds(void **state)
 	ctx_del(ctx);
 }
 
-/* ---- no memory ----------------------------------------------------------------------------------
- */
+/* ---- no memory ---- */
 
 static void test_alloc_failures(void **state)
 {

@@ -79,8 +79,7 @@ static void submit_read(struct rig *rig, struct tally *t)
 	virtio_blk_kick(rig->blk, 0);
 }
 
-/* ---- used entries that cannot be ---------------------------------------------------------------
- */
+/* ---- used entries that cannot be ---- */
 
 static int64_t id_beyond(struct fake *dev, struct fake_vq *vq, struct fake_req *req)
 {
@@ -238,8 +237,7 @@ static void test_used_twice(void **state)
 	down(&rig);
 }
 
-/* ---- statuses and lengths of one request --------------------------------------------------------
- */
+/* ---- statuses and lengths of one request ---- */
 
 static int64_t short_read(struct fake *dev, struct fake_vq *vq, struct fake_req *req)
 {
@@ -289,8 +287,7 @@ static void test_requests_fail_alone(void **state)
 	down(&rig);
 }
 
-/* ---- the device as a whole ----------------------------------------------------------------------
- */
+/* ---- the device as a whole ---- */
 
 static void test_needs_reset(void **state)
 {

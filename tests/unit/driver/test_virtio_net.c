@@ -173,8 +173,7 @@ static int send_frame(struct rig *rig, const uint8_t *frame, size_t len)
 	return r;
 }
 
-/* ---- echo ---------------------------------------------------------------------------------------
- */
+/* ---- echo ---- */
 
 static void echo(uint64_t features, bool poll, unsigned workers, size_t piece)
 {
@@ -218,8 +217,7 @@ static void test_echo(void **state)
 	echo(mrg, false, 1, 100); /* up to 16 buffers for a frame */
 }
 
-/* ---- configuration ------------------------------------------------------------------------------
- */
+/* ---- configuration ---- */
 
 static void note_change(void *arg)
 {
@@ -250,8 +248,7 @@ static void test_info(void **state)
 	down(&rig);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------
- */
+/* ---- sending ---- */
 
 static void test_send_refused(void **state)
 {
@@ -310,8 +307,7 @@ static void test_send_full(void **state)
 	down(&rig);
 }
 
-/* ---- hostile ------------------------------------------------------------------------------------
- */
+/* ---- hostile ---- */
 
 /* One bad packet is counted and dropped, and the next one arrives. */
 static void bad_packet(uint64_t features, uint16_t say_buffers, uint32_t say_len)

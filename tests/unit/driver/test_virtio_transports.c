@@ -131,8 +131,7 @@ static void each(void (*check)(struct rig *rig), uint32_t id)
 	}
 }
 
-/* ---- disk ---------------------------------------------------------------------------------------
- */
+/* ---- disk ---- */
 
 static void check_disk(struct rig *rig)
 {
@@ -168,8 +167,7 @@ static void test_disk(void **state)
 	each(check_disk, VIRTIO_ID_BLOCK);
 }
 
-/* ---- load on two queues -------------------------------------------------------------------------
- */
+/* ---- load on two queues ---- */
 
 #define DEPTH 24
 #define ROUNDS 40
@@ -281,8 +279,7 @@ static void test_load(void **state)
 	each(check_load, VIRTIO_ID_BLOCK);
 }
 
-/* ---- a thread for each queue --------------------------------------------------------------------
- */
+/* ---- a thread for each queue ---- */
 
 struct thread {
 	pthread_t thread;
@@ -344,8 +341,7 @@ static void test_threads(void **state)
 	each(check_threads, VIRTIO_ID_BLOCK);
 }
 
-/* ---- NIC ----------------------------------------------------------------------------------------
- */
+/* ---- NIC ---- */
 
 struct sink {
 	unsigned packets, bad;
@@ -405,8 +401,7 @@ static void test_nic(void **state)
 	each(check_nic, VIRTIO_ID_NET);
 }
 
-/* ---- operations of the transport ----------------------------------------------------------------
- */
+/* ---- operations of the transport ---- */
 
 struct report {
 	unsigned passed;
@@ -455,8 +450,7 @@ static void test_conform_nic(void **state)
 	each(conform, VIRTIO_ID_NET);
 }
 
-/* ---- what the device has of our memory
- * ----------------------------------------------------------- */
+/* ---- what the device has of our memory ---- */
 
 static const struct vhost_iotlb_map *mapping(struct rig *rig, iova_t first, iova_t last)
 {
@@ -496,8 +490,7 @@ static void test_map_dump(void **state)
 	}
 }
 
-/* ---- reset under load, and again ----------------------------------------------------------------
- */
+/* ---- reset under load, and again ---- */
 
 static void check_reset(struct rig *rig)
 {

@@ -14,8 +14,7 @@ static struct fake *fake_of(struct vdpa_device *vdev)
 	return vdpa_container_of(vdev, struct fake, vdpa);
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 void *fake_at(struct fake *dev, iova_t iova, uint64_t len)
 {
@@ -80,8 +79,7 @@ static int fake_set_map(struct vdpa_device *vdev, unsigned asid, struct vhost_io
 	return 0;
 }
 
-/* ---- rings ------------------------------------------------------------------------------------
- */
+/* ---- rings ---- */
 
 void fake_push(struct fake *dev, struct fake_vq *vq, uint32_t id, uint32_t len)
 {
@@ -213,8 +211,7 @@ static int fake_get_state(struct vdpa_device *vdev, uint16_t idx, struct vdpa_vq
 	return 0;
 }
 
-/* ---- device -----------------------------------------------------------------------------------
- */
+/* ---- device ---- */
 
 static uint32_t fake_align(struct vdpa_device *vdev)
 {
@@ -443,8 +440,7 @@ void fake_del(struct fake *dev)
 	fake_until(ctx, gone);
 }
 
-/* ---- the honest disk --------------------------------------------------------------------------
- */
+/* ---- the honest disk ---- */
 
 static uint8_t disk_io(struct fake *dev, struct fake_req *req, uint64_t sector, bool write)
 {

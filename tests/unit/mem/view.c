@@ -192,8 +192,7 @@ static void test_join(void **state)
 	vdpa_region_put(r);
 }
 
-/* ---- memory by message -------------------------------------------------------------------------
- */
+/* ---- memory by message ---- */
 
 struct remote {
 	char mem[PAGE];
@@ -263,8 +262,7 @@ static void test_message(void **state)
 	memtest_settle(f->group);
 }
 
-/* ---- dirty log ---------------------------------------------------------------------------------
- */
+/* ---- dirty log ---- */
 
 static uint64_t take(struct vdpa_dirty_log *log)
 {

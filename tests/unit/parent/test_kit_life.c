@@ -137,8 +137,7 @@ static void test_two_contexts(void **state)
 	sg_close(&b);
 }
 
-/* ---- under traffic ----------------------------------------------------------------------------
- */
+/* ---- under traffic ---- */
 
 struct kicker {
 	struct soft_guest *g;

@@ -344,8 +344,7 @@ static void test_reset_vq(void **state)
 	sg_close(&g);
 }
 
-/* ---- kicks and calls --------------------------------------------------------------------------
- */
+/* ---- kicks and calls ---- */
 
 static void test_kick_fds(void **state)
 {

@@ -13,8 +13,7 @@
 			abort();                                                                   \
 	} while (0)
 
-/* ---- memory by message --------------------------------------------------------------------------
- */
+/* ---- memory by message ---- */
 
 static int message_read(void *arg, uint64_t off, void *buf, size_t len)
 {
@@ -54,8 +53,7 @@ static const struct vdpa_region_ops message_ops = {
 	.write = message_write,
 };
 
-/* ---- address space ------------------------------------------------------------------------------
- */
+/* ---- address space ---- */
 
 static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
 {
@@ -189,8 +187,7 @@ void fake_guest_settle(struct fake_guest *g)
 		vdpa_view_refresh(g->view);
 }
 
-/* ---- rings --------------------------------------------------------------------------------------
- */
+/* ---- rings ---- */
 
 static size_t round_up(size_t v, size_t align)
 {

@@ -157,8 +157,7 @@ static void driver_and_device(void **state)
 	}
 }
 
-/* ---- mutator ------------------------------------------------------------------------------------
- */
+/* ---- mutator ---- */
 
 struct mutator {
 	struct ring_test *t;
