@@ -2,6 +2,7 @@
 """Bad messages by the hundred thousand: nothing grows, the log is capped, the next front end is served."""
 import os
 import random
+import socket
 import struct
 
 import pytest
@@ -72,6 +73,21 @@ def test_descriptors(server, owner):
         owner.refused(vu.SET_MEM_TABLE, bytes(8), fds)
     assert server.fds() == before
     bad.close_all(fds)
+
+
+@pytest.mark.parametrize('cut', [1, 11, 12, 13, 19])
+def test_descriptors_in_the_middle_of_a_message(server, cut):
+    """They come with the first byte, or the session ends; none is kept."""
+    with vu.Client(server.path) as c:
+        c.negotiate(off=vu.bit(vu.P_INBAND))
+        whole = header(vu.SET_VRING_CALL, 8) + vu.u64(0)
+        fds = [bad.plain_fd() for _ in range(3)]
+        c.sock.sendall(whole[:cut])
+        vu.wait_for(lambda: False, 0.02)
+        socket.send_fds(c.sock, [whole[cut:]], fds)
+        assert c.closes()
+        bad.close_all(fds)
+    assert server.settled()
 
 
 @pytest.mark.parametrize('seed', range(10))

@@ -64,6 +64,20 @@ def test_firmware_hands_over(guest):
     second.close()
 
 
+CTRL_VQ = 17
+
+
+@pytest.mark.server('--device', 'net')
+def test_control_queue_is_the_front_ends(owner):
+    assert not owner.ask_u64(vu.GET_FEATURES) & vu.bit(CTRL_VQ)
+    owner.refused(vu.SET_FEATURES, vu.u64(vu.FEATURES | vu.bit(CTRL_VQ)))
+
+
+@pytest.mark.server('--device', 'net', 'control_queue=on')
+def test_control_queue_on_request(owner):
+    owner.ok(vu.SET_FEATURES, vu.u64(vu.FEATURES | vu.bit(CTRL_VQ)))
+
+
 @pytest.mark.parametrize('features', [0, vu.bit(vu.F_PROTOCOL)])
 def test_legacy_driver(server, features):
     """No VERSION_1: native byte order, which here is little endian."""

@@ -151,6 +151,30 @@ def test_other_file_at_the_same_place(guest):
     old.close()
 
 
+def test_other_files_under_kicks(guest):
+    """The ring's memory is exchanged while its queue looks at it: no hole is ever seen."""
+    guest.start()
+    guest.disk.check()
+    copy = vu.Memory(guest.mem.size, guest.mem.gpa, guest.mem.uva)
+    copy.write(0, guest.mem.read(0, guest.mem.size))
+    stop = threading.Event()
+
+    def kick():
+        while not stop.is_set():
+            guest.ring.notify()
+
+    thread = threading.Thread(target=kick)
+    thread.start()
+    for lap in range(300):
+        mem = copy if lap % 2 == 0 else guest.mem
+        guest.client.ok(vu.SET_MEM_TABLE, vu.table(mem), [mem.fd])
+    stop.set()
+    thread.join()
+    assert not guest.client.ask_u64(vu.GET_STATUS) & 0x40
+    guest.disk.check()
+    copy.close()
+
+
 def test_ring_moves_in_guest_memory(guest):
     """The same user address is another guest address: the ring stops and goes on there."""
     guest.start()
