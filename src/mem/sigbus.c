@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * A peer that shrinks a file which it gave us makes our next access a SIGBUS. The handler finds the
- * region by address, puts a page of zeroes where the file was, marks the region broken and returns:
+ * region by address, puts zeroes where the file was, marks the region broken and returns:
  * the access goes on, and the device that owns the region is stopped soon after. Everything else
  * in the process is unaffected.
  *
@@ -106,12 +106,19 @@ void sigbus_unregister(struct sigbus_slot *slot)
 
 /* ---- in the handler: async-signal-safe only ---- */
 
-static bool slot_read(struct sigbus_slot *slot, uintptr_t addr, struct sigbus_range *range)
+struct slot_copy {
+	uintptr_t last;
+	size_t page_bytes;
+	int prot;
+	_Atomic bool *broken;
+};
+
+static bool slot_read(struct sigbus_slot *slot, uintptr_t addr, struct slot_copy *range)
 {
 	unsigned seq = atomic_load(&slot->seq);
 	uintptr_t first = atomic_load(&slot->first), last = atomic_load(&slot->last);
 
-	range->first = (void *)first;
+	range->last = last;
 	range->page_bytes = atomic_load(&slot->page_bytes);
 	range->prot = atomic_load(&slot->prot);
 	range->broken = atomic_load(&slot->broken);
@@ -120,17 +127,22 @@ static bool slot_read(struct sigbus_slot *slot, uintptr_t addr, struct sigbus_ra
 	       addr <= last;
 }
 
-static bool replace_page(uintptr_t addr)
+/*
+ * The file ends before @addr, so all that follows is lost as well and goes at once. A page at a
+ * time would let a peer use up the process's mappings, by faults on every second page of a large
+ * region.
+ */
+static bool replace_lost(uintptr_t addr)
 {
-	struct sigbus_range range;
-	void *page;
+	struct slot_copy range;
+	uintptr_t page;
 
 	for (struct sigbus_chunk *chunk = atomic_load(&chunks); chunk; chunk = chunk->next) {
 		for (unsigned i = 0; i < CHUNK_SLOTS; i++) {
 			if (!slot_read(&chunk->slots[i], addr, &range))
 				continue;
-			page = (void *)(addr & ~(uintptr_t)(range.page_bytes - 1));
-			if (mmap(page, range.page_bytes, range.prot,
+			page = addr & ~(uintptr_t)(range.page_bytes - 1);
+			if (mmap((void *)page, range.last - page + 1, range.prot,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
 				 0) == MAP_FAILED)
 				return false;
@@ -166,7 +178,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	int saved = errno;
 
-	if (info->si_code != BUS_ADRERR || !replace_page((uintptr_t)info->si_addr))
+	if (info->si_code != BUS_ADRERR || !replace_lost((uintptr_t)info->si_addr))
 		chain(sig, info, context);
 	errno = saved;
 }

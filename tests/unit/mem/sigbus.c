@@ -3,6 +3,7 @@
 #include "memtest.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 
 static unsigned chained;
@@ -173,6 +174,46 @@ static void test_many(void **state)
 }
 
 /* What is not ours goes to the handler that was there. */
+/* How many mappings of this process lie in [@first, @last]. */
+static unsigned mappings(uintptr_t first, uintptr_t last)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned long from, to;
+	unsigned n = 0;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx", &from, &to) == 2 && from <= last && to - 1 >= first)
+			n++;
+	}
+	fclose(f);
+	return n;
+}
+
+/* Faults on every second page, from either end, do not use up the process's mappings. */
+static void test_alternate(void **state)
+{
+	uint64_t size = 2048 * PAGE;
+
+	take_over();
+	for (int down = 0; down < 2; down++) {
+		int fd = memtest_file(size);
+		struct vdpa_region *region;
+		uintptr_t first;
+
+		assert_int_equal(vdpa_region_map(fd, 0, size, 0, RW, &region, NULL), 0);
+		assert_int_equal(ftruncate(fd, 0), 0);
+		for (unsigned i = 1; i < 2048; i += 2)
+			assert_int_equal(bytes_of(region)[(down ? 2048 - i : i) * PAGE], 0);
+		first = (uintptr_t)vdpa_region_base(region);
+		assert_in_range(mappings(first, first + size - 1), 1, 4);
+		assert_true(vdpa_region_broken(region));
+		vdpa_region_put(region);
+		close(fd);
+	}
+}
+
 static void test_chain(void **state)
 {
 	take_over();
@@ -212,7 +253,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_view),
 		cmocka_unit_test(test_sticky),	  cmocka_unit_test(test_many),
-		cmocka_unit_test(test_chain),	  cmocka_unit_test(test_not_ours),
+		cmocka_unit_test(test_alternate), cmocka_unit_test(test_chain),
+		cmocka_unit_test(test_not_ours),
 	};
 	struct sigaction sa = {.sa_handler = earlier_handler};
 
