@@ -8,6 +8,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,20 +88,42 @@ static void job_end(struct net_job *job, int ret, const char *why)
 	free(job);
 }
 
+/* End as failed; what came back and what did not is part of the message. */
+static void job_fail(struct net_job *job, int ret)
+{
+	const char *what = job->received ? "packets were lost"
+					 : "nothing comes back: is its backend a loopback?";
+	char text[160];
+
+	if (!job_alive(job)) {
+		ret = -ENODEV;
+		what = "went away";
+	} else if (virtio_is_broken(job->dev)) {
+		ret = -EIO;
+		what = "is broken, or its back end is gone";
+	} else if (ret != -ETIMEDOUT) {
+		what = strerror(-ret);
+	} else if (job->received) {
+		ret = -EIO;
+	}
+	snprintf(text, sizeof(text),
+		 "%s: %" PRIu64 " of %" PRIu64 " packets sent, %" PRIu64 " received, %" PRIu64
+		 " bad",
+		 what, job->sent, job->count, job->received, job->bad);
+	job_end(job, ret, text);
+}
+
 static void job_watch(struct net_job *job);
 
+/* Quiet for too long: what was sent and has not come back by now is lost. */
 static void job_timeout(struct vdpa_loop_timer *timer)
 {
 	struct net_job *job = vdpa_container_of(timer, struct net_job, timer);
 
 	if (job->posted)
 		job_watch(job); /* job_step() is about to look */
-	else if (!job_alive(job))
-		job_end(job, -ENODEV, "went away");
-	else if (!job->received)
-		job_end(job, -ETIMEDOUT, "nothing comes back: is its backend a loopback?");
 	else
-		job_end(job, 0, NULL); /* the numbers tell what was lost */
+		job_fail(job, -ETIMEDOUT);
 }
 
 static void job_watch(struct net_job *job)
@@ -186,13 +209,9 @@ static void job_step(struct vdpa_loop_msg *msg)
 	int ret;
 
 	job->posted = false;
-	if (!job_alive(job)) {
-		job_end(job, -ENODEV, "went away");
-		return;
-	}
-	ret = send_more(job);
+	ret = job_alive(job) ? send_more(job) : -ENODEV;
 	if (ret)
-		job_end(job, ret, strerror(-ret));
+		job_fail(job, ret);
 	else if (job->received >= job->count)
 		job_end(job, 0, NULL);
 }

@@ -2,8 +2,11 @@
 """Driving devices: in the daemon, and over a vhost-user socket from the command's own process."""
 import base64
 import hashlib
+import subprocess
 
 import pytest
+
+from cliutil import UVDPA, clean_env, wait_for
 
 
 @pytest.fixture
@@ -170,6 +173,42 @@ def test_nic_goes_away_under_traffic(nic):
         c.request('drv.call', name='virtio0', op='net.pktgen', params={'count': 1000000000})
         nic.ok('dev', 'del', 'n0')
         assert c.json()['error']['message']
+
+
+def moving(daemon):
+    """Wait until packets go through n0."""
+    def sent():
+        return daemon.json('stats')['devices']['n0'][1].get('completed_desc', 0)
+    wait_for(sent)
+
+
+def test_nic_goes_away_over_the_socket(nic, folder):
+    nic.ok('dev', 'bind', 'n0', 'vhost-user', 'path', folder / 'n0.sock')
+    argv = [UVDPA, 'drv', '--socket', str(folder / 'n0.sock'), 'net', 'pktgen', 'count', '1000000000']
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_env()) as drv:
+        moving(nic)
+        nic.ok('dev', 'del', 'n0')
+        out, err = drv.communicate(timeout=60)
+    assert drv.returncode == 1 and out == '', out
+    assert 'its back end is gone: ' in err and ' of 1000000000 packets sent' in err
+
+
+def test_lost_packets_are_a_failure(nic):
+    nic.ok('dev', 'bind', 'n0', 'virtio-vdpa')
+    with nic.client() as c:
+        c.request('drv.call', name='virtio0', op='net.pktgen', params={'count': 1000000000})
+        moving(nic)
+        nic.ok('dev', 'suspend', 'n0')
+        assert 'packets were lost: ' in c.json()['error']['message']
+    nic.ok('dev', 'resume', 'n0')
+
+
+@pytest.mark.parametrize('op', ['ping', 'pktgen'])
+def test_nothing_comes_back(nic, op):
+    nic.ok('dev', 'bind', 'n0', 'virtio-vdpa')
+    nic.ok('dev', 'suspend', 'n0')
+    assert 'is its backend a loopback' in nic.fails('drv', 'virtio0', 'net', op)
+    nic.ok('dev', 'resume', 'n0')
 
 
 def test_nobody_at_the_socket(daemon, folder):
