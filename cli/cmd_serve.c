@@ -15,6 +15,9 @@
 
 /* A queue that does not drain is given up after 30 s. */
 #define END_TIMEOUT_NS 40000000000ll
+/* What a predecessor that was killed left under way in the kernel holds the lock of its file. */
+#define BUSY_TIMEOUT_NS 10000000000ull
+#define BUSY_RETRY_NS 20000000ll
 
 struct serve {
 	struct serve_options opt;
@@ -99,6 +102,19 @@ static int split_attrs(struct serve *s, struct vdpa_dev_set_config *config, stru
 	return 0;
 }
 
+static int add_device(struct serve *s, struct vdpa_mgmt_dev *mgmt,
+		      const struct vdpa_dev_set_config *config, struct vdpa_error *err)
+{
+	uint64_t deadline = vdpa_clock_ns() + BUSY_TIMEOUT_NS;
+	int ret;
+
+	do {
+		ret = vdpa_dev_add(mgmt, s->opt.name, config, err);
+	} while (ret == -EBUSY && !s->ending && vdpa_clock_ns() < deadline &&
+		 vdpa_loop_run_once(s->loop, BUSY_RETRY_NS) >= 0);
+	return ret;
+}
+
 static int make_device(struct serve *s, struct vdpa_error *err)
 {
 	struct vdpa_mgmt_dev *mgmt = vdpa_mgmtdev_find(s->ctx, s->opt.class->mgmtdev);
@@ -111,7 +127,7 @@ static int make_device(struct serve *s, struct vdpa_error *err)
 				      s->opt.class->mgmtdev);
 	ret = split_attrs(s, &config, own, err);
 	if (!ret)
-		ret = vdpa_dev_add(mgmt, s->opt.name, &config, err);
+		ret = add_device(s, mgmt, &config, err);
 	if (!ret)
 		ret = vdpa_bind(vdpa_find_device(s->ctx, s->opt.name), "vhost-user", s->opt.drv,
 				err);

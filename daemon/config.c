@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/list.h"
 #include "config.h"
 #include "ctl/json.h"
 #include "ctl/proto.h"
@@ -10,12 +11,22 @@
 /* Largest configuration file. */
 #define CONFIG_BYTES_MAX (16u << 20)
 
+/*
+ * The requests of a daemon that was killed are under way in the kernel for a while, and may still
+ * write: until they are through they hold the locks of their disk images. Who starts the next
+ * daemon at once, as a supervisor does, has not made a mistake.
+ */
+#define BUSY_TIMEOUT_NS 10000000000ull
+#define BUSY_RETRY_NS 20000000ull
+
 struct load {
 	struct daemon *d;
 	json_t *doc, *devices;
 	size_t at;	  /* device that is being created, or (undoing) removed, plus one */
 	bool busy, again; /* devs_create() and devs_delete() may complete at once: loop, do not
 			     recurse */
+	struct vdpa_loop_timer retry;
+	uint64_t busy_until; /* of the device at hand; 0: it was not busy yet */
 	int ret;
 	struct vdpa_error err;
 	devs_done_fn done;
@@ -88,6 +99,27 @@ static void removed(void *arg, int ret, const struct vdpa_error *err)
 	load_again(l);
 }
 
+static void retry(struct vdpa_loop_timer *timer)
+{
+	load_again(vdpa_container_of(timer, struct load, retry));
+}
+
+/* Something is in use: try again soon? */
+static bool wait_for_it(struct load *l, const struct vdpa_error *err)
+{
+	uint64_t now = vdpa_clock_ns();
+
+	if (!l->busy_until) {
+		l->busy_until = now + BUSY_TIMEOUT_NS;
+		vdpa_log(&l->d->log.log, VDPA_LOG_WARN, device_name(l, l->at), "waits: %s",
+			 err->msg);
+	}
+	if (now >= l->busy_until)
+		return false;
+	vdpa_loop_timer_set(l->d->loop, &l->retry, now + BUSY_RETRY_NS, retry);
+	return true;
+}
+
 static void created(void *arg, int ret, const struct vdpa_error *err)
 {
 	struct load *l = arg;
@@ -95,9 +127,12 @@ static void created(void *arg, int ret, const struct vdpa_error *err)
 
 	if (!ret) {
 		l->at++;
+		l->busy_until = 0;
 		load_again(l);
 		return;
 	}
+	if (ret == -EBUSY && wait_for_it(l, err))
+		return;
 	l->ret = ret;
 	snprintf(object, sizeof(object), "$.devices[%zu]", l->at);
 	vdpa_error_set(&l->err, -ret, object, "%s: %s",

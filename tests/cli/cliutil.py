@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Starts real daemons on sockets in a temporary directory, and talks to them: as the command does, and worse."""
+import fcntl
 import json
 import os
 import pathlib
@@ -7,7 +8,9 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import threading
 import time
 
 BUILD = pathlib.Path(os.environ.get('UVDPA_BUILD', 'build'))
@@ -15,6 +18,7 @@ UVDPA = os.environ.get('UVDPA', str(BUILD / 'cli' / 'uvdpa'))
 UVDPAD = os.environ.get('UVDPAD', str(BUILD / 'daemon' / 'uvdpad'))
 # Sanitizers and a busy machine are slow.
 PATIENCE = 30
+F_OFD_SETLK = 37
 
 
 def clean_env(**extra):
@@ -35,6 +39,13 @@ def wait_for(what, seconds=PATIENCE):
         if time.monotonic() > end:
             raise TimeoutError('it never became true')
         time.sleep(0.01)
+
+
+def hold_lock(path, seconds):
+    """Something else uses a disk image, for a while."""
+    fd = os.open(path, os.O_RDWR)
+    fcntl.fcntl(fd, F_OFD_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    threading.Timer(seconds, os.close, [fd]).start()
 
 
 class Client:

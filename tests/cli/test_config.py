@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from cliutil import hold_lock
+
 
 def fill(daemon, folder):
     (folder / 'disk.img').write_bytes(b'\0' * 1048576)
@@ -49,6 +51,26 @@ def test_devices_exist_before_ready(start, folder):
     daemon = start('--config', folder / 'c.json')
     assert (folder / 'v.sock').is_socket()
     assert 'd0' in daemon.ok('dev', 'show')
+
+
+def test_the_predecessors_last_requests_are_waited_for(start, folder):
+    """A daemon that was killed holds its disk images until the kernel is through with its requests."""
+    (folder / 'disk.img').write_bytes(b'\0' * 1048576)
+    (folder / 'c.json').write_text(json.dumps({'version': 1, 'devices': [
+        {'name': name, 'mgmtdev': 'soft_blk', 'attrs': attrs} for name, attrs in (
+            ('d0', {'backend': 'ram', 'size': 65536}),
+            ('d1', {'backend': 'file', 'path': str(folder / 'disk.img')}),
+            ('d2', {'backend': 'null', 'size': 65536}))]}))
+    hold_lock(folder / 'disk.img', 0.5)
+    daemon = start('--config', folder / 'c.json')
+    assert daemon.ready == b'\n', daemon.log()
+    assert set(daemon.json('dev', 'show')['dev']) == {'d0', 'd1', 'd2'}
+    assert 'd1: waits: ' in daemon.log()
+    for name in ('d0', 'd1', 'd2'):
+        daemon.ok('dev', 'del', name)
+    hold_lock(folder / 'disk.img', 0.5)
+    daemon.ok('config', 'load', folder / 'c.json')
+    assert set(daemon.json('dev', 'show')['dev']) == {'d0', 'd1', 'd2'}
 
 
 def test_shape_of_the_dump(disk):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from cliutil import PATIENCE, UVDPA, as_nobody, clean_env, run, wait_for
+from cliutil import PATIENCE, UVDPA, as_nobody, clean_env, hold_lock, run, wait_for
 
 
 class Server:
@@ -89,6 +89,12 @@ def test_read_only(serve, folder, image):
     serve('blk', f'--socket-path={folder}/v.sock', f'--blk-file={image}', '--read-only')
     assert 'Read-only' in drv(folder / 'v.sock', 'blk', 'fill', '0', '64K', code=1)
     assert 'read_only true' in drv(folder / 'v.sock', 'blk', 'info')
+
+
+def test_the_predecessors_last_requests_are_waited_for(serve, folder, image):
+    hold_lock(image, 0.5)
+    server = serve('blk', '--socket-path', folder / 'v.sock', '--blk-file', image)
+    assert server.ready == b'\n', server.log()
 
 
 def test_a_nic(serve, folder):
