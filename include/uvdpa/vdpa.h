@@ -212,7 +212,13 @@ struct vdpa_ext_ops {
 	int (*set_vq_kick)(struct vdpa_device *vdev, uint16_t idx, int fd);
 	/** Told when queue @idx stops because of an error. Copied. */
 	int (*set_vq_err)(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_callback *cb);
-	/** Track requests in @area (shared with the peer) from the next start on; NULL: do not. */
+	/**
+	 * Track requests in @area (shared with the peer) from the next start on; NULL: do not.
+	 * @area stays the caller's, and in use until it is replaced while the queue does not run,
+	 * or until a reset is complete. A reset forgets the requests that it cancels, for good.
+	 * NULL is legal while the queue runs too, and they are in @area afterwards, whatever comes:
+	 * for who gives a device back that others shall go on with.
+	 */
 	int (*set_vq_inflight)(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes);
 	/** Holes of an address space are misses (fn not NULL) or faults. */
 	int (*set_miss)(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, void *arg);

@@ -73,6 +73,8 @@ void vv_fd_retire(struct vv_fd **vfd);
 void vv_vrings_init(struct vhost_vdpa *v);
 /* The device was reset: no ring is enabled any more. */
 void vv_vrings_were_reset(struct vhost_vdpa *v);
+/* The device's areas for requests in flight keep what they say, whatever becomes of the device. */
+void vv_vrings_untrack(struct vhost_vdpa *v);
 /* Drop all descriptors and callbacks. */
 void vv_vrings_release(struct vhost_vdpa *v);
 

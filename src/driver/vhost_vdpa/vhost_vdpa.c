@@ -162,6 +162,8 @@ int vhost_vdpa_release(struct vhost_vdpa *v, const struct vdpa_done *done)
 	err = begin(v, done);
 	if (err)
 		return err;
+	/* Not the driver's reset: what is in flight shall be found by who opens it next. */
+	vv_vrings_untrack(v);
 	err = vdpa_reset(v->vdev, &(struct vdpa_done){.fn = release_reset, .arg = v});
 	if (err)
 		release_reset(v, err);

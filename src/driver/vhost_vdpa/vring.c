@@ -397,6 +397,13 @@ void vv_vrings_were_reset(struct vhost_vdpa *v)
 		v->vring[i].enabled = false;
 }
 
+void vv_vrings_untrack(struct vhost_vdpa *v)
+{
+	for (uint32_t i = 0; i < v->vdev->nvqs; i++)
+		if (v->vring[i].inflight)
+			vdpa_set_vq_inflight(v->vdev, (uint16_t)i, NULL, 0);
+}
+
 void vv_vrings_release(struct vhost_vdpa *v)
 {
 	for (uint32_t i = 0; i < v->vdev->nvqs; i++) {

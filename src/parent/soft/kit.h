@@ -99,6 +99,7 @@ struct soft_vq_loop {
 	bool kicks_off;
 	bool unpublished;	  /* completions that the driver cannot see yet */
 	bool parked;		  /* the last getdesc could not go on */
+	bool ask_owed;		  /* a process that died may owe a call */
 	uint64_t misses_answered; /* so many of the ring's misses were before the newest map */
 	struct vdpa_loop_poller poller;
 	struct vdpa_loop_fd kick_lfd;
@@ -252,6 +253,11 @@ int soft_get_vq_stats(struct vdpa_device *vdev, uint16_t idx, vdpa_stat_fn emit,
 int soft_set_vq_inflight(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes);
 void soft_vq_init(struct vdpa_soft_core *core, uint16_t idx);
 void soft_vq_fini(struct vdpa_soft_vq *vq);
+/*
+ * The driver's reset: what was cancelled is not to be done again by who finds the area for requests
+ * in flight. A drain keeps it, and so does who took the area away before the reset.
+ */
+void soft_vq_forget(struct vdpa_soft_vq *vq);
 /* To what it is after a reset; IDLE. */
 void soft_vq_clear(struct vdpa_soft_vq *vq);
 /* Start or stop it, whatever the device's state asks for. */

@@ -134,6 +134,7 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 	l->live = true;
 	l->stopping = l->cancelling = l->failed = l->drained = false;
 	l->kicks_off = l->unpublished = l->parked = false;
+	l->ask_owed = vq->inflight != NULL;
 	l->misses_answered = 0;
 	soft_wire_apply(vq);
 	soft_wire_watch(vq);
@@ -232,6 +233,20 @@ const struct vdpa_view_ops soft_view_ops = {.in_use = view_in_use, .changed = vi
 
 /* ---- what a device calls ---- */
 
+static void call(struct vdpa_soft_vq *vq)
+{
+	soft_count(&vq->shared.counters[SOFT_CALLS], 1);
+	soft_wire_call(vq);
+}
+
+/* A process that died with the batch in the used ring may not have come to the call. */
+static void call_owed(struct vdpa_soft_vq *vq)
+{
+	vq->l.ask_owed = false;
+	if (vringh_need_notify(vq->l.vr))
+		call(vq);
+}
+
 unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains, unsigned max)
 {
 	struct soft_vq_loop *l = &vq->l;
@@ -252,6 +267,8 @@ unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains
 		fail(vq, vringh_error(l->vr));
 		return 0;
 	}
+	if (l->ask_owed)
+		call_owed(vq);
 	l->short_of = (unsigned)n < max;
 	if (n && !l->kicks_off) {
 		vringh_notify_disable(l->vr);
@@ -327,12 +344,10 @@ void vdpa_soft_flush(struct vdpa_soft_vq *vq)
 	if (r)
 		return;
 	l->unpublished = false;
-	if (vringh_need_notify(l->vr)) {
-		soft_count(&vq->shared.counters[SOFT_CALLS], 1);
-		soft_wire_call(vq);
-	} else {
+	if (vringh_need_notify(l->vr))
+		call(vq);
+	else
 		soft_count(&vq->shared.counters[SOFT_CALLS_SUPPRESSED], 1);
-	}
 }
 
 void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq)

@@ -229,6 +229,7 @@ static void finish_reset(struct vdpa_soft_core *core, int result)
 		struct vdpa_soft_vq *vq = &core->vqs[i];
 		bool stuck = vq->state != SOFT_IDLE;
 
+		soft_vq_forget(vq);
 		soft_vq_clear(vq);
 		vq->failed = stuck;
 		soft_set_vq_cb(&core->dev->vdpa, vq->idx, NULL);

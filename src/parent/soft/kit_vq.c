@@ -77,12 +77,20 @@ int soft_get_vq_state(struct vdpa_device *vdev, uint16_t idx, struct vdpa_vq_sta
 	return 0;
 }
 
+static void release_inflight(struct vdpa_soft_vq *vq)
+{
+	vringh_inflight_free(vq->inflight);
+	vq->inflight = NULL;
+}
+
 int soft_set_vq_inflight(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes)
 {
 	struct vdpa_soft_vq *vq = soft_vq(vdev, idx);
 
-	if (vq->state != SOFT_IDLE)
+	if (vq->state != SOFT_IDLE && area)
 		return -EBUSY;
+	if (vq->state == SOFT_IDLE)
+		release_inflight(vq);
 	vq->inflight_area = area;
 	vq->inflight_bytes = area ? bytes : 0;
 	return 0;
@@ -117,8 +125,6 @@ static void release_ring(struct vdpa_soft_vq *vq)
 	vq->buf_view = NULL;
 	vringh_free(vq->vr);
 	vq->vr = NULL;
-	vringh_inflight_free(vq->inflight);
-	vq->inflight = NULL;
 }
 
 static int make_ring(struct vdpa_soft_vq *vq, struct vdpa_error *err)
@@ -137,6 +143,7 @@ static int make_ring(struct vdpa_soft_vq *vq, struct vdpa_error *err)
 	};
 	int r;
 
+	release_inflight(vq);
 	if (vq->inflight_area) {
 		r = vringh_inflight_new(vq->inflight_area, vq->inflight_bytes, vq->num, false,
 					&vq->inflight, err);
@@ -312,6 +319,12 @@ int soft_stop_vq(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_done 
 	return 0;
 }
 
+void soft_vq_forget(struct vdpa_soft_vq *vq)
+{
+	if (vq->inflight && vq->inflight_area)
+		vringh_inflight_forget(vq->inflight);
+}
+
 /* virtio 1.3, section 2.6.1: what was in flight is forgotten, and the queue is as after a reset. */
 struct vq_reset {
 	struct vdpa_soft_vq *vq;
@@ -323,8 +336,10 @@ static void vq_reset_end(void *arg, int result)
 	struct vq_reset *reset = arg;
 	struct vdpa_device *vdev = &reset->vq->dev->vdpa;
 
-	if (reset->vq->state == SOFT_IDLE && !reset->vq->ready)
+	if (reset->vq->state == SOFT_IDLE && !reset->vq->ready) {
+		soft_vq_forget(reset->vq);
 		soft_vq_clear(reset->vq);
+	}
 	vdpa_done_call(&reset->done, result);
 	free(reset);
 	vdpa_put_device(vdev);
@@ -383,6 +398,8 @@ int soft_get_vq_stats(struct vdpa_device *vdev, uint16_t idx, vdpa_stat_fn emit,
 
 void soft_vq_clear(struct vdpa_soft_vq *vq)
 {
+	if (!vq->vr)
+		release_inflight(vq);
 	vq->ready = false;
 	vq->failed = false;
 	vq->num = vq->core->num_max;
@@ -409,5 +426,6 @@ void soft_vq_init(struct vdpa_soft_core *core, uint16_t idx)
 
 void soft_vq_fini(struct vdpa_soft_vq *vq)
 {
+	release_inflight(vq);
 	soft_wire_fini(vq);
 }

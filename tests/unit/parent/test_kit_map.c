@@ -198,63 +198,12 @@ static void test_dirty_log(void **state)
 	sg_close(&g);
 }
 
-/* Requests in flight in a shared area survive the device's end of the ring. */
-static void test_inflight(void **state)
-{
-	size_t bytes = vringh_inflight_bytes(16, false);
-	void *area = calloc(1, bytes);
-	struct hold_params p = {.stop_timeout_ns = 5 * MS};
-	struct soft_guest g;
-	struct hold_dev *dev = hold_open(&g, &p);
-	struct vdpa_vq_state vq_state = {0};
-	iova_t desc, driver, device;
-	uint32_t len;
-
-	dev->hold = true;
-	sg_map(&g);
-	sg_negotiate(&g, SG_V1);
-	sg_queue_setup(&g, 0, 16);
-	assert_int_equal(vdpa_set_vq_inflight(g.dev, 0, area, bytes), 0);
-	vdpa_set_vq_ready(g.dev, 0);
-	sg_driver_ok(&g);
-	hold_post(&g, 0, 0, 10);
-	hold_post(&g, 0, 1, 10);
-	sg_run(&g, 5 * MS);
-	assert_int_equal(dev->q[0].n, 2);
-	/* The device is reset under the driver's ring, and taken up again. */
-	virtqueue_addrs(g.q[0].vq, &desc, &driver, &device);
-	vdpa_reset(g.dev, NULL);
-	sg_run(&g, 5 * MS);
-	assert_int_equal(vdpa_get_status(g.dev), 0);
-	dev->hold = false;
-	sg_negotiate(&g, SG_V1);
-	vdpa_set_vq_num(g.dev, 0, 16);
-	vdpa_set_vq_address(g.dev, 0, desc, driver, device);
-	vq_state.split.avail_index = 2;
-	vdpa_set_vq_state(g.dev, 0, &vq_state);
-	assert_int_equal(vdpa_set_vq_inflight(g.dev, 0, area, bytes), 0);
-	vdpa_set_vq_ready(g.dev, 0);
-	sg_driver_ok(&g);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
-	/* An area for another size of ring. */
-	sg_reset(&g);
-	sg_negotiate(&g, SG_V1);
-	sg_queue_setup(&g, 0, 8);
-	vdpa_set_vq_inflight(g.dev, 0, area, 3);
-	vdpa_set_vq_ready(g.dev, 0);
-	vdpa_set_status(g.dev, 15);
-	sg_until_status(&g, VIRTIO_CONFIG_S_NEEDS_RESET);
-	sg_close(&g);
-	free(area);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set_map),	  cmocka_unit_test(test_dma_map),
 		cmocka_unit_test(test_groups),	  cmocka_unit_test(test_miss),
-		cmocka_unit_test(test_dirty_log), cmocka_unit_test(test_inflight),
+		cmocka_unit_test(test_dirty_log),
 	};
 
 	return cmocka_run_group_tests_name("kit map", tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void test_busy_while_running(void **state)
 	sg_run(&g, 5 * MS);
 	assert_int_equal(vdpa_set_vq_address(g.dev, 0, 1, 2, 3), -EBUSY);
 	assert_int_equal(vdpa_set_vq_state(g.dev, 0, &zero), -EBUSY);
-	assert_int_equal(vdpa_set_vq_inflight(g.dev, 0, NULL, 0), -EBUSY);
+	assert_int_equal(vdpa_set_vq_inflight(g.dev, 0, &zero, 1024), -EBUSY);
 	vdpa_set_vq_num(g.dev, 0, 8);
 	assert_int_equal(g.dev->config->get_vq_size(g.dev, 0), 16);
 	sg_close(&g);
