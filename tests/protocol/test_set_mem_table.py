@@ -151,28 +151,27 @@ def test_other_file_at_the_same_place(guest):
     old.close()
 
 
-def test_other_files_under_kicks(guest):
+def test_other_files_under_load(server):
     """The ring's memory is exchanged while its queue looks at it: no hole is ever seen."""
-    guest.start()
-    guest.disk.check()
-    copy = vu.Memory(guest.mem.size, guest.mem.gpa, guest.mem.uva)
-    copy.write(0, guest.mem.read(0, guest.mem.size))
-    stop = threading.Event()
-
-    def kick():
-        while not stop.is_set():
-            guest.ring.notify()
-
-    thread = threading.Thread(target=kick)
-    thread.start()
-    for lap in range(300):
-        mem = copy if lap % 2 == 0 else guest.mem
-        guest.client.ok(vu.SET_MEM_TABLE, vu.table(mem), [mem.fd])
-    stop.set()
-    thread.join()
-    assert not guest.client.ask_u64(vu.GET_STATUS) & 0x40
-    guest.disk.check()
-    copy.close()
+    mems = [vu.Memory(64 << 10, gpa=0x100000, uva=0x7f0000000000) for _ in range(2)]
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND), num=16, mem=mems[0]) as g:
+        g.disk.off = 8192
+        g.start()
+        stop = threading.Event()
+        thread = threading.Thread(target=lambda: [g.ring.notify() for _ in iter(stop.is_set, True)])
+        thread.start()
+        for lap in range(1, 1000):
+            g.disk.read(0)
+            old, g.mem = g.mem, mems[lap % 2]
+            g.mem.write(0, old.read(0, old.size))
+            g.ring.mem = g.disk.mem = g.mem
+            g.share()
+        stop.set()
+        thread.join()
+        assert not g.client.ask_u64(vu.GET_STATUS) & 0x40
+        g.disk.read(0)
+        g.mem = mems[0]
+    mems[1].close()
 
 
 def test_ring_moves_in_guest_memory(guest):
