@@ -103,18 +103,31 @@ def check_sizes(server, msg):
         with connect(server, msg) as client:
             client.send(msg.request, resized(msg.payload, len(msg.payload) + 8))
             assert client.closes()
+    check_framing(server, msg)
+
+
+def check_framing(server, msg):
+    """What is no message, with descriptors all the same: none of them stays open."""
+    fds = [plain_fd() for _ in range(3)]
     # Beyond any message: that is no header, and nothing after it can be trusted.
     for size in (4097, 0x7fffffff, 0xffffffff):
         with connect(server, msg) as client:
-            client.send(msg.request, flags=vu.VERSION | vu.NEED_REPLY, size=size)
+            client.send(msg.request, b'', fds, flags=vu.VERSION | vu.NEED_REPLY, size=size)
             assert client.closes(), size
     # Cut short: a header alone, a part of one, a part of the payload.
     whole = struct.pack('=III', msg.request, vu.VERSION, max(8, len(msg.payload))) + bytes(8)
     for cut in (1, 4, 11, 12, 15):
         with connect(server, msg) as client:
-            client.sock.sendall(whole[:cut])
+            socket.send_fds(client.sock, [whole[:cut]], fds)
+    # More of them in the middle of header or payload.
+    for cut in (1, 12):
+        with connect(server, msg) as client:
+            socket.send_fds(client.sock, [whole[:cut]], fds)
+            socket.send_fds(client.sock, [whole[cut:cut + 1]], fds)
+            assert client.closes(), cut
     assert server.settled(), server.fds()
     assert server.alive()
+    close_all(fds)
 
 
 def check_fds(server, msg):
@@ -142,10 +155,13 @@ def check_moment(server, msg):
         close_all(fds)
     assert server.settled(), server.fds()
     # A reply is no request, and no other version is known.
+    fds = [plain_fd() for _ in range(8)]
     for flags in (0, 2, 3, vu.VERSION | vu.REPLY, vu.VERSION | 0x10, 0xffffffff):
         with connect(server, msg) as client:
-            client.send(msg.request, msg.payload, flags=flags)
+            client.send(msg.request, msg.payload, fds, flags=flags)
             assert client.closes(), flags
+    assert server.settled(), server.fds()
+    close_all(fds)
 
 
 def check_feature(server, msg):

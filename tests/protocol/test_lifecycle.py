@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import bad
 import vu
 
 
@@ -38,3 +39,17 @@ def test_many_requests(guest):
             guest.disk.submit(False, sector, length=2048)
         guest.ring.notify()
         assert guest.disk.finish(guest.ring.wait(16)) == want, lap
+
+
+def test_unbind_in_the_middle_of_a_message(server):
+    """The descriptors of a message that never becomes whole are closed."""
+    for _ in range(2):
+        fds = [bad.plain_fd() for _ in range(8)]
+        with vu.Client(server.path) as c:
+            c.send(vu.SET_VRING_CALL, b'', fds, size=8)
+            assert vu.wait_for(lambda: server.fds()['anon_inode'] >= server.baseline['anon_inode'] + 8)
+            server.cmd('unbind')
+            assert c.closes()
+        bad.close_all(fds)
+        server.cmd('bind')
+    assert server.settled(), server.fds()

@@ -325,6 +325,8 @@ static void session_down(struct vu_session *s)
 	if (s->down || s->deferred)
 		return;
 	s->down = true;
+	/* Those of a message that never became whole, or whose header was none. */
+	vdpa_fds_close(&s->msg.fds);
 	for (unsigned i = 0; i < s->nrings; i++)
 		vu_discard_stop(&s->ring[i]);
 	s->features = 0;
