@@ -90,7 +90,7 @@ static int map_all(struct vu_discard *d, const struct vu_session *s)
 				  vdpa_region_addr(r->region, 0), VHOST_MAP_RW, r->region);
 	}
 	if (!err && s->logging && s->log)
-		vdpa_as_set_dirty_log(d->as, s->log, NULL);
+		err = vdpa_as_set_dirty_log(d->as, s->log, NULL);
 	return err;
 }
 

@@ -149,8 +149,7 @@ int soft_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, v
 
 	if (asid >= core->nas)
 		return -EINVAL;
-	vdpa_as_set_miss(core->as[asid], fn, arg);
-	return 0;
+	return vdpa_as_set_miss(core->as[asid], fn, arg);
 }
 
 /* One done() for all address spaces. */
@@ -177,6 +176,8 @@ int soft_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 {
 	struct vdpa_soft_core *core = soft_core(vdev);
 	struct dirty_join *join = calloc(1, sizeof(*join));
+	unsigned begun = 0;
+	int r, result = 0;
 
 	if (!join)
 		return -ENOMEM;
@@ -184,9 +185,22 @@ int soft_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 		join->done = *done;
 	/* One more than there are: an answer inside the call must not end the whole early. */
 	join->left = core->nas + 1;
-	for (unsigned i = 0; i < core->nas; i++)
-		vdpa_as_set_dirty_log(core->as[i], log, &(struct vdpa_done){dirty_joined, join});
-	dirty_joined(join, 0);
+	for (unsigned i = 0; i < core->nas; i++) {
+		r = vdpa_as_set_dirty_log(core->as[i], log,
+					  &(struct vdpa_done){dirty_joined, join});
+		if (!r) {
+			begun++;
+			continue;
+		}
+		join->left--;
+		result = r;
+	}
+	/* Nothing was changed, and nobody will answer. */
+	if (!begun) {
+		free(join);
+		return result;
+	}
+	dirty_joined(join, result);
 	return 0;
 }
 

@@ -114,6 +114,51 @@ static void test_alloc_start(void **state)
 	sg_close(&g);
 }
 
+static void no_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
+{
+}
+
+/* Whoever is told that it was done hears when; whoever is told that it was not hears nothing more.
+ */
+static void test_alloc_switches(void **state)
+{
+	struct hold_params p = {.nas = 3, .ngroups = 3};
+	struct vdpa_dirty_log *log;
+	unsigned partly = 0;
+	struct soft_guest g;
+
+	hold_open(&g, &p);
+	sg_start(&g, SG_V1, 1, 16);
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		int r = vdpa_set_miss(g.dev, 0, no_miss, &g);
+
+		alloc_fail_off();
+		assert_int_equal(r, alloc_fail_hit ? -ENOMEM : 0);
+	}
+	assert_true(alloc_fail_round > 0);
+	assert_int_equal(vdpa_dirty_log_new(1 << 20, &log), 0);
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		struct sg_wait wait = {0};
+		struct vdpa_done done = sg_done(&wait);
+		int r = vdpa_set_dirty_log(g.dev, log, &done);
+
+		alloc_fail_off();
+		if (r) {
+			assert_int_equal(r, -ENOMEM);
+			sg_run(&g, 2 * MS);
+			assert_false(wait.done);
+		} else {
+			r = sg_wait(&g, &wait);
+			assert_int_equal(r, alloc_fail_hit ? -ENOMEM : 0);
+			partly += r != 0;
+		}
+		assert_int_equal(vdpa_set_dirty_log(g.dev, NULL, NULL), 0);
+	}
+	assert_true(partly);
+	vdpa_dirty_log_put(log);
+	sg_close(&g);
+}
+
 static void test_two_contexts(void **state)
 {
 	struct soft_guest a, b;
@@ -230,8 +275,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alloc_kit),      cmocka_unit_test(test_alloc_devices),
 		cmocka_unit_test(test_alloc_register), cmocka_unit_test(test_alloc_start),
-		cmocka_unit_test(test_two_contexts),   cmocka_unit_test(test_delete_ram),
-		cmocka_unit_test(test_delete_file),
+		cmocka_unit_test(test_alloc_switches), cmocka_unit_test(test_two_contexts),
+		cmocka_unit_test(test_delete_ram),     cmocka_unit_test(test_delete_file),
 	};
 
 	return cmocka_run_group_tests_name("kit life", tests, NULL, NULL);
