@@ -41,7 +41,7 @@ int cmd_iotlb_dump(struct cli *cli, int argc, char **argv)
 
 	if (ret < 0 && argc > 1 &&
 	    (argc != 3 || strcmp(argv[1], "asid") || sscanf(argv[2], "%5u%c", &asid, &rest) != 1))
-		ret = cli_usage(cli, "after the device: asid N");
+		ret = cli_usage(cli, "after the device: asid N, from 0 to 65535");
 	while (ret <= 0) {
 		params = json_pack("{s:s, s:i}", "name", argv[0], "asid", (int)asid);
 		if (next)
@@ -130,7 +130,8 @@ int cmd_log(struct cli *cli, int argc, char **argv)
 	if (ret >= 0)
 		return ret;
 	if (argc && (sscanf(argv[0], "%3u%c", &max, &rest) != 1 || !max))
-		return cli_usage(cli, "\"%s\" is not a number of lines", argv[0]);
+		return cli_usage(cli, "\"%s\" is not a number of lines: 1 to 999 is allowed",
+				 argv[0]);
 	ret = cli_call(cli, "log", json_pack("{s:i}", "max", max > 512 ? 512 : (int)max), &list);
 	if (ret)
 		return ret;

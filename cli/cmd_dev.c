@@ -159,7 +159,8 @@ int cmd_dev_set(struct cli *cli, int argc, char **argv)
 	if (!name || !json_object_size(attrs)) {
 		json_decref(name);
 		json_decref(attrs);
-		return cli_usage(cli, name ? "nothing to set is given" : "name is missing");
+		return cli_usage(cli, name ? "nothing to set is given; mac is allowed"
+					   : "name is missing");
 	}
 	return cli_do(cli, "dev.set", json_pack("{s:o, s:o}", "name", name, "attrs", attrs));
 }

@@ -7,6 +7,7 @@
 #include "ctl/json.h"
 #include "dev_attrs.h"
 #include "devs.h"
+#include "vdpa/name_list.h"
 
 /* A removal under way. */
 struct removal {
@@ -30,34 +31,70 @@ const char *devs_handle(const struct vdpa_mgmt_dev *mdev, char *buf, size_t size
 	return buf;
 }
 
+static bool list_device(void *arg, struct vdpa_device *vdev)
+{
+	vdpa_name_list_add(arg, vdev->name);
+	return true;
+}
+
+struct vdpa_device *devs_find(struct daemon *d, const char *name, struct vdpa_error *err)
+{
+	struct vdpa_device *vdev = vdpa_find_device(d->ctx, name);
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
+
+	if (vdev)
+		return vdev;
+	vdpa_for_each_device(d->ctx, list_device, &list);
+	vdpa_error_set(err, ENODEV, dev_object(name).s, "there is no such device; there are: %s",
+		       list.s);
+	return NULL;
+}
+
+static bool list_driver(void *arg, const struct vdpa_driver *drv)
+{
+	vdpa_name_list_add(arg, drv->name);
+	return true;
+}
+
+const struct vdpa_driver *devs_driver(struct daemon *d, const char *name, struct vdpa_error *err)
+{
+	const struct vdpa_driver *drv = vdpa_find_driver(d->ctx, name);
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
+
+	if (drv)
+		return drv;
+	vdpa_for_each_driver(d->ctx, list_driver, &list);
+	vdpa_error_set(err, ENODEV, NULL, "there is no driver \"%s\"; there are: %s", name, list.s);
+	return NULL;
+}
+
 struct find_mgmtdev {
 	const char *name;
 	struct vdpa_mgmt_dev *found;
-	char list[256];
+	struct vdpa_name_list list;
 };
 
 static bool match_mgmtdev(void *arg, struct vdpa_mgmt_dev *mdev)
 {
 	struct find_mgmtdev *f = arg;
-	size_t used = strlen(f->list);
 	char handle[128];
 
 	devs_handle(mdev, handle, sizeof(handle));
 	if (!strcmp(handle, f->name))
 		f->found = mdev;
-	snprintf(f->list + used, sizeof(f->list) - used, "%s%s", used ? ", " : "", handle);
+	vdpa_name_list_add(&f->list, handle);
 	return !f->found;
 }
 
 struct vdpa_mgmt_dev *devs_mgmtdev(struct daemon *d, const char *name, struct vdpa_error *err)
 {
-	struct find_mgmtdev f = {.name = name};
+	struct find_mgmtdev f = {.name = name, .list = VDPA_NAME_LIST_INIT};
 
 	vdpa_for_each_mgmtdev(d->ctx, match_mgmtdev, &f);
 	if (!f.found)
 		vdpa_error_set(err, ENODEV, NULL,
 			       "there is no management device \"%s\"; there are: %s", name,
-			       *f.list ? f.list : "none");
+			       f.list.s);
 	return f.found;
 }
 
@@ -122,15 +159,13 @@ static void remove_then(struct vdpa_device *vdev, int ret, const struct vdpa_err
 
 void devs_delete(struct daemon *d, const char *name, devs_done_fn done, void *arg)
 {
-	struct vdpa_device *vdev = vdpa_find_device(d->ctx, name);
 	struct vdpa_error err = {0};
+	struct vdpa_device *vdev = devs_find(d, name, &err);
 
 	if (vdev)
 		remove_then(vdev, 0, NULL, done, arg);
 	else
-		done(arg,
-		     vdpa_error_set(&err, ENODEV, dev_object(name).s, "there is no such device"),
-		     &err);
+		done(arg, -ENODEV, &err);
 }
 
 int devs_bind(struct daemon *d, struct vdpa_device *vdev, const char *driver, const json_t *attrs,

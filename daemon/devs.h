@@ -37,7 +37,10 @@ int devs_bind(struct daemon *d, struct vdpa_device *vdev, const char *driver, co
 int devs_set(struct vdpa_device *vdev, const json_t *attrs, struct vdpa_error *err);
 unsigned devs_count(struct daemon *d);
 
-/* NULL: not found, with @err that lists what there is. @name: "NAME" or "BUS/NAME". */
+/* These three, NULL: not found, with @err that lists what there is. */
+struct vdpa_device *devs_find(struct daemon *d, const char *name, struct vdpa_error *err);
+const struct vdpa_driver *devs_driver(struct daemon *d, const char *name, struct vdpa_error *err);
+/* @name: "NAME" or "BUS/NAME". */
 struct vdpa_mgmt_dev *devs_mgmtdev(struct daemon *d, const char *name, struct vdpa_error *err);
 /* "BUS/NAME" or "NAME". */
 const char *devs_handle(const struct vdpa_mgmt_dev *mdev, char *buf, size_t size);

@@ -127,15 +127,11 @@ const char *rpc_str(const struct rpc_call *call, const char *name)
 
 struct vdpa_device *rpc_device(struct rpc_call *call)
 {
-	const char *name = rpc_str(call, "name");
-	struct vdpa_device *vdev = vdpa_find_device(call->d->ctx, name);
 	struct vdpa_error err = {0};
+	struct vdpa_device *vdev = devs_find(call->d, rpc_str(call, "name"), &err);
 
 	if (!vdev)
-		rpc_fail(
-			call,
-			vdpa_error_set(&err, ENODEV, dev_object(name).s, "there is no such device"),
-			&err);
+		rpc_fail(call, -ENODEV, &err);
 	return vdev;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "describe.h"
+#include "devs.h"
 #include "rpc.h"
 #include "server.h"
 
@@ -67,14 +68,12 @@ static void bus_drivers(struct rpc_call *call)
 static void driver_unload(struct rpc_call *call)
 {
 	const char *name = rpc_str(call, "driver");
-	const struct vdpa_driver *drv = vdpa_find_driver(call->d->ctx, name);
 	struct vdpa_error err = {0};
+	const struct vdpa_driver *drv = devs_driver(call->d, name, &err);
 	int ret;
 
 	if (!drv) {
-		rpc_fail(call,
-			 vdpa_error_set(&err, ENODEV, NULL, "there is no driver \"%s\"", name),
-			 &err);
+		rpc_fail(call, -ENODEV, &err);
 		return;
 	}
 	ret = vdpa_unregister_driver(call->d->ctx, drv);

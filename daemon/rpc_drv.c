@@ -5,6 +5,7 @@
 #include <uvdpa/virtio.h>
 #include "ctl/drv.h"
 #include "rpc.h"
+#include "vdpa/name_list.h"
 
 static void drv_show(struct rpc_call *call)
 {
@@ -14,6 +15,34 @@ static void drv_show(struct rpc_call *call)
 static void ended(void *arg, int ret, json_t *result, const struct vdpa_error *err)
 {
 	rpc_end(arg, ret, result, err);
+}
+
+static bool list_virtio(void *arg, struct virtio_device *dev)
+{
+	vdpa_name_list_add(arg, virtio_name(dev));
+	return true;
+}
+
+static int no_device(struct vdpa_ctx *ctx, const char *name, struct vdpa_error *err)
+{
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
+
+	virtio_for_each(ctx, list_virtio, &list);
+	return vdpa_error_set(err, ENODEV, name,
+			      "there is no such virtio device (there are: %s); bind a device to "
+			      "virtio-vdpa",
+			      list.s);
+}
+
+static int no_operation(const char *name, const char *op, struct vdpa_error *err)
+{
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
+
+	for (const struct drv_op *o = drv_ops; o->name; o++)
+		vdpa_name_list_add(&list, o->name);
+	return vdpa_error_set(err, ENOENT, name,
+			      "there is no operation \"%s\" (there are: %s); drv.ops lists them",
+			      op, list.s);
 }
 
 static void call_op(struct rpc_call *call)
@@ -27,12 +56,9 @@ static void call_op(struct rpc_call *call)
 	int ret = 0;
 
 	if (!dev)
-		ret = vdpa_error_set(
-			&err, ENODEV, name,
-			"there is no such virtio device; bind a device to virtio-vdpa");
+		ret = no_device(call->d->ctx, name, &err);
 	else if (!op)
-		ret = vdpa_error_set(&err, ENOENT, name,
-				     "there is no operation \"%s\"; drv.ops lists them", opname);
+		ret = no_operation(name, opname, &err);
 	else
 		ret = ctl_params_check(op->params, params ? params : none, name, &err);
 	if (ret)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "vdpa/attrs.h"
 #include "vdpa/core.h"
+#include "vdpa/name_list.h"
 
 const struct vdpa_driver *vdpa_device_driver(const struct vdpa_device *vdev)
 {
@@ -145,6 +146,22 @@ static int bind_to(struct vdpa_device *vdev, struct vdpa_driver_entry *entry,
 	return 0;
 }
 
+static bool list_driver(void *arg, const struct vdpa_driver *drv)
+{
+	vdpa_name_list_add(arg, drv->name);
+	return true;
+}
+
+static int no_driver(struct vdpa_device *vdev, const char *driver, struct vdpa_error *err)
+{
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
+
+	vdpa_for_each_driver(vdev->ctx, list_driver, &list);
+	return vdpa_error_set(err, ENODEV, vdpa_dev_object(vdev->name).s,
+			      "there is no driver \"%s\"; there are: %s", driver ? driver : "",
+			      list.s);
+}
+
 int vdpa_bind(struct vdpa_device *vdev, const char *driver, const struct vdpa_attr *attrs,
 	      struct vdpa_error *err)
 {
@@ -152,8 +169,7 @@ int vdpa_bind(struct vdpa_device *vdev, const char *driver, const struct vdpa_at
 
 	assert(vdpa_loop_is_current(vdpa_ctx_control(vdev->ctx)));
 	if (!entry)
-		return vdpa_error_set(err, ENODEV, vdpa_dev_object(vdev->name).s,
-				      "there is no driver \"%s\"", driver);
+		return no_driver(vdev, driver, err);
 	return bind_to(vdev, entry, attrs, err);
 }
 

@@ -11,6 +11,7 @@
 #include <uvdpa/compat.h>
 #include "vdpa/attrs.h"
 #include "vdpa/core.h"
+#include "vdpa/name_list.h"
 
 #define NET_ATTRS (VDPA_CFG_NET_MAC | VDPA_CFG_NET_MTU | VDPA_CFG_NET_MAX_VQP)
 /* Feature bits of a device type; 24 to 49 are the ring's, the transport's or reserved (virtio 1.3,
@@ -28,22 +29,17 @@ static const struct {
 	{VDPA_CFG_NET_MAX_VQP, "max_vqp"},
 };
 
-struct name_list {
-	char s[96];
-};
-
-static struct name_list names_of(uint64_t mask)
+static struct vdpa_name_list names_of(uint64_t mask)
 {
-	struct name_list list = {""};
-	size_t used = 0;
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
 
 	for (size_t i = 0; i < sizeof(attr_names) / sizeof(attr_names[0]); i++) {
 		if (mask & attr_names[i].bit)
-			used += (size_t)snprintf(list.s + used, sizeof(list.s) - used, "%s%s",
-						 used ? ", " : "", attr_names[i].name);
+			vdpa_name_list_add(&list, attr_names[i].name);
+		mask &= ~attr_names[i].bit;
 	}
-	if (!used)
-		snprintf(list.s, sizeof(list.s), "%s", mask ? "(unknown)" : "none");
+	if (mask)
+		vdpa_name_list_add(&list, "(unknown)");
 	return list;
 }
 

@@ -54,7 +54,7 @@ def test_duplicate_name(disk):
                                    ['config', 'show', 'x'], ['vstats', 'show', 'x'], ['override', 'x'],
                                    ['bind', 'x', 'virtio-vdpa'], ['set', 'name', 'x', 'mac', '52:54:00:00:00:01']])
 def test_no_such_device(daemon, words):
-    assert daemon.fails('dev', *words) == 'uvdpa: dev/x: there is no such device\n'
+    assert daemon.fails('dev', *words) == 'uvdpa: dev/x: there is no such device; there are: none\n'
 
 
 def test_relative_paths_are_the_commands(daemon, folder):
@@ -143,14 +143,26 @@ def test_set_mac(nic):
     assert 'mac' in nic.fails('dev', 'set', 'name', 'n0', 'mac', 'nonsense')
 
 
+def test_what_is_not_there_says_what_is(disk):
+    assert 'there are: d0\n' in disk.fails('dev', 'del', 'd1')
+    assert 'there are: d0\n' in disk.fails('dev', 'unbind', 'd1')
+    assert 'there are: virtio-vdpa, vhost-user\n' in disk.fails('dev', 'bind', 'd0', 'nope')
+    assert '(there are: none); bind a device' in disk.fails('drv', 'virtio0', 'info')
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    assert '(there are: virtio0)' in disk.fails('drv', 'virtio1', 'info')
+    assert 'mac is allowed' in disk.fails('dev', 'set', 'name', 'd0', code=2)
+    assert '1 to 999 is allowed' in disk.fails('log', 'x', code=2)
+
+
 def test_driver_in_use_stays(disk):
     disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     assert 'unbind its devices first' in disk.fails('driver', 'unload', 'virtio-vdpa')
     disk.ok('dev', 'unbind', 'd0')
     disk.ok('driver', 'unload', 'virtio-vdpa')
     assert 'virtio-vdpa' not in [d['name'] for d in disk.json('bus', 'drivers')]
-    assert 'virtio-vdpa' in disk.fails('dev', 'bind', 'd0', 'virtio-vdpa')
-    assert 'there is no driver' in disk.fails('driver', 'unload', 'virtio-vdpa')
+    says = 'there is no driver "virtio-vdpa"; there are: vhost-user\n'
+    assert disk.fails('dev', 'bind', 'd0', 'virtio-vdpa') == 'uvdpa: dev/d0: ' + says
+    assert disk.fails('driver', 'unload', 'virtio-vdpa') == 'uvdpa: ' + says
 
 
 def test_suspend_and_resume(disk):

@@ -2,6 +2,7 @@
 /* Devices and drivers: match, probe, override, unbind that waits, deletion while bound. */
 #include "mock.h"
 #include "alloc_fail.h"
+#include "vdpa/name_list.h"
 
 static struct vdpa_ctx *ctx;
 static struct vdpa_error err;
@@ -166,6 +167,7 @@ static void bind_refuses(void **state)
 	struct mock *m = mock_add(ctx, "d0");
 
 	assert_int_equal(vdpa_bind(&m->vdpa, "nobody", NULL, &err), -ENODEV);
+	assert_string_equal(err.msg, "there is no driver \"nobody\"; there are: mock-driver");
 	assert_string_equal(err.object, "dev/d0");
 	assert_non_null(strstr(err.msg, "nobody"));
 	assert_int_equal(vdpa_bind(&m->vdpa, "mock-driver", bad, &err), -EINVAL);
@@ -392,11 +394,26 @@ static void bind_allocation_failures(void **state)
 	delete_device(m);
 }
 
+static void lists_of_names(void **state)
+{
+	struct vdpa_name_list list = VDPA_NAME_LIST_INIT;
+
+	assert_string_equal(list.s, "none");
+	vdpa_name_list_add(&list, "a");
+	vdpa_name_list_add(&list, "bc");
+	assert_string_equal(list.s, "a, bc");
+	for (unsigned i = 0; i < 100; i++)
+		vdpa_name_list_add(&list, "a-longer-name");
+	assert_non_null(strstr(list.s, "a-longer-name, ..."));
+	assert_string_equal(strstr(list.s, "..."), "...");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(bind_and_unbind),
+		T(lists_of_names),
 		T(unbind_waits_for_the_driver),
 		T(delete_while_bound_waits),
 		T(delete_while_unbinding_waits_too),
