@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/list.h"
 #include "config.h"
 #include "ctl/json.h"
@@ -218,20 +221,39 @@ static void file_loaded(void *arg, int ret, const struct vdpa_error *err)
 		*f->err = *err;
 }
 
+/* Without O_NONBLOCK a FIFO that nobody writes to would keep the daemon from starting. */
+static int open_file(const char *path, FILE **f, struct vdpa_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	int ret = 0;
+
+	*f = NULL;
+	if (fd < 0 || fstat(fd, &st))
+		ret = vdpa_error_set(err, errno, path, "cannot be read: %s", strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		ret = vdpa_error_set(err, EINVAL, path, "cannot be read: it is not a regular file");
+	else if (!(*f = fdopen(fd, "r")))
+		ret = vdpa_error_set(err, ENOMEM, path, "cannot be read: out of memory");
+	if (ret && fd >= 0)
+		close(fd);
+	return ret;
+}
+
 static int read_file(const char *path, char **text, size_t *len, struct vdpa_error *err)
 {
-	FILE *f = fopen(path, "re");
+	FILE *f;
 	char *buf;
+	int ret = open_file(path, &f, err);
 
-	if (!f)
-		return vdpa_error_set(err, errno, path, "cannot be read: %s", strerror(errno));
+	if (ret)
+		return ret;
 	buf = malloc(CONFIG_BYTES_MAX + 1);
 	*len = buf ? fread(buf, 1, CONFIG_BYTES_MAX + 1, f) : 0;
 	if (!buf || ferror(f) || *len > CONFIG_BYTES_MAX) {
-		int ret = vdpa_error_set(err, buf ? EFBIG : ENOMEM, path,
-					 "cannot be read: it must be a file of at most %u bytes",
-					 CONFIG_BYTES_MAX);
-
+		ret = vdpa_error_set(err, buf ? EFBIG : ENOMEM, path,
+				     "cannot be read: it must be a file of at most %u bytes",
+				     CONFIG_BYTES_MAX);
 		free(buf);
 		fclose(f);
 		return ret;

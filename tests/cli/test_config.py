@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The configuration file is the state: dump, load and dump again give the same text."""
 import json
+import os
 
 import pytest
 
@@ -146,3 +147,11 @@ def test_a_daemon_does_not_start_with_a_bad_file(start, folder, text, says):
     assert daemon.ready == b'' and daemon.proc.returncode == 1
     assert says in daemon.log()
     assert not daemon.socket.exists()
+
+
+@pytest.mark.parametrize('make', [os.mkfifo, os.mkdir])
+def test_a_daemon_does_not_wait_for_what_is_no_file(start, folder, make):
+    make(folder / 'c.json')
+    daemon = start('--config', folder / 'c.json')
+    assert daemon.ready == b'' and daemon.proc.returncode == 1
+    assert 'c.json: cannot be read: it is not a regular file' in daemon.log()
