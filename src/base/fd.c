@@ -8,9 +8,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "base/fd.h"
 
@@ -94,13 +97,57 @@ int vdpa_eventfd_signal(int fd)
 	return ret;
 }
 
+/*
+ * The flags of an eventfd belong to whoever shares it, and a peer that takes O_NONBLOCK off and
+ * fills the counter would hold the calling thread, and with it all devices of that thread, until it
+ * reads. The kernel has no write to an eventfd that does not wait whatever the flags, so the
+ * counter is asked first (POLLOUT: 1 fits), and a full one needs no write. What remains: a peer
+ * that fills the counter and takes the flag off between the two system calls. That cannot be closed
+ * from here; it takes a peer that does nothing but that, and the two calls follow each other at
+ * once.
+ */
+int vdpa_eventfd_signal_shared(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	int saved = errno;
+	int n = poll(&pfd, 1, 0);
+
+	errno = saved;
+	if (n == 0 || (n > 0 && !(pfd.revents & (POLLOUT | POLLNVAL))))
+		return 0;
+	return vdpa_eventfd_signal(fd);
+}
+
+int vdpa_fd_is_eventfd(int fd)
+{
+	static const char eventfd_name[] = "anon_inode:[eventfd]";
+	char path[32], name[sizeof(eventfd_name)];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, name, sizeof(name));
+	if (n < 0)
+		return -errno;
+	return n == sizeof(name) - 1 && !memcmp(name, eventfd_name, sizeof(name) - 1);
+}
+
+static ssize_t read_now(int fd, uint64_t *count)
+{
+	struct iovec iov = {count, sizeof(*count)};
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+		return n;
+	return read(fd, count, sizeof(*count));
+}
+
 int64_t vdpa_eventfd_drain(int fd)
 {
 	uint64_t count;
 	ssize_t n;
 
 	do {
-		n = read(fd, &count, sizeof(count));
+		n = read_now(fd, &count);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
@@ -184,7 +231,7 @@ ssize_t vdpa_sock_send(int sock, const struct iovec *iov, unsigned niov, const i
 		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
 	}
 	do {
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+		n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

@@ -45,7 +45,12 @@ int vdpa_fd_set_cloexec(int fd, bool on);
 int vdpa_eventfd_new(void);
 /** Add 1. Async-signal-safe. 0 or -errno; a counter at its end is 0 too: the reader will wake. */
 int vdpa_eventfd_signal(int fd);
-/** Read the counter; 0 when it was 0, the count, or -errno. Never blocks when the fd does not. */
+/** The same for one that a peer shares, which may have taken O_NONBLOCK off; see there. */
+int vdpa_eventfd_signal_shared(int fd);
+/** Is @fd an eventfd? 1, 0, or -errno when that cannot be found out. */
+int vdpa_fd_is_eventfd(int fd);
+/** Read the counter; 0 when it was 0, the count, or -errno. Does not wait, whatever the fd's flags.
+ */
 int64_t vdpa_eventfd_drain(int fd);
 
 /**
@@ -54,9 +59,9 @@ int64_t vdpa_eventfd_drain(int fd);
  */
 ssize_t vdpa_sock_recv(int sock, void *buf, size_t len, struct vdpa_fds *fds, int flags);
 /**
- * One sendmsg() of @iov with @nfds descriptors (which stay the caller's), without SIGPIPE. Returns
- * bytes (maybe fewer than given: the descriptors went with the first) or -errno; -EINVAL for too
- * many.
+ * One sendmsg() of @iov with @nfds descriptors (which stay the caller's), without SIGPIPE and
+ * without waiting, whatever the socket's flags: a peer may share those. Returns bytes (maybe fewer
+ * than given: the descriptors went with the first) or -errno; -EINVAL for too many.
  */
 ssize_t vdpa_sock_send(int sock, const struct iovec *iov, unsigned niov, const int *fds,
 		       unsigned nfds);

@@ -33,6 +33,26 @@ def socket_fd():
     return a.detach()
 
 
+def full_eventfd():
+    """A write to it waits, but for O_NONBLOCK; block() takes that off behind the server's back."""
+    fd = os.eventfd(0)
+    os.eventfd_write(fd, 0xfffffffffffffffe)
+    return fd
+
+
+def block(fd):
+    os.set_blocking(fd, True)
+
+
+def check_only_eventfds(client, request):
+    """What else could wait for somebody is refused."""
+    r, w = os.pipe()
+    fds = [r, w, memory_fd(), socket_fd(), os.open('/dev/null', os.O_RDWR), os.open('/dev/ptmx', os.O_RDWR)]
+    for fd in fds:
+        client.refused(request, vu.u64(0), [fd])
+    close_all(fds)
+
+
 @dataclasses.dataclass
 class Message:
     request: int

@@ -77,3 +77,24 @@ def test_descriptors_in_answers_are_closed(guest, server):
         channel.send(request, vu.u64(0), fds, flags=vu.VERSION | vu.REPLY)
     assert server.settled(before)
     bad.close_all(fds)
+
+
+def test_full_and_blocking(server):
+    """The front end shares the socket's flags: the send must not wait, whatever they say."""
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
+        ours, theirs = socket.socketpair()
+        g.client.ok(vu.SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+        g.start()
+        for size in (4096, 1):
+            try:
+                while True:
+                    theirs.send(bytes(size), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+        theirs.setblocking(True)
+        for _ in range(3):
+            server.cmd('config 0 0008000000000000')
+        g.disk.check()
+        assert g.client.alive()
+        ours.close()
+        theirs.close()

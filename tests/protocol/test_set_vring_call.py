@@ -2,6 +2,8 @@
 import os
 import select
 
+import pytest
+
 import bad
 import vu
 
@@ -17,6 +19,10 @@ def test_form(owner):
     owner.refused(vu.SET_VRING_CALL, vu.u64(0))
     owner.ok(vu.SET_VRING_CALL, vu.u64(0x101))
     os.close(fd)
+
+
+def test_only_eventfds(owner):
+    bad.check_only_eventfds(owner, vu.SET_VRING_CALL)
 
 
 def test_changes_while_running(guest):
@@ -49,13 +55,30 @@ def test_without(guest):
 
 def test_full_counter_of_a_blocking_descriptor(guest):
     """A call on a full, blocking eventfd must not hold the loop."""
-    fd = os.eventfd(0)
-    os.eventfd_write(fd, 0xfffffffffffffffe)
+    fd = bad.full_eventfd()
     guest.start()
     guest.client.ok(vu.SET_VRING_CALL, vu.u64(0), [fd])
     for _ in range(5):
+        bad.block(fd)
         guest.disk.submit(False, 0)
         guest.ring.notify()
         guest.disk.finish(guest.ring.wait())
     assert guest.client.alive()
     os.close(fd)
+
+
+@pytest.mark.server('--device', 'net')
+def test_full_counter_of_a_ring_that_discards(guest):
+    """The control thread calls for it."""
+    tx = vu.Ring(guest.mem, 1, 32, off=2 << 20)
+    guest.share()
+    tx.setup(guest.client, enable=False)
+    fd = bad.full_eventfd()
+    guest.client.ok(vu.SET_VRING_CALL, vu.u64(1), [fd])
+    bad.block(fd)
+    for n in range(3):
+        tx.add([(guest.mem.gpa + (1 << 20), 64, False)], n)
+        tx.wait()
+        assert guest.client.alive()
+    os.close(fd)
+    tx.close()

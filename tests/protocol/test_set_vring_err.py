@@ -20,6 +20,10 @@ def test_form(owner):
     os.close(fd)
 
 
+def test_only_eventfds(owner):
+    bad.check_only_eventfds(owner, vu.SET_VRING_ERR)
+
+
 def test_malformed_ring(guest):
     """The ring stops, its error descriptor says so, the other ring and the session go on."""
     second = vu.Ring(guest.mem, 1, 32, off=2 << 20)
@@ -34,3 +38,16 @@ def test_malformed_ring(guest):
     second.close()
     guest.client.ok(vu.RESET_DEVICE)
     assert not guest.client.ask_u64(vu.GET_STATUS) & 0x40
+
+
+def test_full_counter_of_a_blocking_descriptor(guest):
+    """The control thread says that the ring broke, and goes on."""
+    guest.start()
+    fd = bad.full_eventfd()
+    guest.client.ok(vu.SET_VRING_ERR, vu.u64(0), [fd])
+    bad.block(fd)
+    guest.mem.write(guest.ring.avail + 2, struct.pack('<H', 1000))
+    guest.ring.notify()
+    assert vu.wait_for(lambda: guest.client.ask_u64(vu.GET_STATUS) & 0x40)
+    assert guest.client.alive()
+    os.close(fd)

@@ -19,6 +19,10 @@ def test_form(owner):
     os.close(fd)
 
 
+def test_only_eventfds(owner):
+    bad.check_only_eventfds(owner, vu.SET_VRING_KICK)
+
+
 def test_starts_the_ring_without_a_kick(guest):
     guest.disk.submit(False, 0)
     guest.start()
@@ -63,23 +67,6 @@ def test_replaced_while_running(guest):
     guest.client.ok(vu.SET_VRING_KICK, vu.u64(0), [other])
     assert guest.server.settled(before), (guest.server.fds(), before)
     os.close(other)
-
-
-def test_descriptor_that_is_no_eventfd(guest):
-    """A pipe whose writer is gone, a file: nothing spins, nothing hangs."""
-    guest.start()
-    r, w = os.pipe()
-    os.close(w)
-    guest.client.ok(vu.SET_VRING_KICK, vu.u64(0), [r])
-    os.close(r)
-    ticks = guest.server.cpu_ticks()
-    assert guest.ring.quiet(0.3)
-    assert guest.server.cpu_ticks() - ticks < 15, 'the server spins'
-    file = os.open('/dev/null', os.O_RDWR)
-    guest.client.ack(vu.SET_VRING_KICK, vu.u64(0), [file])
-    os.close(file)
-    guest.client.ok(vu.SET_VRING_KICK, vu.u64(0), [guest.ring.kick])
-    guest.disk.check()
 
 
 def test_counter_drained_by_somebody_else(guest):

@@ -186,7 +186,7 @@ static bool fe_vq_ready(struct virtio_device *dev, uint16_t index)
 
 static void fe_notify(struct virtio_device *dev, struct virtio_vq *vq)
 {
-	vdpa_eventfd_signal(to_fe(dev)->rings[vq->index].kick);
+	vdpa_eventfd_signal_shared(to_fe(dev)->rings[vq->index].kick);
 }
 
 /* ---- the rest ---- */

@@ -307,7 +307,7 @@ int fe_rings_restore(struct fe *fe)
 		/* A kick or a call may have been lost with the old back end. */
 		if (!fe->rings[i].ready)
 			continue;
-		vdpa_eventfd_signal(fe->rings[i].kick);
+		vdpa_eventfd_signal_shared(fe->rings[i].kick);
 		virtio_vq_again(fe->rings[i].vq);
 	}
 	return r;

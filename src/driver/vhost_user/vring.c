@@ -382,6 +382,25 @@ int vu_set_vring_enable(struct vu_session *s, struct vu_msg *msg)
 
 /* ---- descriptors ---- */
 
+/*
+ * A file may wait for its file system, a terminal for its reader, a socket for its peer; an eventfd
+ * waits for nothing that cannot be asked before.
+ */
+static bool fd_is_eventfd(struct vu_ring *r, int fd, const char *name)
+{
+	int is = vdpa_fd_is_eventfd(fd);
+
+	if (is < 0)
+		vu_log(r->s, VDPA_LOG_WARN,
+		       "vhost-user: %s: ring %u: whether the descriptor is an eventfd cannot be "
+		       "found out (/proc/self/fd: %s)",
+		       name, r->idx, strerror(-is));
+	else if (!is)
+		vu_log(r->s, VDPA_LOG_WARN, "vhost-user: %s: ring %u: the descriptor is no eventfd",
+		       name, r->idx);
+	return is > 0;
+}
+
 /* The ring of a descriptor message, its descriptor (-1: none came, as announced) in *@fd. NULL:
  * refused. */
 static struct vu_ring *ring_fd(struct vu_session *s, struct vu_msg *msg, const char *name, int *fd)
@@ -395,8 +414,9 @@ static struct vu_ring *ring_fd(struct vu_session *s, struct vu_msg *msg, const c
 		return NULL;
 	}
 	r = ring_get(s, u64 & VHOST_USER_VRING_IDX_MASK, name);
-	if (r)
-		*fd = msg->fds.n ? vdpa_fds_take(&msg->fds, 0) : -1;
+	if (!r || (msg->fds.n && !fd_is_eventfd(r, msg->fds.fd[0], name)))
+		return NULL;
+	*fd = msg->fds.n ? vdpa_fds_take(&msg->fds, 0) : -1;
 	return r;
 }
 

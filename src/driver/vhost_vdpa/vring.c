@@ -274,7 +274,7 @@ int vhost_vdpa_call_vring(struct vhost_vdpa *v, uint32_t idx)
 	if (!r)
 		return -ENOBUFS;
 	if (r->call)
-		return vdpa_eventfd_signal(r->call->fd);
+		return vdpa_eventfd_signal_shared(r->call->fd);
 	if (r->call_cb.callback)
 		r->call_cb.callback(r->call_cb.priv);
 	return 0;

@@ -22,7 +22,7 @@
 void soft_callback(const struct vdpa_callback *cb)
 {
 	if (cb->trigger >= 0)
-		vdpa_eventfd_signal(cb->trigger);
+		vdpa_eventfd_signal_shared(cb->trigger);
 	else if (cb->callback)
 		cb->callback(cb->priv);
 }

@@ -140,7 +140,7 @@ void soft_wire_call(struct vdpa_soft_vq *vq)
 	struct soft_call *call = &vq->l.call;
 
 	if (call->fd >= 0)
-		vdpa_eventfd_signal(call->fd);
+		vdpa_eventfd_signal_shared(call->fd);
 	else if (call->callback)
 		call->callback(call->priv);
 }

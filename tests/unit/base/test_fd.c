@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -92,6 +93,44 @@ static void eventfd(void **state)
 	vdpa_fd_close(&fd);
 	assert_int_equal(vdpa_eventfd_signal(-1), -EBADF);
 	assert_int_equal(vdpa_eventfd_drain(-1), -EBADF);
+}
+
+/* The peer took O_NONBLOCK off: nothing waits, or the alarm ends the test. */
+static void what_a_peer_shares(void **state)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	static char bytes[65536];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	int fd = vdpa_eventfd_new(), pipes[2];
+
+	alarm(10);
+	assert_int_equal(vdpa_fd_set_nonblock(fd, false), 0);
+	assert_int_equal(vdpa_eventfd_drain(fd), 0);
+	assert_int_equal(vdpa_eventfd_signal_shared(fd), 0);
+	assert_int_equal(vdpa_eventfd_drain(fd), 1);
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(vdpa_eventfd_signal_shared(fd), 0);
+	assert_int_equal(vdpa_eventfd_signal_shared(-1), 0);
+	assert_int_equal(vdpa_fd_is_eventfd(fd), 1);
+	vdpa_fd_close(&fd);
+	for (int i = 0; i < 1000; i++)
+		if (vdpa_sock_send(sock[0], &iov, 1, NULL, 0) == -EAGAIN)
+			fd = -2;
+	assert_int_equal(fd, -2);
+	alarm(0);
+
+	assert_int_equal(vdpa_fd_is_eventfd(sock[0]), 0);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(vdpa_fd_is_eventfd(pipes[1]), 0);
+	vdpa_fd_close(&pipes[0]);
+	vdpa_fd_close(&pipes[1]);
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	assert_int_equal(vdpa_fd_is_eventfd(fd), 0);
+	vdpa_fd_close(&fd);
+	fd = epoll_create1(EPOLL_CLOEXEC);
+	assert_int_equal(vdpa_fd_is_eventfd(fd), 0);
+	vdpa_fd_close(&fd);
+	assert_int_equal(vdpa_fd_is_eventfd(-1), -ENOENT);
 }
 
 /* Not through our own sender, which would refuse: as a hostile peer would. */
@@ -249,6 +288,7 @@ int main(void)
 		T(close_forgets_and_keeps_errno),
 		T(flags),
 		T(eventfd),
+		T(what_a_peer_shares),
 		T(any_number_is_accounted_for),
 		T(taken_ones_are_the_takers),
 		T(out_of_numbers_is_told),
