@@ -52,7 +52,10 @@ VDPA_API int vhost_vdpa_new(struct vdpa_device *vdev, const struct vhost_vdpa_pa
 VDPA_API void vhost_vdpa_free(struct vhost_vdpa *v);
 VDPA_API struct vdpa_device *vhost_vdpa_device(const struct vhost_vdpa *v);
 
-/** open(2): -EBUSY while it is open; the device is reset, then @done. */
+/**
+ * open(2): -EBUSY while it is open, -EIO when the parent did not take back the mappings of an
+ * earlier user; the device is reset, then @done.
+ */
 VDPA_API int vhost_vdpa_open(struct vhost_vdpa *v, const struct vdpa_done *done);
 /**
  * close(2): resets the device, takes all mappings back, closes all descriptors, forgets the owner;

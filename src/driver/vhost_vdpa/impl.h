@@ -36,6 +36,8 @@ struct vhost_vdpa {
 	struct vdpa_device *vdev;
 	struct vhost_vdpa_params params;
 	bool open, owner, suspended;
+	bool broken;	  /* mappings that could not be taken back */
+	unsigned retries; /* of taking them back */
 	uint64_t backend_features;
 
 	struct vv_vring *vring; /* vdev->nvqs */

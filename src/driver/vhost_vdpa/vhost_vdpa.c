@@ -2,8 +2,8 @@
 /*
  * The device half of the vhost uAPI: ownership, features, status, configuration, groups, suspend,
  * and the life of the object. Closing it is the one thing that must never fail: it resets the
- * device, takes every mapping back and closes every descriptor, and where memory is short it tries
- * again until that is done.
+ * device, takes every mapping back and closes every descriptor. Where a mapping cannot be taken
+ * back it tries again, and after that the device is broken and cannot be opened any more.
  */
 #include "driver/vhost_vdpa/impl.h"
 
@@ -12,7 +12,9 @@
 
 #include "base/fd.h"
 
+/* For want of memory it works sooner or later; a parent that refuses does so for ever. */
 #define RETRY_NS 100000000ull
+#define RETRIES 20
 
 static const struct vdpa_callback no_callback = {.trigger = -1};
 
@@ -94,6 +96,8 @@ int vhost_vdpa_open(struct vhost_vdpa *v, const struct vdpa_done *done)
 
 	if (v->open)
 		return -EBUSY;
+	if (v->broken)
+		return -EIO;
 	err = begin(v, done);
 	if (err)
 		return err;
@@ -120,15 +124,28 @@ static void release_passed(struct vdpa_loop_sync *sync)
 
 static void release_maps(struct vdpa_loop_timer *timer);
 
+/* What the parent may still use must stay: its regions are not given back, ever. */
+static void give_up(struct vhost_vdpa *v, int result)
+{
+	static const char why[] = "mappings could not be taken back";
+
+	v->broken = true;
+	vdpa_dev_log(v->vdev, VDPA_LOG_ERR, "%s (%d): the memory stays, and the device is broken",
+		     why, -result);
+	vdpa_notify(v->vdev, VDPA_EVENT_BROKEN, why);
+}
+
 static void release_unmapped(void *arg, int result)
 {
 	struct vhost_vdpa *v = arg;
 
-	if (result) {
+	if (result && ++v->retries < RETRIES) {
 		vdpa_loop_timer_set(vdpa_ctx_control(v->vdev->ctx), &v->retry,
 				    vdpa_clock_ns() + RETRY_NS, release_maps);
 		return;
 	}
+	if (result)
+		give_up(v, result);
 	vdpa_loop_group_sync(vdpa_ctx_loops(v->vdev->ctx), &v->sync, release_passed);
 }
 
@@ -150,6 +167,7 @@ static void release_reset(void *arg, int result)
 	vv_vrings_were_reset(v);
 	vv_vrings_release(v);
 	vhost_vdpa_set_config_call(v, -1);
+	v->retries = 0;
 	release_maps(&v->retry);
 }
 
@@ -197,13 +215,24 @@ int vhost_vdpa_set_features(struct vhost_vdpa *v, uint64_t features)
 	return vdpa_set_features(v->vdev, features);
 }
 
+/*
+ * Do mappings outlive a reset of the device? Of a parent that keeps its own map only the parent can
+ * say; one that can be told to reset it does not do so by itself (Linux: the same).
+ */
+static bool persistent_map(const struct vdpa_config_ops *ops)
+{
+	return (!ops->set_map && !ops->dma_map) || ops->reset_map;
+}
+
 uint64_t vhost_vdpa_get_backend_features(struct vhost_vdpa *v)
 {
 	const struct vdpa_config_ops *ops = v->vdev->config;
-	uint64_t features =
-		VDPA_BIT(VHOST_BACKEND_F_IOTLB_MSG_V2) | VDPA_BIT(VHOST_BACKEND_F_IOTLB_BATCH) |
-		VDPA_BIT(VHOST_BACKEND_F_IOTLB_ASID) | VDPA_BIT(VHOST_BACKEND_F_IOTLB_PERSIST);
+	uint64_t features = VDPA_BIT(VHOST_BACKEND_F_IOTLB_MSG_V2) |
+			    VDPA_BIT(VHOST_BACKEND_F_IOTLB_BATCH) |
+			    VDPA_BIT(VHOST_BACKEND_F_IOTLB_ASID);
 
+	if (persistent_map(ops))
+		features |= VDPA_BIT(VHOST_BACKEND_F_IOTLB_PERSIST);
 	if (ops->suspend)
 		features |= VDPA_BIT(VHOST_BACKEND_F_SUSPEND);
 	if (ops->resume)

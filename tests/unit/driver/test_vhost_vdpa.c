@@ -131,6 +131,40 @@ static void test_backend_features(void **state)
 	end(&f);
 }
 
+static bool persistent(const struct vdpa_config_ops *ops)
+{
+	struct fixture f;
+	uint64_t offered;
+
+	begin(&f, ops, 0);
+	offered = vhost_vdpa_get_backend_features(f.v);
+	end(&f);
+	return offered & VDPA_BIT(VHOST_BACKEND_F_IOTLB_PERSIST);
+}
+
+static uint64_t says_persist(struct vdpa_device *vdev)
+{
+	return VDPA_BIT(VHOST_BACKEND_F_IOTLB_PERSIST);
+}
+
+/* Only where maps do outlive a reset. */
+static void test_persistent_maps(void **state)
+{
+	struct vdpa_config_ops ops = mock_ops, table = mock_set_map_ops, own = mock_ops;
+
+	assert_true(persistent(&mock_ops));
+	assert_true(persistent(&mock_set_map_ops));
+	own.dma_map = NULL;
+	own.dma_unmap = NULL;
+	own.reset_map = NULL;
+	assert_true(persistent(&own));
+	ops.reset_map = table.reset_map = NULL;
+	assert_false(persistent(&ops));
+	assert_false(persistent(&table));
+	ops.get_backend_features = says_persist;
+	assert_true(persistent(&ops));
+}
+
 static void test_groups(void **state)
 {
 	struct fixture f;
@@ -476,6 +510,41 @@ static void test_release_takes_all_back(void **state)
 	end(&f);
 }
 
+/* A parent that never takes a mapping back: the close ends all the same, and there is no next. */
+static void test_release_gives_up(void **state)
+{
+	struct counted_done count = {0};
+	struct vdpa_done done = counted_done(&count);
+	uint64_t deadline = vdpa_clock_ns() + 20000000000ull;
+	struct event_log log;
+	struct fixture f;
+
+	begin(&f, &mock_ops, 0);
+	event_log_start(f.ctx, &log);
+	assert_int_equal(vhost_vdpa_set_owner(f.v), 0);
+	assert_int_equal(update(&f, 0, 0x1000, 1, 0x10000), 0);
+	f.m->fail = -EIO;
+	assert_int_equal(vhost_vdpa_release(f.v, &done), 0);
+	spin(&f);
+	assert_int_equal(count.calls, 0);
+	while (!count.calls && vdpa_clock_ns() < deadline)
+		vdpa_loop_run_once(vdpa_ctx_control(f.ctx), 10000000);
+	assert_int_equal(count.calls, 1);
+	assert_string_equal(log.trace, "X");
+	f.m->fail = 0;
+	assert_int_equal(vhost_vdpa_open(f.v, &done), -EIO);
+	/* The parent may still use the memory. */
+	vhost_vdpa_free(f.v);
+	vdpa_region_put(f.region);
+	memset(f.mem, 1, PAGE);
+	vdpa_region_put(f.region);
+	free(f.mem);
+	vdpa_unsubscribe(f.ctx, &log.sub);
+	assert_int_equal(vdpa_unregister_device(&f.m->vdpa, &done), 0);
+	spin(&f);
+	assert_int_equal(vdpa_ctx_free(f.ctx), 0);
+}
+
 static void test_allocations(void **state)
 {
 	struct vdpa_ctx *ctx = mock_ctx();
@@ -503,6 +572,7 @@ int main(void)
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_features_and_status),
 		cmocka_unit_test(test_backend_features),
+		cmocka_unit_test(test_persistent_maps),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_config),
 		cmocka_unit_test(test_vring_errors),
@@ -518,6 +588,7 @@ int main(void)
 		cmocka_unit_test(test_forget_a_region),
 		cmocka_unit_test(test_asynchronous_unmap),
 		cmocka_unit_test(test_release_takes_all_back),
+		cmocka_unit_test(test_release_gives_up),
 		cmocka_unit_test(test_allocations),
 	};
 
