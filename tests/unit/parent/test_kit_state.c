@@ -3,6 +3,8 @@
 #include "hold_dev.h"
 
 #define MS (SG_SECOND / 1000)
+/* Where a state has them. */
+#define FEATURES_AT 16
 
 static size_t save(struct soft_guest *g, uint8_t *buf, size_t room)
 {
@@ -133,11 +135,13 @@ static void test_hostile(void **state)
 	}
 	/* Nothing that was refused left a trace. */
 	assert_int_equal(load(&g, good, bytes), 0);
-	buf[0] ^= 1;
+	assert_int_equal(save(&g, again, sizeof(again)), bytes);
 	memcpy(buf, good, bytes);
-	buf[16] ^= 2; /* features */
-	load(&g, buf, bytes);
+	buf[FEATURES_AT] |= HOLD_F_BAD;
+	assert_int_equal(load(&g, buf, bytes), -EINVAL);
 	assert_int_equal(vdpa_get_driver_features(g.dev), SG_V1 | HOLD_F_ONE);
+	assert_int_equal(save(&g, buf, sizeof(buf)), bytes);
+	assert_memory_equal(buf, again, bytes);
 	sg_reset(&g);
 	sg_close(&g);
 }
