@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Cost of the IOTLB by number of ranges, beside a balanced binary tree (glibc's tsearch) holding
- *the same ranges, in the same run. Ranges are 4 KiB with a hole of 4 KiB after each; addresses are
- *drawn beforehand, uniformly, so that a table of a million ranges is missed by every cache.
+ * the same ranges, in the same run. Ranges are 4 KiB with a hole of 4 KiB after each; addresses are
+ * drawn beforehand, uniformly, so that a table of a million ranges is missed by every cache.
  *
  *	lookup     independent lookups, as a queue makes for the buffers of a batch
  *	xlate      the same through a view, as a queue does: vdpa_view_xlate() of 64 bytes
  *	chained    each lookup waits for the result of the one before: latency instead of throughput
  *	append     insertion in ascending order, one by one
  *	insert     insertion in random order
- *	publish    snapshot, one insertion and one removal, drop the snapshot: what a live change
- *costs delete     removal in random order
+ *	publish    snapshot, insertion, removal, end of the snapshot: a live change
+ *	delete     removal in random order
  *
  * Each figure is the best of several rounds, in nanoseconds per operation.
  */
@@ -325,13 +325,32 @@ static void print_row(const struct result *r)
 static void print_json(FILE *f, const struct result *r)
 {
 	for (unsigned op = 0; op < OPS; op++) {
-		fprintf(f, "{\"bench\":\"iotlb\",\"op\":\"%s\",\"ranges\":%llu,\"ns\":%.2f",
-			op_names[op], (unsigned long long)r->ranges, r->iotlb[op]);
+		fprintf(f, "{\"id\":\"iotlb-%s-%llu\",\"ours\":%.2f,\"unit\":\"ns\"", op_names[op],
+			(unsigned long long)r->ranges, r->iotlb[op]);
 		if (r->tree[op] > 0)
-			fprintf(f, ",\"tsearch_ns\":%.2f,\"ratio\":%.3f", r->tree[op],
-				r->tree[op] / r->iotlb[op]);
-		fprintf(f, "}\n");
+			fprintf(f, ",\"peer\":%.2f,\"ratio\":%.3f", r->tree[op],
+				r->iotlb[op] / r->tree[op]);
+		fprintf(f, ",\"lower_is_better\":true}\n");
 	}
+}
+
+/* How a cost grows from 1 k ranges to 1 M; tsearch grows by as much beside it. */
+static void print_growth(FILE *f, const struct result *small, const struct result *large,
+			 unsigned op)
+{
+	double ours = large->iotlb[op] / small->iotlb[op];
+
+	printf("%s, 1 M ranges / 1 k ranges: %.2f%s", op_names[op], ours,
+	       op == LOOKUP ? " (goal: at most 4)" : "");
+	if (large->tree[op] > 0)
+		printf(", tsearch %.2f", large->tree[op] / small->tree[op]);
+	printf("\n");
+	if (f)
+		fprintf(f,
+			"{\"id\":\"iotlb-%s-growth\",\"ours\":%.2f,\"peer\":%.2f,\"unit\":\"ns\","
+			"\"ratio\":%.3f%s,\"lower_is_better\":true}\n",
+			op_names[op], large->iotlb[op], small->iotlb[op], ours,
+			op == LOOKUP ? ",\"target\":4" : "");
 }
 
 static void measure(struct result *r)
@@ -375,9 +394,11 @@ int main(int argc, char **argv)
 		if (json)
 			print_json(json, &r[i]);
 	}
-	printf("1 M ranges / 1 k ranges: lookup %.2f, xlate %.2f, tsearch %.2f\n",
-	       r[4].iotlb[LOOKUP] / r[2].iotlb[LOOKUP], r[4].iotlb[XLATE] / r[2].iotlb[XLATE],
-	       r[4].tree[LOOKUP] / r[2].tree[LOOKUP]);
+	print_growth(json, &r[2], &r[4], LOOKUP);
+	print_growth(json, &r[2], &r[4], XLATE);
+	print_growth(json, &r[2], &r[4], CHAINED);
+	print_growth(json, &r[2], &r[4], APPEND);
+	print_growth(json, &r[2], &r[4], INSERT);
 	if (json && fclose(json))
 		return 1;
 	return 0;

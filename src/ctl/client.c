@@ -183,7 +183,7 @@ static int wait_answer(struct ctl_client *c, json_t **answer, struct vdpa_error 
 	uint64_t deadline = c->timeout_ns ? vdpa_clock_ns() + c->timeout_ns : 0;
 
 	for (;;) {
-		json_t *msg;
+		json_t *msg = NULL;
 		int ret = next_object(c, deadline, &msg, err);
 
 		if (ret)
