@@ -3,6 +3,8 @@ import mmap
 import os
 import struct
 
+import pytest
+
 import bad
 import vu
 
@@ -154,6 +156,36 @@ def test_reset_and_gone(guest, server):
     guest.client.close()
     log.close()
     assert server.settled()
+
+
+@pytest.mark.server('--device', 'net')
+def test_a_ring_that_discards(guest):
+    """Its used ring is logged from the answer on, whether log or ring came first; also when the log changes."""
+    tx = vu.Ring(guest.mem, 1, 32, off=2 << 20)
+    guest.share()
+    tx.setup(guest.client, enable=False)
+    page = {(guest.mem.gpa + tx.used) >> 12}
+
+    def send():
+        tx.add([(guest.mem.gpa + (1 << 20), 64, False)], 0)
+        tx.wait()
+
+    send()
+    log = Log(guest.client)
+    for _ in range(5):
+        guest.client.ok(vu.SET_FEATURES, vu.u64(LOGGING))
+        send()
+        assert log.take() == page
+        guest.client.ok(vu.SET_FEATURES, vu.u64(vu.FEATURES))
+        send()
+        assert log.take() == set()
+    guest.client.ok(vu.SET_FEATURES, vu.u64(LOGGING))
+    other = Log(guest.client)
+    send()
+    assert other.take() == page and log.take() == set()
+    log.close()
+    other.close()
+    tx.close()
 
 
 def test_log_shorter_than_memory(guest):

@@ -40,8 +40,12 @@ static bool in_use(void *arg, uintptr_t first, uintptr_t last)
 	return false;
 }
 
+/* Only the log changes: a change of the memory table starts the ring anew. */
 static void changed(void *arg)
 {
+	struct vu_discard *d = arg;
+
+	vringh_map_changed(d->vr);
 }
 
 static const struct vdpa_view_ops view_ops = {.in_use = in_use, .changed = changed};
@@ -52,6 +56,8 @@ static void sweep(struct vdpa_loop_timer *timer)
 	struct vringh_chain *chain;
 	int n = 0;
 
+	if (vdpa_view_refresh(d->view))
+		changed(d);
 	for (int i = 0; i < BUDGET; i++) {
 		n = vringh_getdesc(d->vr, &chain, 1);
 		if (n <= 0)
@@ -154,4 +160,9 @@ void vu_discard_stop(struct vu_ring *r)
 	r->discard = NULL;
 	r->base = vringh_state(d->vr).split.avail_index;
 	discard_free(d);
+}
+
+int vu_discard_log(struct vu_ring *r, struct vdpa_dirty_log *log)
+{
+	return r->discard ? vdpa_as_set_dirty_log(r->discard->as, log, NULL) : 0;
 }

@@ -15,7 +15,13 @@
 
 int vu_log_apply(struct vu_session *s, const struct vdpa_done *done)
 {
-	return vdpa_set_dirty_log(s->dev->vdev, s->logging ? s->log : NULL, done);
+	struct vdpa_dirty_log *log = s->logging ? s->log : NULL;
+	int err = 0;
+
+	/* The device knows nothing of rings that are discarded here. */
+	for (unsigned i = 0; i < s->nrings && !err; i++)
+		err = vu_discard_log(&s->ring[i], log);
+	return err ? err : vdpa_set_dirty_log(s->dev->vdev, log, done);
 }
 
 static void log_base_done(struct vu_session *s, int result)

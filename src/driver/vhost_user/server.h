@@ -293,6 +293,8 @@ struct vu_discard;
 bool vu_discard_wanted(const struct vu_ring *r);
 int vu_discard_start(struct vu_ring *r);
 void vu_discard_stop(struct vu_ring *r);
+/* From now on, @log or NULL. 0 or -ENOMEM; a ring that is not discarded has nothing to log. */
+int vu_discard_log(struct vu_ring *r, struct vdpa_dirty_log *log);
 
 /* log.c */
 int vu_log_apply(struct vu_session *s, const struct vdpa_done *done);
