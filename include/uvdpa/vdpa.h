@@ -392,6 +392,19 @@ VDPA_API uint64_t vdpa_get_backend_features(struct vdpa_device *vdev);
 /** -EINVAL: bits that the device does not offer, or the parent's error. */
 VDPA_API int vdpa_set_features(struct vdpa_device *vdev, uint64_t features);
 VDPA_API uint64_t vdpa_get_driver_features(struct vdpa_device *vdev);
+/** The specification's name of feature bit @bit of devices of type @device_id ("BLK_SIZE"), or
+ * NULL.
+ */
+VDPA_API const char *vdpa_feature_name(uint32_t device_id, unsigned bit);
+/**
+ * Names of the bits of @features, separated by blanks; those without a name as bit_N. Names that do
+ * not fit are left out, whole. Returns @buf.
+ */
+VDPA_API const char *vdpa_feature_names(uint32_t device_id, uint64_t features, char *buf,
+					size_t len);
+/** The same of a device's status: "DRIVER_OK" (virtio 1.3, section 2.1). */
+VDPA_API const char *vdpa_status_name(unsigned bit);
+VDPA_API const char *vdpa_status_names(uint8_t status, char *buf, size_t len);
 VDPA_API uint8_t vdpa_get_status(struct vdpa_device *vdev);
 /** @status 0 is refused with -EINVAL: use vdpa_reset(). */
 VDPA_API int vdpa_set_status(struct vdpa_device *vdev, uint8_t status);

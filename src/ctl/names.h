@@ -9,9 +9,7 @@
 #include <jansson.h>
 #include <uvdpa/types.h>
 
-/** NULL: the bit has no name. @device_id: VIRTIO_ID_*, 0 for the bits that all devices share. */
-const char *ctl_feature_name(uint32_t device_id, unsigned bit);
-/** Bit or -1. */
+/** Bit or -1. @device_id: VIRTIO_ID_*, 0 for the bits that all devices share. */
 int ctl_feature_bit(uint32_t device_id, const char *name);
 /** Array, ascending: names, and numbers for bits without one (as iproute2). NULL without memory. */
 json_t *ctl_features_json(uint32_t device_id, uint64_t features);

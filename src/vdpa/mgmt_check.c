@@ -87,6 +87,7 @@ static int check_net_features(const struct vdpa_dev_set_config *c, const char *o
 			      struct vdpa_error *err)
 {
 	uint64_t missing = 0;
+	char lacks[64], has[256];
 
 	if (!(c->mask & VDPA_CFG_FEATURES))
 		return 0;
@@ -99,20 +100,27 @@ static int check_net_features(const struct vdpa_dev_set_config *c, const char *o
 	missing &= ~c->device_features;
 	if (!missing)
 		return 0;
-	return vdpa_error_set(err, EINVAL, object,
-			      "missing features 0x%" PRIx64 " in device_features 0x%" PRIx64
-			      " for the attributes given",
-			      missing, c->device_features);
+	return vdpa_error_set(
+		err, EINVAL, object,
+		"missing features %s for the attributes given (device_features: %s)",
+		vdpa_feature_names(VIRTIO_ID_NET, missing, lacks, sizeof(lacks)),
+		c->device_features
+			? vdpa_feature_names(VIRTIO_ID_NET, c->device_features, has, sizeof(has))
+			: "none");
 }
 
 static int check_classes(const struct vdpa_mgmt_dev *mdev, const struct vdpa_dev_set_config *c,
 			 const char *object, struct vdpa_error *err)
 {
+	uint32_t id = 0;
 	bool net = false;
 	unsigned classes = 0;
+	char given[96], known[192];
 
-	for (const uint32_t *id = mdev->id_table; id && *id; id++, classes++)
-		net |= *id == VIRTIO_ID_NET;
+	for (const uint32_t *p = mdev->id_table; p && *p; p++, classes++)
+		net |= *p == VIRTIO_ID_NET;
+	if (classes == 1)
+		id = mdev->id_table[0];
 	if (c->mask & NET_ATTRS && !net)
 		return vdpa_error_set(
 			err, EINVAL, object,
@@ -125,14 +133,21 @@ static int check_classes(const struct vdpa_mgmt_dev *mdev, const struct vdpa_dev
 	    c->device_features & DEVICE_FEATURES_MASK)
 		return vdpa_error_set(err, EINVAL, object,
 				      "management device %s makes several classes of device: "
-				      "device_features 0x%" PRIx64 " is ambiguous",
-				      mdev->name, c->device_features);
+				      "in device_features %s is ambiguous; bits 24 to 49 mean the "
+				      "same for all",
+				      mdev->name,
+				      vdpa_feature_names(0,
+							 c->device_features & DEVICE_FEATURES_MASK,
+							 given, sizeof(given)));
 	if (c->device_features & ~mdev->supported_features)
-		return vdpa_error_set(err, EINVAL, object,
-				      "device_features 0x%" PRIx64
-				      " has bits that management device %s "
-				      "does not support (it supports 0x%" PRIx64 ")",
-				      c->device_features, mdev->name, mdev->supported_features);
+		return vdpa_error_set(
+			err, EINVAL, object,
+			"device_features has %s, which management device %s does not support (it "
+			"supports %s)",
+			vdpa_feature_names(id, c->device_features & ~mdev->supported_features,
+					   given, sizeof(given)),
+			mdev->name,
+			vdpa_feature_names(id, mdev->supported_features, known, sizeof(known)));
 	return 0;
 }
 

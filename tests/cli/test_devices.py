@@ -28,9 +28,10 @@ def add_disk(daemon, name='d0', *more):
     (['name', 'n1', 'mgmtdev', 'soft_net', 'max_vqp', '0'], 'max_vqp "0" is out of range'),
     (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', 'VERSION_1,COLOUR'],
      '"COLOUR": no feature of a network device is called so'),
-    (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', '0x8000000000000000'], 'does not support'),
+    (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', '0x8000000000000000'],
+     'device_features has SPEED_DUPLEX, which'),
     (['name', 'n1', 'mgmtdev', 'soft_net', 'device_features', 'VERSION_1', 'mac', '52:54:00:00:00:01'],
-     'missing features'),
+     'missing features MAC for the attributes given (device_features: VERSION_1)'),
 ])
 def test_add_errors(daemon, words, says):
     assert says in daemon.fails('dev', 'add', *words)

@@ -41,6 +41,13 @@ def test_info_features(target):
     assert 'block' in daemon.ok(*words, 'info')
 
 
+def test_features_have_names(disk, folder):
+    disk.ok('dev', 'bind', 'd0', 'vhost-user', 'path', folder / 'd0.sock')
+    words = ('drv', '--socket', str(folder / 'd0.sock'))
+    info = disk.ok(*words, 'info').split('protocol_features ')[1].splitlines()[0]
+    assert {'MQ', 'CONFIG', 'INFLIGHT_SHMFD'} <= set(info.split())
+
+
 def test_write_and_read(target):
     daemon, words = target
     daemon.ok(*words, 'blk', 'write', '1000', 'text', 'hello')

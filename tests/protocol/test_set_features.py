@@ -25,6 +25,15 @@ def test_change_while_running(guest):
     guest.disk.check()
 
 
+def test_shown_by_name(guest):
+    guest.start()
+    guest.client.ok(vu.SET_STATUS, vu.u64(0xf))
+    show = guest.server.show()
+    assert 'VERSION_1' in show['features'].split() and 'bit_' not in show['features'], show
+    assert 'REPLY_ACK' in show['protocol_features'].split()
+    assert show['status'] == 'ACKNOWLEDGE DRIVER DRIVER_OK FEATURES_OK'
+
+
 def test_log_all_toggles_while_running(guest):
     guest.start()
     for _ in range(20):

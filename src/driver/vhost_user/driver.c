@@ -185,7 +185,7 @@ static void show_number(vdpa_emit_fn emit, void *arg, const char *key, const cha
 	emit(arg, key, text);
 }
 
-static void show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg)
+void vu_show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg)
 {
 	char text[256] = "";
 
@@ -201,11 +201,15 @@ static void show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg)
 
 static void show_session(const struct vu_session *s, vdpa_emit_fn emit, void *arg)
 {
-	char key[32], text[96];
+	/* Two bits are the protocol's, not the device's; lines of their own tell of them. */
+	uint64_t features = s->features & ~VDPA_BIT(VHOST_USER_F_PROTOCOL_FEATURES) &
+			    ~VDPA_BIT(VHOST_F_LOG_ALL);
+	char key[32], text[96], names[768];
 
-	show_number(emit, arg, "features", "0x%llx", s->features);
-	show_proto(s->proto, emit, arg);
-	show_number(emit, arg, "status", "0x%llx", s->status);
+	emit(arg, "features",
+	     vdpa_feature_names(vdpa_get_device_id(s->dev->vdev), features, names, sizeof(names)));
+	vu_show_proto(s->proto, emit, arg);
+	emit(arg, "status", vdpa_status_names((uint8_t)s->status, names, sizeof(names)));
 	show_number(emit, arg, "memory_regions", "%llu", s->nregions);
 	emit(arg, "addresses", s->iommu ? "iotlb" : "memory-table");
 	emit(arg, "dirty_log", s->logging && s->log ? "on" : "off");

@@ -204,8 +204,7 @@ static void fe_show(struct virtio_device *dev, vdpa_emit_fn emit, void *arg)
 	char buf[24];
 
 	emit(arg, "connected", fe->connected ? "yes" : "no");
-	snprintf(buf, sizeof(buf), "%#llx", (unsigned long long)fe->protocol);
-	emit(arg, "protocol_features", buf);
+	vu_show_proto(fe->protocol, emit, arg);
 	snprintf(buf, sizeof(buf), "%u", fe->reconnects);
 	emit(arg, "reconnects", buf);
 }

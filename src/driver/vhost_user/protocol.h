@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <uvdpa/vdpa.h>
 #include <uvdpa/compat.h>
 
 /* ---- header ("Message Specification", "Header") ---- */
@@ -460,5 +461,8 @@ static inline bool vhost_user_device_state_valid(const struct vhost_user_device_
 		return vhost_user_bad(why, "unknown phase");
 	return true;
 }
+
+/* driver.c: protocol features by name, for either end's show(). */
+void vu_show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg);
 
 #endif

@@ -113,15 +113,17 @@ int soft_apply_features(struct vdpa_soft_params *params, const struct vdpa_dev_s
 			struct vdpa_error *err)
 {
 	uint64_t have = params->features | vdpa_soft_kit_features();
+	char lacks[128], has[256];
 
 	if (!(config->mask & VDPA_CFG_FEATURES))
 		return 0;
 	if (config->device_features & ~have)
 		return vdpa_error_set(
 			err, EINVAL, NULL,
-			"device_features 0x%llx: with these attributes the device has "
-			"0x%llx",
-			(unsigned long long)config->device_features, (unsigned long long)have);
+			"device_features has %s; with these attributes the device has: %s",
+			vdpa_feature_names(params->device_id, config->device_features & ~have,
+					   lacks, sizeof(lacks)),
+			vdpa_feature_names(params->device_id, have, has, sizeof(has)));
 	params->features &= config->device_features;
 	params->features_off = ~config->device_features;
 	return 0;

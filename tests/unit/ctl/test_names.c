@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <linux/virtio_ids.h>
 #include <uvdpa/compat.h>
+#include <uvdpa/vdpa.h>
 #include "ctl/names.h"
 
 static void test_round_trip(void **state)
@@ -19,12 +20,12 @@ static void test_round_trip(void **state)
 
 	for (size_t i = 0; i < 4; i++) {
 		for (unsigned bit = 0; bit < 64; bit++) {
-			const char *name = ctl_feature_name(ids[i], bit);
+			const char *name = vdpa_feature_name(ids[i], bit);
 
 			if (name)
 				assert_int_equal(ctl_feature_bit(ids[i], name), bit);
 		}
-		assert_null(ctl_feature_name(ids[i], 64));
+		assert_null(vdpa_feature_name(ids[i], 64));
 		assert_int_equal(ctl_feature_bit(ids[i], "NONSENSE"), -1);
 	}
 }
