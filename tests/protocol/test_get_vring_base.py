@@ -3,6 +3,8 @@ import struct
 import threading
 import time
 
+import pytest
+
 import bad
 import vu
 
@@ -72,6 +74,22 @@ def test_peer_goes_away_during_the_drain(guest):
     assert guest.server.cpu_ticks() - ticks < 15, 'the server spins'
     guest.server.cmd('delay 0')
     assert guest.server.settled()
+    with vu.Guest(guest.server, off=vu.bit(vu.P_INBAND)) as again:
+        again.start()
+        again.disk.check()
+
+
+@pytest.mark.server('--stop-ms', '200', '--stuck')
+def test_does_not_drain(guest):
+    """No base is told for requests that nobody gave back: the session ends, and the next one works."""
+    guest.start()
+    guest.server.cmd('hold')
+    guest.disk.submit(False, 0)
+    guest.ring.notify()
+    assert vu.wait_for(lambda: guest.server.cmd('out') == ['1'])
+    guest.client.send(vu.GET_VRING_BASE, vu.state(0, 0))
+    assert guest.client.closes()
+    guest.server.cmd('delay 0')
     with vu.Guest(guest.server, off=vu.bit(vu.P_INBAND)) as again:
         again.start()
         again.disk.check()

@@ -33,7 +33,7 @@ struct testdisk {
 	_Atomic uint64_t delay_us;
 	_Atomic unsigned out;
 	uint8_t announced[6];
-	bool net;
+	bool net, stuck;
 };
 
 static struct testdisk *to_disk(struct vdpa_soft *soft)
@@ -136,7 +136,7 @@ static void stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 {
 	struct queue *q = vdpa_soft_vq_get_priv(vq);
 
-	while (vdpa_soft_vq_cancelling(vq) && q->first)
+	while (!q->disk->stuck && vdpa_soft_vq_cancelling(vq) && q->first)
 		end_first(q, true);
 }
 
@@ -220,7 +220,7 @@ int testdisk_new(struct vdpa_ctx *ctx, const struct testdisk_params *p, struct t
 				: is_net     ? sizeof(net)
 					     : sizeof(blk),
 		.map = p->set_map ? VDPA_SOFT_SET_MAP : VDPA_SOFT_DMA_MAP,
-		.stop_timeout_ns = 20000000000ull,
+		.stop_timeout_ns = (p->stop_ms ? p->stop_ms : 20000u) * 1000000ull,
 	};
 	struct testdisk *d = vdpa_soft_alloc(ctx, &params, err);
 	int ret;
@@ -228,6 +228,7 @@ int testdisk_new(struct vdpa_ctx *ctx, const struct testdisk_params *p, struct t
 	if (!d)
 		return -ENOMEM;
 	d->net = is_net;
+	d->stuck = p->stuck;
 	ret = map_data(d, p);
 	if (!ret)
 		ret = vdpa_soft_register(&d->soft, err);

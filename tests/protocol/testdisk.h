@@ -18,6 +18,8 @@ struct testdisk_params {
 	uint32_t device_id; /* VIRTIO_ID_BLOCK or VIRTIO_ID_NET */
 	bool no_config;
 	bool set_map;
+	bool stuck;	  /* nothing that is held is given back, also when it should be */
+	unsigned stop_ms; /* deadline of a stop; 0: 20 seconds */
 };
 
 int testdisk_new(struct vdpa_ctx *ctx, const struct testdisk_params *params, struct testdisk **out,

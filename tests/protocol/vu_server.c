@@ -4,7 +4,7 @@
  *line-based command channel on stdin and stdout. Log lines go to stderr.
  *
  *	vu_server [--device blk|net] [--queues N] [--workers N] [--file PATH] [--no-config]
- *[--set-map] KEY=VALUE...
+ *[--set-map] [--stop-ms N] [--stuck] KEY=VALUE...
  *
  *	vu_server --messages		the table of messages, as docs/vhost-user.md has it
  *
@@ -218,9 +218,9 @@ static int parse(struct server *s, int argc, char **argv, struct testdisk_params
 		 struct vdpa_ctx_config *config)
 {
 	static const struct option options[] = {
-		{"device", 1, NULL, 'd'}, {"queues", 1, NULL, 'q'},    {"workers", 1, NULL, 'w'},
-		{"file", 1, NULL, 'f'},	  {"no-config", 0, NULL, 'n'}, {"set-map", 0, NULL, 's'},
-		{NULL, 0, NULL, 0},
+		{"device", 1, NULL, 'd'},  {"queues", 1, NULL, 'q'},	{"workers", 1, NULL, 'w'},
+		{"file", 1, NULL, 'f'},	   {"no-config", 0, NULL, 'n'}, {"set-map", 0, NULL, 's'},
+		{"stop-ms", 1, NULL, 't'}, {"stuck", 0, NULL, 'k'},	{NULL, 0, NULL, 0},
 	};
 	unsigned n = 0;
 	int c;
@@ -238,6 +238,10 @@ static int parse(struct server *s, int argc, char **argv, struct testdisk_params
 			p->no_config = true;
 		else if (c == 's')
 			p->set_map = true;
+		else if (c == 't')
+			p->stop_ms = (unsigned)atoi(optarg);
+		else if (c == 'k')
+			p->stuck = true;
 		else
 			return -EINVAL;
 	}

@@ -323,6 +323,12 @@ static void base_drained(void *arg, int result)
 	struct vdpa_done done = {.fn = base_answer, .arg = r};
 	int err = 0;
 
+	/* A base would tell of requests that completed and did not: there is no way to say no but
+	 * to end the session. */
+	if (result) {
+		vu_session_done(s, result);
+		return;
+	}
 	r->started = false;
 	r->poll = false;
 	if (!s->closing)
