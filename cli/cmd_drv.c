@@ -8,21 +8,6 @@
 #include <string.h>
 #include "drv.h"
 
-static const char help[] =
-	"Usage: uvdpa drv [ show ]\n"
-	"       uvdpa drv VIRTIO COMMAND\n"
-	"       uvdpa drv --socket PATH [ --type blk | net ] COMMAND\n"
-	"COMMAND := { info | features | status | conform | reset | attach |\n"
-	"             vq-setup [ index N ] size N |\n"
-	"             blk { info | id | flush } |\n"
-	"             blk read OFFSET LEN [ file FILE ] |\n"
-	"             blk write OFFSET { text TEXT | hex DIGITS | file FILE } |\n"
-	"             blk { fill | verify } OFFSET LEN [ seed N ] |\n"
-	"             blk { discard | zero } OFFSET LEN |\n"
-	"             net info |\n"
-	"             net { ping | pktgen } [ count N ] [ size N ] }\n"
-	"OFFSET and LEN are bytes; K, M, G and T are understood.\n";
-
 int drv_size(const struct cli *cli, const char *what, const char *word, uint64_t *out)
 {
 	const struct vdpa_attr_spec spec[] = {
@@ -38,7 +23,7 @@ int drv_size(const struct cli *cli, const char *what, const char *word, uint64_t
 	return EXIT_OK;
 }
 
-/* "count N size N" -> object of numbers, with the keys that @allowed lists. */
+/* "count N size N" -> object of numbers, with the two keys that @allowed lists. */
 static int number_pairs(const struct cli *cli, int argc, char **argv, const char *const *allowed,
 			json_t **out)
 {
@@ -53,7 +38,8 @@ static int number_pairs(const struct cli *cli, int argc, char **argv, const char
 		if (!*key || i + 1 == argc) {
 			json_decref(obj);
 			return *key ? cli_usage(cli, "\"%s\" has no value", argv[i])
-				    : cli_usage(cli, "\"%s\" is not known", argv[i]);
+				    : cli_usage(cli, "\"%s\" is not known; %s and %s are allowed",
+						argv[i], allowed[0], allowed[1]);
 		}
 		if (drv_size(cli, argv[i], argv[i + 1], &v)) {
 			json_decref(obj);
@@ -120,7 +106,7 @@ static int net_words(struct drv_target *t, int argc, char **argv)
 	if (argc && !strcmp(argv[0], "info"))
 		return simple(t, "net.info", NULL);
 	if (!argc || (strcmp(argv[0], "ping") && strcmp(argv[0], "pktgen")))
-		return cli_usage(t->cli, "after net: info, ping or pktgen");
+		return drv_unknown(t, "net", argc ? argv[0] : NULL);
 	ret = number_pairs(t->cli, argc - 1, argv + 1, keys, &params);
 	if (ret)
 		return ret;
@@ -142,7 +128,7 @@ int drv_words(struct drv_target *t, int argc, char **argv)
 					    "conform", "attach",   NULL};
 
 	if (!argc)
-		return cli_usage(t->cli, "a command is missing");
+		return drv_unknown(t, "", NULL);
 	for (const char *const *p = plain; *p; p++) {
 		if (strcmp(argv[0], *p))
 			continue;
@@ -155,10 +141,7 @@ int drv_words(struct drv_target *t, int argc, char **argv)
 		return drv_blk_words(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "net"))
 		return net_words(t, argc - 1, argv + 1);
-	return cli_usage(t->cli,
-			 "\"%s\" is not known; there are: info, features, status, conform, "
-			 "reset, attach, vq-setup, blk, net",
-			 argv[0]);
+	return drv_unknown(t, "", argv[0]);
 }
 
 static int list(struct cli *cli)
@@ -209,7 +192,10 @@ static int options(struct drv_target *t, int argc, char **argv)
 			if (set_type(t, argv[++i]))
 				return -1;
 		} else {
-			cli_usage(t->cli, "option \"%s\" is not known, or has no value", argv[i]);
+			cli_usage(t->cli,
+				  "option \"%s\" is not known, or has no value; there are: "
+				  "--socket PATH, --type { blk | net }, --json, --pretty",
+				  argv[i]);
 			return -1;
 		}
 	}
@@ -225,18 +211,18 @@ int cmd_drv(struct cli *cli, int argc, char **argv)
 		return EXIT_USAGE;
 	argc -= used;
 	argv += used;
-	if (argc && !strcmp(argv[0], "help")) {
-		fputs(help, stdout);
+	if (drv_help(argc, argv))
 		return EXIT_OK;
-	}
 	if (!t.socket) {
 		if (!argc || !strcmp(argv[0], "show") || !strcmp(argv[0], "list"))
 			return list(cli);
+		if (drv_help(argc - 1, argv + 1))
+			return EXIT_OK;
 		t.name = argv[0];
 		return drv_words(&t, argc - 1, argv + 1);
 	}
 	if (!argc)
-		return cli_usage(cli, "a command is missing");
+		return drv_unknown(&t, "", NULL);
 	if (!strcmp(argv[0], "net"))
 		t.device_id = VIRTIO_ID_NET;
 	ret = drv_connect(&t);

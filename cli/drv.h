@@ -23,6 +23,10 @@ int drv_exec(struct drv_target *t, const char *op, json_t *params, json_t **resu
 int drv_connect(struct drv_target *t);
 void drv_disconnect(struct drv_target *t);
 
+/* Print help when @argv, which begins with a command, asks for it. */
+bool drv_help(int argc, char **argv);
+/* Say what there is instead of @word (NULL: nothing was given). EXIT_USAGE. */
+int drv_unknown(const struct drv_target *t, const char *group, const char *word);
 int drv_words(struct drv_target *t, int argc, char **argv);
 int drv_blk_words(struct drv_target *t, int argc, char **argv);
 /* A number of bytes, with suffix. EXIT_OK or EXIT_USAGE. */

@@ -290,8 +290,7 @@ int drv_blk_words(struct drv_target *t, int argc, char **argv)
 	int ret;
 
 	if (!argc)
-		return cli_usage(t->cli, "after blk: info, id, read, write, fill, verify, flush, "
-					 "discard or zero");
+		return drv_unknown(t, "blk", NULL);
 	snprintf(op, sizeof(op), "blk.%.10s", argv[0]);
 	for (const char *const *p = plain; *p; p++) {
 		if (strcmp(*p, argv[0]))
@@ -307,8 +306,5 @@ int drv_blk_words(struct drv_target *t, int argc, char **argv)
 		return blk_read(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "write"))
 		return blk_write(t, argc - 1, argv + 1);
-	return cli_usage(t->cli,
-			 "blk \"%s\" is not known; there are: info, id, read, write, fill, "
-			 "verify, flush, discard, zero",
-			 argv[0]);
+	return drv_unknown(t, "blk", argv[0]);
 }

@@ -71,7 +71,7 @@ def test_ambiguous(daemon, words, names):
     (['daemon', 'call', 'x', '{'], 'not valid JSON'),
     (['drv', 'virtio0'], 'a command is missing'),
     (['drv', 'virtio0', 'nonsense'], 'there are: info'),
-    (['drv', 'virtio0', 'blk'], 'after blk'),
+    (['drv', 'virtio0', 'blk'], 'blk: a command is missing; there are: info'),
     (['drv', 'virtio0', 'blk', 'read', '0'], 'blk read OFFSET LEN'),
     (['drv', 'virtio0', 'blk', 'read', 'x', '1'], 'is not a size'),
     (['drv', 'virtio0', 'blk', 'write', '0', 'hex', 'abc'], 'blk write OFFSET'),
@@ -107,6 +107,31 @@ def test_help_of_every_command(uvdpa):
         done = uvdpa(name, 'help')
         assert done.returncode == 0, name
         assert done.stdout.startswith('Usage: uvdpa ' + name), name
+
+
+@pytest.mark.parametrize('words,says', [
+    (['help'], 'pktgen'), (['virtio0', 'help'], 'conform'), (['virtio0', 'blk', 'help'], 'OFFSET LEN [ seed N ]'),
+    (['virtio0', 'net', 'help'], 'pktgen [ count N ]'), (['virtio0', 'blk', 'read', 'help'], '[ file FILE ]'),
+    (['virtio0', 'vq-setup', 'help'], '[ index N ] size N'), (['--socket', '/nonexistent', 'help'], 'conform'),
+    (['--socket', '/nonexistent', 'net', 'ping', 'help'], 'fails when one is lost'),
+])
+def test_help_of_drv(uvdpa, words, says):
+    """Without a daemon, and without a back end."""
+    done = uvdpa('drv', *words)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith('Usage: uvdpa drv VIRTIO ') and says in done.stdout
+
+
+@pytest.mark.parametrize('words,says', [
+    (['virtio0', 'nope'], 'conform, reset, attach, vq-setup, blk, net, help'),
+    (['virtio0', 'blk', 'nope'], 'discard, zero, help'), (['virtio0', 'blk'], 'a command is missing'),
+    (['virtio0', 'net', 'nope'], 'info, ping, pktgen, help'), (['virtio0', 'nope', 'help'], '"nope" is not known'),
+    (['virtio0', 'net', 'ping', 'colour', '1'], 'count and size are allowed'), (['--nope'], '--socket PATH, --type'),
+])
+def test_drv_says_what_there_is(uvdpa, words, says):
+    done = uvdpa('drv', *words)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert says in done.stderr
 
 
 @pytest.mark.parametrize('words', [['dev', 'add', 'help'], ['dev', 'config', 'help'], ['dev', 'vstats', 'help'],
