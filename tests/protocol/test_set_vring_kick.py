@@ -94,3 +94,17 @@ def test_before_driver_ok(guest):
     assert guest.client.ask_u64(vu.GET_STATUS) == 0
     guest.start()
     guest.disk.check()
+
+
+def test_idle_polling_costs_little(guest):
+    """Looked at less and less often while nothing comes; what comes then is found all the same."""
+    guest.start(kick=False)
+    guest.client.ok(vu.SET_VRING_KICK, vu.u64(0x100))
+    guest.disk.submit(False, 0)
+    guest.disk.finish(guest.ring.wait())
+    time.sleep(0.2)
+    ticks = guest.server.cpu_ticks()
+    assert guest.ring.quiet(1.5)
+    assert guest.server.cpu_ticks() - ticks < 8, 'the server looks all the time'
+    guest.disk.submit(False, 0)
+    guest.disk.finish(guest.ring.wait(seconds=1))

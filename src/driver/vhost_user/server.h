@@ -86,6 +86,7 @@ struct vu_ring {
 	bool have_addr;
 	bool call_set, err_set; /* by message: no in-band notification */
 	bool poll;		/* SET_VRING_KICK said that no kicks come */
+	uint16_t poll_seen;	/* where it stood at the last look */
 	uint32_t num;		/* 0: not set */
 	uint32_t base;
 	struct vhost_vring_addr addr;		/* as it came: front-end addresses, or IOVAs */
@@ -156,6 +157,7 @@ struct vu_session {
 	struct vu_ring *ring; /* nrings */
 	unsigned nrings;
 	struct vdpa_loop_timer poll_timer;
+	uint64_t poll_ns; /* from one look to the next */
 
 	struct vu_region *region[VHOST_USER_MAX_MEM_SLOTS];
 	unsigned nregions;

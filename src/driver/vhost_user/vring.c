@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define POLL_NS 100000ull
+#define POLL_IDLE_NS 5000000ull
 
 static struct vu_ring *ring_get(struct vu_session *s, uint64_t idx, const char *name)
 {
@@ -85,27 +86,49 @@ bool vu_ring_in_place(const struct vu_ring *r)
 
 /* ---- polling ---- */
 
-/* The front end said that it does not kick: look at its rings from time to time. */
+/* Did the ring move since the last look? A device that cannot say is taken to be at work. */
+static bool ring_moved(struct vu_ring *r)
+{
+	struct vdpa_vq_state state;
+	uint16_t before = r->poll_seen;
+
+	if (vdpa_get_vq_state(r->s->dev->vdev, r->idx, &state))
+		return true;
+	r->poll_seen = state.split.avail_index;
+	return r->poll_seen != before;
+}
+
+/*
+ * The front end said that it does not kick: look at its rings from time to time, and less and less
+ * often while nothing comes, since all devices share the loop.
+ */
 static void poll_rings(struct vdpa_loop_timer *timer)
 {
 	struct vu_session *s = vdpa_container_of(timer, struct vu_session, poll_timer);
-	bool again = false;
+	bool again = false, moved = false;
 
 	for (unsigned i = 0; i < s->nrings; i++) {
 		struct vu_ring *r = &s->ring[i];
 
 		if (!r->running || !r->poll)
 			continue;
+		moved |= ring_moved(r);
 		vhost_vdpa_kick_vring(s->dev->v, i);
 		again = true;
 	}
+	s->poll_ns *= 2;
+	if (moved)
+		s->poll_ns = POLL_NS;
+	else if (s->poll_ns > POLL_IDLE_NS)
+		s->poll_ns = POLL_IDLE_NS;
 	if (again)
 		vdpa_loop_timer_set(vdpa_ctx_control(s->dev->vdev->ctx), timer,
-				    vdpa_clock_ns() + POLL_NS, poll_rings);
+				    vdpa_clock_ns() + s->poll_ns, poll_rings);
 }
 
 static void poll_start(struct vu_session *s)
 {
+	s->poll_ns = POLL_NS;
 	if (!s->poll_timer.loop)
 		vdpa_loop_timer_set(vdpa_ctx_control(s->dev->vdev->ctx), &s->poll_timer,
 				    vdpa_clock_ns() + POLL_NS, poll_rings);
