@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sessions from the first message to the last, with real requests in between."""
 import os
+import resource
 
 import pytest
 
@@ -53,3 +54,17 @@ def test_unbind_in_the_middle_of_a_message(server):
         bad.close_all(fds)
         server.cmd('bind')
     assert server.settled(), server.fds()
+
+
+def test_no_numbers_for_descriptors(owner, server):
+    """What was sent did not arrive: the log says whose fault that is."""
+    pid = server.proc.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = max(int(fd) for fd in os.listdir(f'/proc/{pid}/fd')) + 1
+    fd = bad.plain_fd()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    owner.refused(vu.SET_VRING_CALL, vu.u64(0), [fd])
+    assert 'RLIMIT_NOFILE' in server.log()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    owner.ok(vu.SET_VRING_CALL, vu.u64(0), [fd])
+    os.close(fd)

@@ -147,7 +147,10 @@ static int check(struct vu_session *s, const struct vu_msg_spec *spec, const str
 
 	if (msg->hdr.size < spec->min || msg->hdr.size > spec->max)
 		*why = "size";
-	else if (fds < spec->fds_min || fds > spec->fds_max || msg->fds.truncated)
+	else if (msg->fds.truncated)
+		*why = "the kernel dropped its descriptors: this process has no numbers left for "
+		       "them (RLIMIT_NOFILE)";
+	else if (fds < spec->fds_min || fds > spec->fds_max)
 		*why = "number of descriptors";
 	else if (!has_feature(s, spec))
 		*why = "its protocol feature was not negotiated";
