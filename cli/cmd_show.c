@@ -211,7 +211,12 @@ static void print_vstats(const json_t *dev, bool with_index)
 	json_t *queue;
 	size_t i;
 
-	printf("%s: \n", name_of(dev));
+	printf("%s: ", name_of(dev));
+	if (json_object_get(dev, "none_because")) {
+		fputs("no statistics: ", stdout);
+		cli_print_value(json_object_get(dev, "none_because"));
+	}
+	putchar('\n');
 	json_array_foreach(json_object_get(dev, "queues"), i, queue)
 	{
 		if (with_index)

@@ -11,7 +11,8 @@ json_t *describe_device(struct vdpa_device *vdev, bool all);
 /* Its virtio configuration space, decoded; with @all also what iproute2 does not print. */
 json_t *describe_config(struct vdpa_device *vdev, bool all);
 /* One queue's statistics, "queue_type" first. NULL with @err. */
-json_t *describe_vstats(struct vdpa_device *vdev, uint16_t idx, struct vdpa_error *err);
+/* -EAGAIN: no driver has negotiated features yet; -EOPNOTSUPP: it keeps none. */
+int describe_vstats(struct vdpa_device *vdev, uint16_t idx, json_t **out, struct vdpa_error *err);
 /* The bound driver: name, attrs, show; JSON null when there is none. */
 json_t *describe_binding(struct vdpa_device *vdev);
 /* What the parent wants shown. */

@@ -150,16 +150,17 @@ static void emit_stat(void *arg, const char *name, uint64_t value)
 	json_object_set_new(arg, name, ctl_json_u64(value));
 }
 
-json_t *describe_vstats(struct vdpa_device *vdev, uint16_t idx, struct vdpa_error *err)
+int describe_vstats(struct vdpa_device *vdev, uint16_t idx, json_t **out, struct vdpa_error *err)
 {
 	json_t *obj = json_pack("{s:s}", "queue_type", queue_type(vdev, idx));
 	int ret = vdpa_get_vq_stats(vdev, idx, emit_stat, obj, err);
 
+	*out = ret ? NULL : obj;
 	if (!ret)
-		return obj;
+		return 0;
 	json_decref(obj);
 	if (err && !*err->msg)
 		vdpa_error_set(err, -ret, dev_object(vdev->name).s, "statistics of queue %u: %s",
 			       idx, strerror(-ret));
-	return NULL;
+	return ret;
 }

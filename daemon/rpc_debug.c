@@ -96,8 +96,9 @@ static bool stats_one(void *arg, struct vdpa_device *vdev)
 	json_t *vqs = json_array();
 
 	for (uint32_t i = 0; vqs && i < vdev->nvqs; i++) {
-		json_t *vq = describe_vstats(vdev, (uint16_t)i, NULL);
+		json_t *vq;
 
+		describe_vstats(vdev, (uint16_t)i, &vq, NULL);
 		json_array_append_new(vqs, vq ? vq : json_object());
 	}
 	return !json_object_set_new(arg, vdev->name, vqs);

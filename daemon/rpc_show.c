@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Methods that show devices. */
 #include <errno.h>
+#include "ctl/json.h"
 #include "describe.h"
 #include "devs.h"
 #include "rpc.h"
@@ -59,17 +60,21 @@ static void dev_config_show(struct rpc_call *call)
 
 static json_t *named_vstats(struct vdpa_device *vdev, bool all)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *obj;
+	struct vdpa_error err = {0};
 
 	(void)all;
 	for (uint32_t i = 0; list && i < vdev->nvqs; i++) {
-		json_t *vq = describe_vstats(vdev, (uint16_t)i, NULL);
+		json_t *vq;
 
-		if (vq)
+		if (!describe_vstats(vdev, (uint16_t)i, &vq, &err))
 			json_array_append_new(
 				list, json_pack("{s:I, s:o}", "qidx", (json_int_t)i, "stats", vq));
 	}
-	return json_pack("{s:s, s:o}", "name", vdev->name, "queues", list);
+	obj = json_pack("{s:s, s:o}", "name", vdev->name, "queues", list);
+	if (obj && !json_array_size(list) && *err.msg)
+		json_object_set_new(obj, "none_because", ctl_json_text(err.msg));
+	return obj;
 }
 
 static void dev_vstats_show(struct rpc_call *call)
@@ -78,6 +83,7 @@ static void dev_vstats_show(struct rpc_call *call)
 	struct vdpa_error err = {0};
 	struct vdpa_device *vdev;
 	json_t *vq;
+	int ret;
 
 	if (!rpc_str(call, "name")) {
 		show_devices(call, named_vstats);
@@ -88,12 +94,12 @@ static void dev_vstats_show(struct rpc_call *call)
 		return;
 	if (idx < 0) {
 		/* A device that was asked for by name and has none (yet) says why. */
-		vq = describe_vstats(vdev, 0, &err);
+		ret = describe_vstats(vdev, 0, &vq, &err);
 		json_decref(vq);
-		if (vq)
-			show_devices(call, named_vstats);
+		if (ret)
+			rpc_fail(call, ret, &err);
 		else
-			rpc_fail(call, -EOPNOTSUPP, &err);
+			show_devices(call, named_vstats);
 		return;
 	}
 	if (idx >= (json_int_t)vdev->nvqs) {
@@ -104,8 +110,8 @@ static void dev_vstats_show(struct rpc_call *call)
 			 &err);
 		return;
 	}
-	vq = describe_vstats(vdev, (uint16_t)idx, &err);
-	rpc_end(call, vq ? 0 : -EOPNOTSUPP,
+	ret = describe_vstats(vdev, (uint16_t)idx, &vq, &err);
+	rpc_end(call, ret,
 		vq ? json_pack("[{s:s, s:[{s:I, s:o}]}]", "name", vdev->name, "queues", "qidx", idx,
 			       "stats", vq)
 		   : NULL,

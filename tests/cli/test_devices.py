@@ -261,8 +261,19 @@ def test_long_paths(disk):
 
 def test_vstats_before_there_are_any(disk):
     """As in the kernel: not before features were negotiated."""
-    assert 'dev/d0' in disk.fails('dev', 'vstats', 'show', 'd0')
-    assert disk.json('dev', 'vstats', 'show') == {'vstats': {'d0': {}}}
+    why = 'no driver has negotiated features yet\n'
+    def none():
+        assert disk.fails('dev', 'vstats', 'show', 'd0') == 'uvdpa: dev/d0: ' + why
+        assert disk.fails('dev', 'vstats', 'show', 'd0', 'qidx', 0) == 'uvdpa: dev/d0: ' + why
+        assert disk.ok('dev', 'vstats', 'show') == 'd0: no statistics: ' + why
+        assert disk.json('dev', 'vstats', 'show') == {'vstats': {'d0': {}}}
+        with disk.client() as c:
+            assert c.call('dev.vstats.show', name='d0')['error']['data']['errno'] == 'EAGAIN'
+    none()
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    assert 'qidx 0 queue_type requestq' in disk.ok('dev', 'vstats', 'show')
+    disk.ok('dev', 'unbind', 'd0')
+    none()
 
 
 @pytest.mark.parametrize('mode', ['callback', 'poll'])
