@@ -171,7 +171,7 @@ struct vdpa_config_ops {
 		       uint64_t addr, uint32_t perm,
 		       void *opaque); /**< O; opaque: struct vdpa_region */
 	int (*dma_unmap)(struct vdpa_device *vdev, unsigned asid, iova_t iova,
-			 uint64_t size);			   /**< O */
+			 uint64_t size); /**< O; all ranges in there, holes between them are fine */
 	int (*reset_map)(struct vdpa_device *vdev, unsigned asid); /**< O */
 	int (*set_group_asid)(struct vdpa_device *vdev, unsigned group,
 			      unsigned asid); /**< O; nas > 1: M */

@@ -34,6 +34,9 @@ struct vhost_vdpa_piece {
 /** Rings are set up while they are not enabled, whatever the device's status is. */
 #define VHOST_VDPA_F_LIVE_RINGS 1u
 
+/** Most IOTLB entries of an address space, unless the front says otherwise. */
+#define VHOST_VDPA_MAX_ENTRIES 65536u
+
 struct vhost_vdpa_params {
 	size_t size; /**< sizeof(struct vhost_vdpa_params) */
 	unsigned flags;
@@ -41,6 +44,7 @@ struct vhost_vdpa_params {
 	 */
 	int (*resolve)(void *arg, uint64_t uaddr, uint64_t size, struct vhost_vdpa_piece *piece);
 	void *arg;
+	unsigned max_entries; /**< per address space; 0: VHOST_VDPA_MAX_ENTRIES */
 };
 
 /**
@@ -161,7 +165,7 @@ struct vhost_vdpa_update {
 /**
  * -EINVAL: no such address space, wrong permission, size 0, wrap, outside the device's range, or
  * another address space than the batch's; -EEXIST: overlaps what is mapped; -EFAULT: the user
- * address does not resolve; -ENOMEM.
+ * address does not resolve; -ENOSPC: the address space is full (params.max_entries); -ENOMEM.
  */
 VDPA_API int vhost_vdpa_iotlb_update(struct vhost_vdpa *v, const struct vhost_vdpa_update *update,
 				     const struct vdpa_done *done);
@@ -171,8 +175,10 @@ VDPA_API int vhost_vdpa_iotlb_map(struct vhost_vdpa *v, const struct vhost_vdpa_
 				  struct vdpa_region *region, uint64_t off,
 				  const struct vdpa_done *done);
 /**
- * Removes every range that overlaps [@iova, @last], whole. @done once no request in flight uses
- * them (in a batch of a device with set_map: at once, the batch's end waits).
+ * Removes every range that overlaps [@iova, @last], whole: one dma_unmap, from the first byte of
+ * the first of them to the last of the last (two where that is all of 2^64 bytes). @done once no
+ * request in flight uses them (in a batch of a device with set_map: at once, the batch's end
+ * waits).
  */
 VDPA_API int vhost_vdpa_iotlb_invalidate(struct vhost_vdpa *v, unsigned asid, iova_t iova,
 					 iova_t last, const struct vdpa_done *done);

@@ -339,3 +339,52 @@ def test_not_offered(owner):
     """The device could: it is the binding that does not want it."""
     assert not owner.ask_u64(vu.GET_FEATURES) & vu.bit(vu.F_PLATFORM)
     owner.refused(vu.SET_FEATURES, vu.u64(IOMMU))
+
+
+LIMIT = 65536
+
+
+def fill(client, first, count, uaddr=0x10000):
+    """Entries of one byte each, that lie apart."""
+    for at in range(first, first + count, 1024):
+        client.sock.sendall(b''.join(
+            struct.pack('=III', vu.IOTLB_MSG, 1, 32) +
+            vu.iotlb(vu.IOTLB_UPDATE, (1 << 40) + i * 2, 1, uaddr)
+            for i in range(at, min(at + 1024, first + count))))
+
+
+def test_entries_are_limited(server, owner):
+    """A front end cannot make the device remember without end."""
+    prepare(owner)
+    fill(owner, 0, LIMIT)
+    owner.refused(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 0x1000, 1, 0x10000))
+    assert 'the limit is 65536 entries' in server.log()
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 1 << 40, 1, 0x10000))  # known already
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 1 << 40, 1, 0x10001))  # in its place
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_INVALIDATE, 1 << 40, 1))
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 0x1000, 1, 0x10000))
+    owner.refused(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 0x3000, 1, 0x10000))
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_INVALIDATE, 0, 0))
+    owner.ok(vu.IOTLB_MSG, vu.iotlb(vu.IOTLB_UPDATE, 0x3000, 1, 0x10000))
+
+
+def test_a_full_table_is_not_asked_again(server):
+    """A miss whose answer finds no room waits for the front end; nobody spins."""
+    with VIommu(server) as g:
+        g.share()
+        g.map(0, g.mem.size)
+        g.start()
+        g.disk.check()
+        with g.lock:
+            fill(g.client, 0, LIMIT - 1, g.mem.uva)
+            assert g.client.alive()
+        g.answering = False
+        g.ring.add([(0x1234000, 16, False), (IOVA, 1, True)], 0)
+        g.ring.notify()
+        assert vu.wait_for(lambda: 0x1234000 in g.misses)
+        for _ in range(3):
+            assert g.call(vu.iotlb(vu.IOTLB_UPDATE, 0x1234000, 1, g.mem.uva)) != 0
+        assert g.ring.quiet(0.2)
+        assert len(g.misses) <= 4
+        with g.lock:
+            assert g.client.alive()

@@ -42,6 +42,7 @@ struct vhost_vdpa {
 
 	struct vv_vring *vring; /* vdev->nvqs */
 	struct vhost_iotlb *as; /* vdev->nas */
+	struct vdpa_ratelimit limit;
 	bool in_batch;
 	unsigned batch_asid;
 

@@ -51,6 +51,18 @@ static int check_update(struct vhost_vdpa *v, const struct vhost_vdpa_update *u)
 	return 0;
 }
 
+/* Room for @n more? The peer decides how many entries there are, and each costs memory. */
+static int check_room(struct vhost_vdpa *v, unsigned asid, uint64_t n)
+{
+	unsigned max = v->params.max_entries;
+
+	if (as_get(v, asid)->nmaps + n <= max)
+		return 0;
+	vdpa_log_limited(vdpa_ctx_log(v->vdev->ctx), &v->limit, VDPA_LOG_WARN, v->vdev->name,
+			 "address space %u is full: the limit is %u entries", asid, max);
+	return -ENOSPC;
+}
+
 static int add_range(struct vhost_vdpa *v, const struct vhost_vdpa_update *u,
 		     const struct vhost_vdpa_piece *piece)
 {
@@ -74,40 +86,72 @@ static int add_range(struct vhost_vdpa *v, const struct vhost_vdpa_update *u,
 	return err;
 }
 
-/* Take the range out here, and out of a device that is told range by range. */
-static int del_range(struct vhost_vdpa *v, unsigned asid, const struct vhost_iotlb_map *map,
-		     struct vv_join *join)
+/* All that lies in [@first, @last] is to go, out of a device that is told range by range, too. */
+static int device_unmap(struct vhost_vdpa *v, unsigned asid, iova_t first, iova_t last,
+			struct vv_join *join)
 {
-	struct vdpa_region *region = map->opaque;
 	struct vdpa_done done;
 	int err;
 
-	if (vdpa_has_dma_map(v->vdev)) {
-		done = vv_join_add(join);
-		err = vdpa_dma_unmap(v->vdev, asid, map->start, map->last - map->start + 1, &done);
-		if (err) {
-			vv_join_put(join, err);
-			return err;
-		}
-	}
-	err = vhost_iotlb_map_free(as_get(v, asid), map);
-	if (!err)
-		vdpa_region_put(region);
+	if (!vdpa_has_dma_map(v->vdev))
+		return 0;
+	done = vv_join_add(join);
+	err = vdpa_dma_unmap(v->vdev, asid, first, last - first + 1, &done);
+	if (err)
+		vv_join_put(join, err);
 	return err;
+}
+
+/*
+ * Take out all that overlaps [@iova, @last], which is something: one change of the record and one
+ * of the device, however many entries it is. The device is told the bounds of whole entries. The
+ * record as it was is kept until the device agreed: on an error nothing has changed.
+ */
+static int del_span(struct vhost_vdpa *v, unsigned asid, iova_t iova, iova_t last,
+		    struct vv_join *join)
+{
+	struct vhost_iotlb *tlb = as_get(v, asid), before;
+	const struct vhost_iotlb_map *map;
+	iova_t first, end = last;
+	int err;
+
+	vhost_iotlb_snapshot(tlb, &before);
+	err = vhost_iotlb_del_range(tlb, iova, last, NULL, NULL);
+	map = vhost_iotlb_itree_first(&before, iova, last);
+	first = map->start;
+	for (; map; map = vhost_iotlb_itree_next(&before, map, iova, last))
+		end = map->last;
+	err = err < 0 ? err : device_unmap(v, asid, first, end, join);
+	if (err) {
+		vhost_iotlb_reset(tlb);
+		*tlb = before;
+		return err;
+	}
+	for (map = vhost_iotlb_itree_first(&before, iova, last); map;
+	     map = vhost_iotlb_itree_next(&before, map, iova, last))
+		vdpa_region_put(map->opaque);
+	vhost_iotlb_reset(&before);
+	return 0;
 }
 
 static int del_overlapping(struct vhost_vdpa *v, unsigned asid, iova_t iova, iova_t last,
 			   struct vv_join *join)
 {
-	const struct vhost_iotlb_map *map;
+	const struct vhost_iotlb *tlb = as_get(v, asid);
+	const struct vhost_iotlb_map *map = vhost_iotlb_itree_first(tlb, iova, last);
 	int err;
 
-	while ((map = vhost_iotlb_itree_first(as_get(v, asid), iova, last))) {
-		err = del_range(v, asid, map, join);
+	if (!map)
+		return 0;
+	/* 2^64 bytes have no size: the first entry goes by itself. */
+	if (!map->start && vhost_iotlb_itree_first(tlb, UINT64_MAX, UINT64_MAX) &&
+	    last == UINT64_MAX) {
+		iova = map->last + 1;
+		err = del_span(v, asid, 0, map->last, join);
 		if (err)
 			return err;
 	}
-	return 0;
+	return del_span(v, asid, iova, last, join);
 }
 
 /* Does the device want the whole table? Where it has both, ranges one by one go first, as in Linux.
@@ -158,18 +202,42 @@ static void undo(struct vhost_vdpa *v, const struct vhost_vdpa_update *u)
 	vv_join_put(join, 0);
 }
 
+static int resolve(struct vhost_vdpa *v, uint64_t uaddr, uint64_t left,
+		   struct vhost_vdpa_piece *piece)
+{
+	int err;
+
+	*piece = (struct vhost_vdpa_piece){0};
+	err = v->params.resolve(v->params.arg, uaddr, left, piece);
+	if (!err && (!piece->size || piece->size > left))
+		err = -EFAULT;
+	return err;
+}
+
+/* Before anything is changed: a device that saw a part of the update would miss the rest again. */
+static int check_pieces(struct vhost_vdpa *v, const struct vhost_vdpa_update *u)
+{
+	struct vhost_vdpa_piece piece;
+	uint64_t n = 0;
+	int err;
+
+	for (uint64_t at = 0; at < u->size; at += piece.size, n++) {
+		err = resolve(v, u->uaddr + at, u->size - at, &piece);
+		if (err)
+			return err;
+	}
+	return check_room(v, u->asid, n);
+}
+
 static int update_pieces(struct vhost_vdpa *v, const struct vhost_vdpa_update *u)
 {
 	struct vhost_vdpa_update part = *u;
+	struct vhost_vdpa_piece piece;
 	uint64_t left = u->size;
 	int err;
 
 	while (left) {
-		struct vhost_vdpa_piece piece = {0};
-
-		err = v->params.resolve(v->params.arg, part.uaddr, left, &piece);
-		if (!err && (!piece.size || piece.size > left))
-			err = -EFAULT;
+		err = resolve(v, part.uaddr, left, &piece);
 		part.size = piece.size;
 		if (!err)
 			err = add_range(v, &part, &piece);
@@ -192,6 +260,9 @@ int vhost_vdpa_iotlb_update(struct vhost_vdpa *v, const struct vhost_vdpa_update
 		return err;
 	if (!v->params.resolve)
 		return -EFAULT;
+	err = check_pieces(v, update);
+	if (err)
+		return err;
 	join = vv_join_new(done);
 	if (!join)
 		return -ENOMEM;
@@ -215,6 +286,9 @@ int vhost_vdpa_iotlb_map(struct vhost_vdpa *v, const struct vhost_vdpa_update *u
 		return err;
 	if (off > size || update->size > size - off)
 		return -EFAULT;
+	err = check_room(v, update->asid, 1);
+	if (err)
+		return err;
 	join = vv_join_new(done);
 	if (!join)
 		return -ENOMEM;
@@ -250,6 +324,18 @@ int vhost_vdpa_iotlb_invalidate(struct vhost_vdpa *v, unsigned asid, iova_t iova
 	return finish(join, err);
 }
 
+/* The last address of the entries from @map on that follow each other and lie in one region. */
+static iova_t run_end(const struct vhost_iotlb *tlb, const struct vhost_iotlb_map *map)
+{
+	const struct vhost_iotlb_map *next = map;
+
+	while (next && next->opaque == map->opaque) {
+		map = next;
+		next = vhost_iotlb_itree_next(tlb, map, 0, UINT64_MAX);
+	}
+	return map->last;
+}
+
 static int forget_in(struct vhost_vdpa *v, unsigned asid, const struct vdpa_region *region,
 		     struct vv_join *join)
 {
@@ -260,10 +346,10 @@ static int forget_in(struct vhost_vdpa *v, unsigned asid, const struct vdpa_regi
 	int err;
 
 	for (; map; map = vhost_iotlb_itree_first(tlb, from, UINT64_MAX)) {
-		iova_t last = map->last;
+		iova_t last = run_end(tlb, map);
 
 		if (map->opaque == region) {
-			err = del_range(v, asid, map, join);
+			err = del_overlapping(v, asid, map->start, last, join);
 			if (err)
 				return err;
 			changed = true;

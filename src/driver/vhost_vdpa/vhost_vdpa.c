@@ -38,6 +38,9 @@ int vhost_vdpa_new(struct vdpa_device *vdev, const struct vhost_vdpa_params *par
 	}
 	if (params)
 		v->params = *params;
+	if (!v->params.max_entries)
+		v->params.max_entries = VHOST_VDPA_MAX_ENTRIES;
+	v->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	v->vdev = vdpa_get_device(vdev);
 	for (uint32_t i = 0; i < vdev->nas; i++)
 		vhost_iotlb_init(&v->as[i], 0, 0);

@@ -40,10 +40,16 @@ static void spin(struct fixture *f)
 		vdpa_loop_run_once(vdpa_ctx_control(f->ctx), 0);
 }
 
+/* For the next begin(); 0: as many as usual. */
+static unsigned max_entries;
+
 static void begin(struct fixture *f, const struct vdpa_config_ops *ops, unsigned flags)
 {
-	struct vhost_vdpa_params params = {
-		.size = sizeof(params), .flags = flags, .resolve = resolve, .arg = f};
+	struct vhost_vdpa_params params = {.size = sizeof(params),
+					   .flags = flags,
+					   .resolve = resolve,
+					   .arg = f,
+					   .max_entries = max_entries};
 	struct vdpa_done done;
 
 	memset(f, 0, sizeof(*f));
@@ -414,6 +420,85 @@ static void test_invalidate_takes_whole_ranges(void **state)
 	end(&f);
 }
 
+/* However many entries go, the device is told once; when it cannot, nothing has changed. */
+static void test_invalidate_is_one_change(void **state)
+{
+	struct fixture f;
+	unsigned before;
+
+	begin(&f, &mock_ops, 0);
+	assert_int_equal(vhost_vdpa_set_owner(f.v), 0);
+	for (unsigned i = 1; i <= 200; i++)
+		assert_int_equal(update(&f, 0, i * 0x4000, 1, 0x10000), 0);
+	before = f.m->map_calls;
+	f.m->fail = -ENOMEM;
+	assert_int_equal(vhost_vdpa_iotlb_invalidate(f.v, 0, 0, UINT64_MAX, NULL), -ENOMEM);
+	assert_int_equal(ranges(&f, 0), 200);
+	assert_int_equal(f.m->map_calls, before + 1);
+	f.m->fail = 0;
+	/* Both ends lie inside of entries, which go whole. */
+	assert_int_equal(vhost_vdpa_iotlb_invalidate(f.v, 0, 0x8800, 100 * 0x4000 + 1, NULL), 0);
+	assert_int_equal(f.m->map_calls, before + 2);
+	assert_int_equal(f.m->unmapped.first, 0x8000);
+	assert_int_equal(f.m->unmapped.last, 100 * 0x4000 + PAGE - 1);
+	assert_int_equal(ranges(&f, 0), 101);
+	assert_int_equal(vhost_vdpa_iotlb_forget(f.v, f.region, NULL), 0);
+	assert_int_equal(f.m->map_calls, before + 3);
+	assert_int_equal(ranges(&f, 0), 0);
+	end(&f);
+}
+
+static struct vdpa_iova_range whole_range(struct vdpa_device *vdev)
+{
+	return (struct vdpa_iova_range){0, UINT64_MAX};
+}
+
+/* From the first address to the last one: 2^64 bytes cannot be said in one size. */
+static void test_invalidate_all_addresses(void **state)
+{
+	struct vdpa_config_ops ops = mock_ops;
+	struct fixture f;
+
+	ops.get_iova_range = whole_range;
+	begin(&f, &ops, 0);
+	assert_int_equal(vhost_vdpa_set_owner(f.v), 0);
+	assert_int_equal(update(&f, 0, 0, 1, 0x10000), 0);
+	assert_int_equal(update(&f, 0, 0x8000, 1, 0x10000), 0);
+	assert_int_equal(update(&f, 0, UINT64_MAX - (PAGE - 1), 1, 0x10000), 0);
+	assert_int_equal(vhost_vdpa_iotlb_invalidate(f.v, 0, 0, UINT64_MAX, NULL), 0);
+	assert_int_equal(ranges(&f, 0), 0);
+	assert_int_equal(f.m->map_calls, 5);
+	assert_int_equal(f.m->unmapped.first, 0x8000);
+	assert_int_equal(f.m->unmapped.last, UINT64_MAX);
+	end(&f);
+}
+
+static void test_entries_are_limited(void **state)
+{
+	struct vhost_vdpa_update u = {0, VHOST_MAP_RO, 0x100000, PAGE, 0};
+	struct fixture f;
+	unsigned before;
+
+	max_entries = 4;
+	begin(&f, &mock_ops, 0);
+	max_entries = 0;
+	assert_int_equal(vhost_vdpa_set_owner(f.v), 0);
+	for (unsigned i = 1; i <= 3; i++)
+		assert_int_equal(update(&f, 0, i * 0x1000, 1, 0x10000), 0);
+	before = f.m->map_calls;
+	/* Two pieces, room for one: the device hears of none. */
+	assert_int_equal(update(&f, 0, 0x10000, 16, 0x10000), -ENOSPC);
+	assert_int_equal(f.m->map_calls, before);
+	assert_int_equal(update(&f, 0, 0x10000, 1, 0x10000), 0);
+	assert_int_equal(update(&f, 0, 0x20000, 1, 0x10000), -ENOSPC);
+	assert_int_equal(vhost_vdpa_iotlb_map(f.v, &u, f.region, 0, NULL), -ENOSPC);
+	assert_int_equal(ranges(&f, 0), 4);
+	assert_int_equal(update(&f, 1, 0x20000, 1, 0x10000), 0); /* the other address space */
+	assert_int_equal(vhost_vdpa_iotlb_invalidate(f.v, 0, 0x1000, 0x1fff, NULL), 0);
+	assert_int_equal(update(&f, 0, 0x20000, 1, 0x10000), 0);
+	end(&f);
+}
+
 static void test_batch_is_one_set_map(void **state)
 {
 	struct fixture f;
@@ -584,6 +669,9 @@ int main(void)
 		cmocka_unit_test(test_update_errors),
 		cmocka_unit_test(test_update_in_pieces),
 		cmocka_unit_test(test_invalidate_takes_whole_ranges),
+		cmocka_unit_test(test_invalidate_is_one_change),
+		cmocka_unit_test(test_invalidate_all_addresses),
+		cmocka_unit_test(test_entries_are_limited),
 		cmocka_unit_test(test_batch_is_one_set_map),
 		cmocka_unit_test(test_forget_a_region),
 		cmocka_unit_test(test_asynchronous_unmap),

@@ -219,6 +219,7 @@ static int op_dma_map(struct vdpa_device *v, unsigned asid, iova_t iova, uint64_
 
 static int op_dma_unmap(struct vdpa_device *v, unsigned asid, iova_t iova, uint64_t size)
 {
+	to_mock(v)->unmapped = (struct vdpa_iova_range){iova, iova + (size - 1)};
 	to_mock(v)->map_calls++;
 	return to_mock(v)->fail;
 }

@@ -29,7 +29,8 @@ struct mock {
 	bool ready[MOCK_VQS];
 	struct vdpa_vq_state state[MOCK_VQS];
 	struct vdpa_callback cb;
-	int fail; /* what ops that can fail return */
+	struct vdpa_iova_range unmapped; /* the last dma_unmap */
+	int fail;			 /* what ops that can fail return */
 	struct vdpa_done pending;
 	unsigned *freed;
 };
