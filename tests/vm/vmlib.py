@@ -31,6 +31,10 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 # What a guest's kernel must never have said.
 DMESG_BAD = re.compile(r"WARNING:|BUG:|Oops|Kernel panic|INFO: task .* blocked")
+# Nor this once its firmware is forgotten: QEMU itself looks at the ring that
+# SeaBIOS left, when the kernel resets the disk with the IOMMU on.
+DMESG_BAD_LATER = re.compile(r"DMAR: .*fault addr")
+DMESG_LATER = "Run /init as init process"
 # Counters that may move while a device is suspended.
 NOT_PROGRESS = re.compile(r"kick|notif|call|time|_ns$|spin|sleep|poll|wake")
 SERIAL_DEAD = re.compile(rb"Kernel panic|UVDPA-INIT: no root")
@@ -110,7 +114,10 @@ class Process:
 
     def __init__(self, argv, log, **kwargs):
         self.log = log
-        with open(log, "ab") as out:
+        self.spawn(argv, **kwargs)
+
+    def spawn(self, argv, **kwargs):
+        with open(self.log, "ab") as out:
             # pylint: disable=consider-using-with
             self.child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out,
@@ -212,11 +219,15 @@ class Uvdpad(Process):
 
     def __init__(self, work, *args):
         self.socket = os.path.join(work, "ctl.sock")
+        self.config = os.path.join(work, "config.json")
+        super().__init__([UVDPAD, "--socket", self.socket, *args],
+                         os.path.join(work, "uvdpad.log"))
+
+    def spawn(self, argv, **kwargs):
+        """Starts it, and returns when it is ready."""
         ready, ready_child = os.pipe()
-        super().__init__(
-            [UVDPAD, "--socket", self.socket,
-             "--ready-fd", str(ready_child), *args],
-            os.path.join(work, "uvdpad.log"), pass_fds=(ready_child,))
+        super().spawn([*argv, "--ready-fd", str(ready_child)],
+                      pass_fds=(ready_child,), **kwargs)
         os.close(ready_child)
         os.set_blocking(ready, False)
         try:
@@ -248,8 +259,11 @@ class Uvdpad(Process):
                                + tail(self.log))
         return text
 
-    def progress(self, name):
-        """The counters of a device that move only when requests end."""
+    def progress(self, name, check=True):
+        """The counters of a device that move only when requests end.
+
+        Without check: {} when the device has none for want of a driver.
+        """
         found = {}
 
         def walk(path, node):
@@ -262,18 +276,32 @@ class Uvdpad(Process):
             elif not NOT_PROGRESS.search(path):
                 found[path] = node
 
-        walk("", json.loads(self.cli(f"dev vstats show -j {name}")))
+        text = self.cli(f"dev vstats show -j {name}", check)
+        if text.startswith("{"):
+            walk("", json.loads(text))
         return found
 
-    def add_disk(self, name, image, path):
+    def completed(self, name):
+        """Per virtqueue of a device: how many requests it has answered."""
+        stats = json.loads(self.cli(f"dev vstats show -j {name}"))
+        return [x["completed_desc"] for x in stats["vstats"][name].values()]
+
+    def add_disk(self, name, image, path, queues=2):
         self.cli(f"dev add name {name} mgmtdev soft_blk "
-                 f"backend file path {image}")
+                 f"backend file path {image} num_queues {queues}")
         self.cli(f"dev bind {name} driver vhost-user path {path}")
 
-    def add_nic(self, name, path, mac=MAC, mtu=1500):
-        self.cli(f"dev add name {name} mgmtdev soft_net mac {mac} "
-                 f"mtu {mtu} backend loopback")
-        self.cli(f"dev bind {name} driver vhost-user path {path}")
+    def add_nic(self, name, path, extra=""):
+        self.cli(f"dev add name {name} mgmtdev soft_net mac {MAC} "
+                 "mtu 1500 backend loopback")
+        self.cli(f"dev bind {name} driver vhost-user path {path} {extra}")
+
+    def crash(self):
+        """Killed in the middle of what it does, and started again as it was."""
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(self.cli("config dump"))
+        self.kill()
+        self.spawn([UVDPAD, "--socket", self.socket, "--config", self.config])
 
     def finish(self):
         """A clean end: alive until now, and rc 0 on SIGTERM."""
@@ -530,11 +558,13 @@ class Guest:
         for name in sorted(os.listdir(self.share)):
             if not name.startswith("dmesg-"):
                 continue
-            bad = [x for x in self.read(name).splitlines()
-                   if DMESG_BAD.search(x)]
+            text = self.read(name)
+            later = text.partition(DMESG_LATER)[2]
+            bad = [x for x in text.splitlines() if DMESG_BAD.search(x)]
+            bad += [x for x in later.splitlines() if DMESG_BAD_LATER.search(x)]
             if bad:
                 raise TestbedError("the guest's kernel complains:\n" +
-                                   "\n".join(bad) + "\n" + self.read(name))
+                                   "\n".join(bad) + "\n" + text)
 
     def run(self, timeout=60):
         with self:
@@ -542,18 +572,21 @@ class Guest:
         return self
 
 
-def disk(path, name="d0", extra=""):
+RECONNECT = ",reconnect-ms=100"     # QEMU comes back when the back end does
+
+
+def disk(path, name="d0", extra="", chardev=""):
     """QEMU's arguments for a vhost-user disk at a socket."""
-    return ["-chardev", f"socket,id=c-{name},path={path}",
+    return ["-chardev", f"socket,id=c-{name},path={path}{chardev}",
             "-device", f"vhost-user-blk-pci,chardev=c-{name},id={name}{extra}"]
 
 
-def nic(path, name="n0", extra="", mac=MAC):
+def nic(path, name="n0", extra="", chardev=""):
     """QEMU's arguments for a vhost-user NIC at a socket."""
-    return ["-chardev", f"socket,id=c-{name},path={path}",
+    return ["-chardev", f"socket,id=c-{name},path={path}{chardev}",
             "-netdev", f"vhost-user,chardev=c-{name},id=b-{name}",
             "-device", f"virtio-net-pci,netdev=b-{name},id={name},"
-            f"mac={mac}{extra}"]
+            f"mac={MAC}{extra}"]
 
 
 def make_image(path, mib):
