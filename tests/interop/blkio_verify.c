@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Writes a pseudo-random pattern to a vhost-user disk through libblkio,
- * flushes, reads it back and compares every byte; then overwrites some of it
- * in random order, and does all of that again.
+ * flushes, reads it back and compares every byte; then overwrites, zeroes and
+ * discards some of it in random order, and does all of that again.
  *
  *	blkio_verify SOCKET MIB DEPTH eventfd|poll [QUEUES]
  *	blkio_verify SOCKET MIB DEPTH check        (only read and compare)
@@ -26,7 +26,10 @@
 #define QUEUES_MAX 8
 #define TIMEOUT_S 30
 
-enum op { OP_WRITE, OP_READ, OP_FLUSH };
+enum op { OP_WRITE, OP_READ, OP_FLUSH, OP_ZERO, OP_DISCARD };
+
+/* What a block has to have: its pattern, zeroes, or whatever it likes. */
+enum content { PATTERN, ZEROES, ANYTHING };
 
 struct slot {
 	uint32_t block;
@@ -40,6 +43,7 @@ struct run {
 	struct blkio_mem_region mem;
 	struct slot slots[DEPTH_MAX];
 	uint8_t *generation; /* per block */
+	uint8_t *content;
 	uint32_t blocks, depth, queues, errors;
 	bool polling;
 };
@@ -66,6 +70,10 @@ static void make_pattern(struct run *r, uint32_t block, uint64_t *p)
 	uint64_t x = ((uint64_t)block << 8 | r->generation[block]) + 1;
 	unsigned int i;
 
+	if (r->content[block] == ZEROES) {
+		memset(p, 0, BLOCK);
+		return;
+	}
 	for (i = 0; i < BLOCK / sizeof(*p); i++) {
 		x ^= x << 13;
 		x ^= x >> 7;
@@ -80,7 +88,7 @@ static void check_block(struct run *r, uint32_t slot)
 	static uint64_t want[BLOCK / 8];
 
 	make_pattern(r, block, want);
-	if (!memcmp(want, slot_buffer(r, slot), BLOCK))
+	if (r->content[block] == ANYTHING || !memcmp(want, slot_buffer(r, slot), BLOCK))
 		return;
 	if (r->errors++ < 10)
 		fprintf(stderr,
@@ -98,8 +106,15 @@ static void submit(struct run *r, uint32_t slot, enum op op, uint32_t block)
 
 	r->slots[slot] = (struct slot){block, op, true};
 	if (op == OP_WRITE) {
+		r->content[block] = PATTERN;
 		make_pattern(r, block, (uint64_t *)buf);
 		blkioq_write(q, start, buf, BLOCK, data, 0);
+	} else if (op == OP_ZERO) {
+		r->content[block] = ZEROES;
+		blkioq_write_zeroes(q, start, BLOCK, data, block & 1 ? BLKIO_REQ_NO_UNMAP : 0);
+	} else if (op == OP_DISCARD) {
+		r->content[block] = ANYTHING;
+		blkioq_discard(q, start, BLOCK, data, 0);
 	} else if (op == OP_READ) {
 		memset(buf, 0xee, BLOCK);
 		blkioq_read(q, start, buf, BLOCK, data, 0);
@@ -224,8 +239,9 @@ static bool is_on_its_way(struct run *r, uint32_t block)
 	return false;
 }
 
-static void overwrite_some(struct run *r)
+static void change_some(struct run *r)
 {
+	static const enum op ops[] = {OP_WRITE, OP_WRITE, OP_ZERO, OP_WRITE, OP_DISCARD};
 	uint32_t i, slot, block;
 
 	for (i = 0; i < r->blocks / 2; i++) {
@@ -234,7 +250,7 @@ static void overwrite_some(struct run *r)
 		while (is_on_its_way(r, block))
 			wait_some(r);
 		r->generation[block]++;
-		submit(r, slot, OP_WRITE, block);
+		submit(r, slot, ops[i % 5], block);
 	}
 	drain(r);
 }
@@ -268,6 +284,7 @@ static void stop(struct run *r)
 	blkio_free_mem_region(r->b, &r->mem);
 	blkio_destroy(&r->b);
 	free(r->generation);
+	free(r->content);
 }
 
 int main(int argc, char **argv)
@@ -290,12 +307,13 @@ int main(int argc, char **argv)
 	r.polling = !strcmp(argv[4], "poll");
 	check = !strcmp(argv[4], "check");
 	r.generation = calloc(r.blocks, 1);
+	r.content = calloc(r.blocks, 1);
 	start(&r, argv[1]);
 	if (!check) {
 		all_blocks(&r, OP_WRITE);
 		flush(&r);
 		all_blocks(&r, OP_READ);
-		overwrite_some(&r);
+		change_some(&r);
 		all_blocks(&r, OP_READ);
 		/* What a later "check" expects. */
 		memset(r.generation, 0, r.blocks);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """libblkio's virtio-blk-vhost-user driver on a disk of ours."""
 
+import concurrent.futures
 import os
 import subprocess
 
@@ -46,9 +47,20 @@ def test_harness(cache, work, image, client, mode):
 @pytest.mark.skipif("UVDPA_STANDIN" in os.environ, reason="needs our daemon")
 @pytest.mark.parametrize("mode", ["eventfd", "poll"])
 def test_verify(work, daemon, image, client, mode):
-    """Depths from 1 to 128, then a look from a second connection."""
+    """Depths from 1 to 128, one queue to all, and a look from outside."""
+    path = os.path.join(work, "d0.sock")
+    daemon.add_disk("d0", image, path, queues=4)
+    for depth, queues in ((1, 1), (16, 2), (64, 3), (128, 1), (128, 4)):
+        client(path, MIB if depth > 1 else 4, depth, mode, queues)
+        client(path, MIB if depth > 1 else 4, 32, "check")
+
+
+@pytest.mark.skipif("UVDPA_STANDIN" in os.environ, reason="needs our daemon")
+def test_two_clients_take_turns(work, daemon, image, client):
+    """The second one's connection waits until the first one is gone."""
     path = os.path.join(work, "d0.sock")
     daemon.add_disk("d0", image, path)
-    for depth in (1, 16, 128):
-        client(path, MIB if depth > 1 else 4, depth, mode)
-    client(path, MIB, 32, "check")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for turn in [pool.submit(client, path, MIB, 32, mode, 2)
+                     for mode in ("eventfd", "poll", "eventfd")]:
+            turn.result()

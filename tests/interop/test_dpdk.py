@@ -51,3 +51,12 @@ def test_loop(work, daemon, client, options):
     daemon.add_nic("n0", path)
     for _ in range(2):
         client(path, 20000, options)
+
+
+@pytest.mark.skipif("UVDPA_STANDIN" in os.environ, reason="needs our daemon")
+def test_roles_exchanged(work, daemon, client):
+    """DPDK listens and we connect, and connect again to the next one."""
+    path = os.path.join(work, "n0.sock")
+    daemon.add_nic("n0", path, extra="mode client")
+    for _ in range(2):
+        client(path, 20000, ",server=1")
