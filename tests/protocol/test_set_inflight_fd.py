@@ -147,3 +147,19 @@ def test_recovery_after_a_disconnect(guest, server):
     guest.disk.finish(guest.ring.wait(10))
     assert guest.disk.read(5) == b'\5' * 512
     os.close(got[0])
+
+
+@pytest.mark.server('--stop-ms', '100', '--stuck')
+def test_not_while_a_queue_stops(guest):
+    """A backend that gives nothing back goes on with the old area, which therefore stays."""
+    fd = area_fd()
+    guest.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+    guest.start()
+    guest.server.cmd('hold')
+    guest.disk.submit(False, 0)
+    guest.ring.notify()
+    assert vu.wait_for(lambda: guest.server.cmd('out') == ['1'])
+    guest.client.refused(vu.SET_STATUS, vu.u64(0))
+    guest.client.refused(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+    guest.server.cmd('delay 0')
+    os.close(fd)

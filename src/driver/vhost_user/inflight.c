@@ -53,8 +53,15 @@ static int attach(struct vu_session *s, const struct vhost_user_inflight *wire, 
 		vu_log(s, VDPA_LOG_WARN, "vhost-user: area for requests in flight: %s", error.msg);
 		return err;
 	}
-	for (unsigned i = 0; i < s->nrings; i++)
-		vhost_vdpa_set_vring_inflight(s->dev->v, i, NULL, 0);
+	/* A queue that still stops, say, writes to the old area: that must stay. */
+	for (unsigned i = 0; i < s->nrings && !err; i++)
+		err = vhost_vdpa_set_vring_inflight(s->dev->v, i, NULL, 0);
+	if (err) {
+		vu_log(s, VDPA_LOG_WARN, "vhost-user: area for requests in flight: in use: %s",
+		       strerror(-err));
+		vdpa_region_put(region);
+		return err;
+	}
 	vdpa_region_put(s->inflight.region);
 	s->inflight = (struct vu_inflight){
 		.region = region,
