@@ -2,7 +2,12 @@
 /*
  * A disk in memory. The memory is sparse: a page exists once it was written, and a discard gives
  * it back. Requests that overlap in time and place have, as on any disk, no defined order.
+ *
+ * Who attacks: a driver with requests of gigabytes, while other queues of the same loop wait. A
+ * queue copies a slice at most per turn; what is left of its requests is done by a poller, a slice
+ * per iteration of the loop, in the order in which they came.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +15,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "backend/backends.h"
+
+/* Bytes that a queue copies or clears in one turn; what takes no copy is not counted. */
+#define SLICE_BYTES (1u << 20)
+
+struct ram_queue {
+	struct blk_queue q;
+	struct vdpa_loop *loop;
+	struct vdpa_loop_poller poller; /* while there are requests */
+	struct blk_request *first, **tail;
+};
 
 struct ram_disk {
 	struct blk_backend be;
@@ -30,6 +45,11 @@ static const struct vdpa_attr_spec ram_attrs[] = {
 static struct ram_disk *to_ram(struct blk_backend *be)
 {
 	return vdpa_container_of(be, struct ram_disk, be);
+}
+
+static struct ram_queue *to_rq(struct blk_queue *q)
+{
+	return vdpa_container_of(q, struct ram_queue, q);
 }
 
 static int ram_open(const struct backend_open_params *params, struct blk_backend **out,
@@ -85,18 +105,24 @@ static void ram_get_info(struct blk_backend *be, struct blk_backend_info *info)
 static int ram_queue_open(struct blk_backend *be, struct vdpa_loop *loop, unsigned depth,
 			  struct blk_queue **out)
 {
-	struct blk_queue *q = calloc(1, sizeof(*q));
+	struct ram_queue *rq = calloc(1, sizeof(*rq));
 
-	if (!q)
+	if (!rq)
 		return -ENOMEM;
-	q->be = be;
-	*out = q;
+	rq->q.be = be;
+	rq->loop = loop;
+	rq->tail = &rq->first;
+	*out = &rq->q;
 	return 0;
 }
 
 static void ram_queue_close(struct blk_queue *q)
 {
-	free(q);
+	struct ram_queue *rq = to_rq(q);
+
+	assert(!rq->first);
+	vdpa_loop_poller_del(&rq->poller);
+	free(rq);
 }
 
 /* Whole pages go back to the system and read as zeroes; the edges are written. */
@@ -114,34 +140,111 @@ static int ram_punch(struct ram_disk *disk, uint64_t offset, uint64_t len)
 	return madvise(disk->mem + first, last - first, MADV_DONTNEED) ? -errno : 0;
 }
 
-static int ram_request(struct ram_disk *disk, const struct blk_request *req)
-{
-	char *at = disk->mem + req->offset_bytes;
+/* ---- requests, a slice at a time; backend[0] is how much of one is done ---- */
 
+/* Does it take as long as it has bytes? */
+static bool touches_bytes(const struct blk_request *req)
+{
+	return req->op == BLK_READ || req->op == BLK_WRITE ||
+	       (req->op == BLK_WRITE_ZEROES && !(req->flags & BLK_F_UNMAP));
+}
+
+/* The next @len bytes of it. */
+static void ram_slice(struct ram_disk *disk, const struct blk_request *req, uint64_t len)
+{
+	uint64_t at = req->backend[0];
+	char *mem = disk->mem + req->offset_bytes + at;
+
+	if (req->op == BLK_READ)
+		blk_iov_from_buf(req->iov, req->niov, at, mem, len);
+	else if (req->op == BLK_WRITE)
+		blk_iov_to_buf(req->iov, req->niov, at, mem, len);
+	else
+		memset(mem, 0, len);
+}
+
+static int ram_whole(struct ram_disk *disk, const struct blk_request *req)
+{
 	switch (req->op) {
-	case BLK_READ:
-		blk_iov_from_buf(req->iov, req->niov, 0, at, req->len_bytes);
-		return 0;
-	case BLK_WRITE:
-		blk_iov_to_buf(req->iov, req->niov, 0, at, req->len_bytes);
-		return 0;
 	case BLK_FLUSH:
 		return 0;
 	case BLK_DISCARD:
-		return ram_punch(disk, req->offset_bytes, req->len_bytes);
 	case BLK_WRITE_ZEROES:
-		if (req->flags & BLK_F_UNMAP)
-			return ram_punch(disk, req->offset_bytes, req->len_bytes);
-		memset(at, 0, req->len_bytes);
-		return 0;
+		return ram_punch(disk, req->offset_bytes, req->len_bytes);
+	default:
+		return -EOPNOTSUPP;
 	}
-	return -EOPNOTSUPP;
+}
+
+static void ram_pop(struct ram_queue *rq, int result)
+{
+	struct blk_request *req = rq->first;
+
+	rq->first = req->next;
+	if (!rq->first)
+		rq->tail = &rq->first;
+	req->done(req, result);
+}
+
+/* One turn. */
+static void ram_work(struct ram_queue *rq)
+{
+	struct ram_disk *disk = to_ram(rq->q.be);
+	uint64_t left = SLICE_BYTES;
+	struct blk_request *req;
+
+	while (left && (req = rq->first)) {
+		uint64_t len = req->len_bytes - req->backend[0];
+
+		if (!touches_bytes(req)) {
+			ram_pop(rq, ram_whole(disk, req));
+			continue;
+		}
+		if (len > left)
+			len = left;
+		ram_slice(disk, req, len);
+		left -= len;
+		req->backend[0] += len;
+		if (req->backend[0] == req->len_bytes)
+			ram_pop(rq, 0);
+	}
+}
+
+static bool ram_turn(struct vdpa_loop_poller *poller)
+{
+	struct ram_queue *rq = vdpa_container_of(poller, struct ram_queue, poller);
+
+	ram_work(rq);
+	if (!rq->first)
+		vdpa_loop_poller_del(poller);
+	return true;
 }
 
 static void ram_submit(struct blk_queue *q, struct blk_request **reqs, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		reqs[i]->done(reqs[i], ram_request(to_ram(q->be), reqs[i]));
+	struct ram_queue *rq = to_rq(q);
+	bool idle = !rq->first;
+
+	for (unsigned i = 0; i < n; i++) {
+		reqs[i]->next = NULL;
+		reqs[i]->backend[0] = 0;
+		*rq->tail = reqs[i];
+		rq->tail = &reqs[i]->next;
+	}
+	if (!idle)
+		return;
+	ram_work(rq);
+	if (rq->first && !rq->poller.loop)
+		vdpa_loop_poller_add(rq->loop, &rq->poller, ram_turn);
+}
+
+static void ram_cancel(struct blk_queue *q)
+{
+	struct ram_queue *rq = to_rq(q);
+
+	while (rq->first)
+		ram_pop(rq, -ECANCELED);
+	vdpa_loop_poller_del(&rq->poller);
 }
 
 static void ram_show(struct blk_backend *be,
@@ -163,5 +266,6 @@ const struct blk_backend_ops blk_ram_ops = {
 	.queue_open = ram_queue_open,
 	.queue_close = ram_queue_close,
 	.submit = ram_submit,
+	.cancel = ram_cancel,
 	.show = ram_show,
 };

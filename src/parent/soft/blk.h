@@ -17,6 +17,8 @@
 #define BLK_SECTOR 512u
 #define BLK_ID_BYTES 20
 #define BLK_BATCH 64
+/* Requests of one turn: no more once they have so many bytes. */
+#define BLK_TURN_BYTES (4u << 20)
 #define BLK_SMALL_IOV 4
 /* Limits of one discard or write-zeroes request; in sectors. */
 #define BLK_MAX_DISCARD (1u << 22)

@@ -243,6 +243,7 @@ static bool begin(struct soft_blk *blk, struct vdpa_soft_vq *vq, struct vringh_c
 	return false;
 }
 
+/* A driver chooses how long its requests are: a turn ends with so many bytes, too. */
 bool soft_blk_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
 {
 	struct soft_blk *blk = to_blk(dev);
@@ -250,14 +251,19 @@ bool soft_blk_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budge
 	struct vringh_chain *chains[BLK_BATCH];
 	struct blk_request *reqs[BLK_BATCH];
 	unsigned max = budget < BLK_BATCH ? budget : BLK_BATCH;
-	unsigned n = vdpa_soft_getdesc(vq, chains, max), nreqs = 0;
+	unsigned n = vdpa_soft_getdesc(vq, chains, max), nreqs = 0, i;
+	uint64_t bytes = 0;
 
 	bv->submitting = true;
-	for (unsigned i = 0; i < n; i++)
-		if (begin(blk, vq, chains[i]))
-			reqs[nreqs++] = &((struct blk_io *)chains[i]->priv)->req;
+	for (i = 0; i < n && bytes < BLK_TURN_BYTES; i++) {
+		if (!begin(blk, vq, chains[i]))
+			continue;
+		reqs[nreqs++] = &((struct blk_io *)chains[i]->priv)->req;
+		bytes += reqs[nreqs - 1]->len_bytes;
+	}
+	vdpa_soft_abandon(vq, n - i);
 	if (nreqs)
 		blk->be->ops->submit(bv->bq, reqs, nreqs);
 	bv->submitting = false;
-	return n == max;
+	return n == max || i < n;
 }

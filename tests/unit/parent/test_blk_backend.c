@@ -120,11 +120,13 @@ static struct blk_backend_ops trace_ops = {
 	.cancel = trace_cancel,
 };
 
+static uint64_t capacity = 1 << 20; /* of the next disk */
+
 static void open_trace(struct soft_guest *g, const struct vdpa_attr *attrs)
 {
 	memset(&trace, 0, sizeof(trace));
 	trace.info = (struct blk_backend_info){
-		.capacity_bytes = 1 << 20,
+		.capacity_bytes = capacity,
 		.block_bytes = 512,
 		.alignment_bytes = 1,
 		.discard = true,
@@ -374,18 +376,41 @@ static void test_queue_open_fails(void **state)
 	sg_close(&g);
 }
 
+/* A turn of the queue ends with 4 MiB, however few requests that is; the next ones follow. */
+static void test_turn_of_bytes(void **state)
+{
+	struct soft_guest g;
+	struct virtqueue_sg sg[3] = {sg_at(BG_HDR, 16), sg_at(BG_BUF, 2 << 20),
+				     sg_at(BG_STATUS, 1)};
+	uint32_t len;
+
+	capacity = 8 << 20;
+	open_trace(&g, NULL);
+	capacity = 1 << 20;
+	sg_start(&g, BG_FEATURES, 1, 64);
+	bg_header(&g, BG_HDR, VIRTIO_BLK_T_IN, 0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(virtqueue_add(g.q[0].vq, sg, 1, 2, g.mem + i), 0);
+	assert_true(virtqueue_publish(g.q[0].vq));
+	sg_kick(&g, 0);
+	for (unsigned i = 0; i < 100 && trace.nops < 5; i++)
+		sg_run(&g, MS);
+	assert_int_equal(trace.nops, 5);
+	assert_int_equal(trace.submits, 3);
+	answer(0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_ptr_equal(sg_get(&g, 0, &len, SG_SECOND), g.mem + i);
+	sg_close(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flush_order),
-		cmocka_unit_test(test_cache_mode),
-		cmocka_unit_test(test_results),
-		cmocka_unit_test(test_reset_cancels),
-		cmocka_unit_test(test_drain_waits),
-		cmocka_unit_test(test_late),
-		cmocka_unit_test(test_batch),
-		cmocka_unit_test(test_offers),
-		cmocka_unit_test(test_queue_open_fails),
+		cmocka_unit_test(test_flush_order), cmocka_unit_test(test_cache_mode),
+		cmocka_unit_test(test_results),	    cmocka_unit_test(test_reset_cancels),
+		cmocka_unit_test(test_drain_waits), cmocka_unit_test(test_late),
+		cmocka_unit_test(test_batch),	    cmocka_unit_test(test_turn_of_bytes),
+		cmocka_unit_test(test_offers),	    cmocka_unit_test(test_queue_open_fails),
 	};
 
 	return cmocka_run_group_tests_name("blk backend", tests, NULL, NULL);
