@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Words, prefixes, options, help, exit codes."""
+import pathlib
+import re
 import shutil
 import subprocess
 
 import pytest
+
+from cliutil import UVDPAD
 
 
 @pytest.mark.parametrize('words', [
@@ -107,6 +111,45 @@ def test_help_of_every_command(uvdpa):
         done = uvdpa(name, 'help')
         assert done.returncode == 0, name
         assert done.stdout.startswith('Usage: uvdpa ' + name), name
+
+
+def manual(name):
+    """A man page's words, without its marks."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / name).read_text()
+    text = re.sub(r'\\f[BIR]', '', text).replace('\\-', '-').replace('"', '')
+    return ' '.join(re.sub(r'^\.(TP|SS|BR?|nf|fi)\b', '', text, flags=re.M).split())
+
+
+def test_manual_has_every_command(uvdpa):
+    page = manual('cli/uvdpa.8')
+    for name in objects(uvdpa):
+        lines = uvdpa(name, 'help').stdout.splitlines()
+        subs = [l.split()[2] for l in lines[1:] if l.startswith(f'       uvdpa {name} ')]
+        for sub in subs or ['']:
+            if name != 'drv' and sub != 'list':
+                assert f'uvdpa {name} {sub}'.strip() in page, (name, sub)
+    for line in uvdpa('drv', 'help').stdout.splitlines():
+        words = line.replace('Usage:', '').split()
+        if words[:3] == ['uvdpa', 'drv', 'VIRTIO']:
+            assert ' '.join(words[3:5] if words[3] in ('blk', 'net') else words[3:4]) in page, words
+
+
+def test_manual_has_every_option(uvdpa):
+    for page, text in (('cli/uvdpa.8', uvdpa('serve', 'blk', '--help').stdout),
+                       ('daemon/uvdpad.8', subprocess.run([UVDPAD, '--help'], capture_output=True, text=True,
+                                                          check=True, timeout=30).stdout)):
+        for option in set(re.findall(r'--[a-z][a-z-]+', text)):
+            assert option in manual(page), (page, option)
+
+
+def test_examples_of_the_manual(daemon, folder):
+    (folder / 'disk.img').write_bytes(bytes(1 << 20))
+    lines = (pathlib.Path(__file__).resolve().parents[2] / 'cli/uvdpa.8').read_text().split('.SH EXAMPLES')[1]
+    lines = [l.split()[1:] for l in lines.splitlines() if l.startswith('uvdpa ')]
+    assert len(lines) >= 5
+    for words in lines:
+        if words[0] != 'serve':
+            daemon.ok(*[w.replace('/run/uvdpa', str(folder)) for w in words], cwd=folder)
 
 
 @pytest.mark.parametrize('words,says', [
