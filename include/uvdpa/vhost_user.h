@@ -27,7 +27,7 @@ extern "C" {
  *   socket_mode    permissions of the socket file, octal
  *   socket_owner   USER, USER:GROUP or :GROUP of the socket file
  *   control_queue  on: offer the features of a NIC's control queue too (default off: front ends
- *                  keep it)
+ *                  keep it, and with several pairs are offered MQ and CTRL_VQ for it)
  *   iommu          off: do not offer VIRTIO_F_ACCESS_PLATFORM (default on)
  */
 /* clang-format on */

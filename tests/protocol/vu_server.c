@@ -3,13 +3,14 @@
  * The server that protocol tests talk to: one test disk on the vhost-user bus driver, and a
  *line-based command channel on stdin and stdout. Log lines go to stderr.
  *
- *	vu_server [--device blk|net] [--queues N] [--workers N] [--file PATH] [--no-config]
+ *	vu_server [--device blk|net|soft_net] [--queues N] [--workers N] [--file PATH] [--no-config]
  *[--set-map] [--stop-ms N] [--stuck] KEY=VALUE...
  *
  *	vu_server --messages		the table of messages, as docs/vhost-user.md has it
  *
  * KEY=VALUE are the attributes of the binding. Commands, each answered by lines that end with "."
- *or "! error": show, delay US, hold, out, config OFFSET HEX, broken, announced, unbind, bind, quit.
+ *or "! error": show, stats, delay US, hold, out, config OFFSET HEX, broken, announced, unbind,
+ *bind, quit.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -29,7 +30,8 @@
 
 struct server {
 	struct vdpa_ctx *ctx;
-	struct testdisk *disk;
+	struct testdisk *disk; /* NULL: a NIC of the library's own */
+	struct vdpa_device *vdev;
 	struct vdpa_attr attrs[MAX_ATTRS + 1];
 	struct vdpa_loop_fd in;
 	struct vdpa_subscriber sub;
@@ -66,7 +68,7 @@ static void unbound(void *arg, int result)
 static int do_bind(struct server *s)
 {
 	struct vdpa_error err = {0};
-	int ret = vdpa_bind(testdisk_device(s->disk), "vhost-user", s->attrs, &err);
+	int ret = vdpa_bind(s->vdev, "vhost-user", s->attrs, &err);
 
 	if (ret)
 		printf("! %d %s: %s\n", -ret, err.object, err.msg);
@@ -84,19 +86,39 @@ static int set_config(struct server *s, const char *args)
 		return -EINVAL;
 	for (args += used; n < sizeof(bytes) && sscanf(args, "%2x", &byte) == 1; args += 2)
 		bytes[n++] = (uint8_t)byte;
-	return vdpa_soft_config_set(vdpa_to_soft(testdisk_device(s->disk)), off, bytes, n);
+	return vdpa_soft_config_set(vdpa_to_soft(s->vdev), off, bytes, n);
+}
+
+static void emit_stat(void *arg, const char *name, uint64_t value)
+{
+	printf("%u/%s=%llu\n", *(unsigned *)arg, name, (unsigned long long)value);
+}
+
+static int show_stats(struct server *s)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < s->vdev->nvqs && !ret; i++)
+		ret = vdpa_get_vq_stats(s->vdev, (uint16_t)i, emit_stat, &i, NULL);
+	return ret;
 }
 
 /* Returns 1 when the answer comes later. */
 static int command(struct server *s, const char *line)
 {
-	struct vdpa_device *vdev = testdisk_device(s->disk);
+	struct vdpa_device *vdev = s->vdev;
 	struct vdpa_done done = {.fn = unbound, .arg = s};
 	const struct vdpa_driver *drv = vdpa_device_driver(vdev);
 
 	if (!strcmp(line, "show")) {
 		if (drv)
 			drv->show(vdev, emit, NULL);
+	} else if (!strcmp(line, "stats")) {
+		return show_stats(s);
+	} else if (!strcmp(line, "quit")) {
+		vdpa_loop_stop(vdpa_ctx_control(s->ctx));
+	} else if (!s->disk) {
+		return -EINVAL;
 	} else if (!strncmp(line, "delay ", 6)) {
 		testdisk_delay(s->disk, strtoull(line + 6, NULL, 0));
 	} else if (!strcmp(line, "hold")) {
@@ -117,8 +139,6 @@ static int command(struct server *s, const char *line)
 		return ret ? ret : 1;
 	} else if (!strcmp(line, "bind")) {
 		return do_bind(s);
-	} else if (!strcmp(line, "quit")) {
-		vdpa_loop_stop(vdpa_ctx_control(s->ctx));
 	} else {
 		return -EINVAL;
 	}
@@ -159,19 +179,26 @@ static void gone(void *arg, int result)
 
 static int teardown(struct server *s)
 {
-	struct vdpa_device *vdev = testdisk_device(s->disk);
+	struct vdpa_device *vdev = s->vdev;
 	struct vdpa_done done = {.fn = gone, .arg = &s->gone};
 
 	vdpa_loop_fd_del(&s->in);
-	if (vdpa_unregister_device(vdev, &done))
+	if (s->disk ? vdpa_unregister_device(vdev, &done) : vdpa_dev_del(vdev, &done, NULL))
 		return 1;
 	if (vdpa_ctx_wait(s->ctx, &s->gone, 30000000000ll)) {
 		fprintf(stderr, "the device does not go away\n");
 		return 1;
 	}
 	vdpa_unsubscribe(s->ctx, &s->sub);
-	vdpa_unregister_driver(s->ctx, vhost_user_driver());
-	return vdpa_ctx_free(s->ctx) ? 1 : 0;
+	if (s->disk)
+		vdpa_unregister_driver(s->ctx, vhost_user_driver());
+	/* What the end of the device posted has to run. */
+	for (int i = 0; i < 100 && s->ctx; i++) {
+		vdpa_loop_run_once(vdpa_ctx_control(s->ctx), 1000000);
+		if (!vdpa_ctx_free(s->ctx))
+			s->ctx = NULL;
+	}
+	return s->ctx ? 1 : 0;
 }
 
 static int serve(struct server *s)
@@ -227,7 +254,9 @@ static int parse(struct server *s, int argc, char **argv, struct testdisk_params
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'd')
-			p->device_id = strcmp(optarg, "net") ? VIRTIO_ID_BLOCK : VIRTIO_ID_NET;
+			p->device_id = !strcmp(optarg, "net")	     ? VIRTIO_ID_NET
+				       : !strcmp(optarg, "soft_net") ? 0
+								     : VIRTIO_ID_BLOCK;
 		else if (c == 'q')
 			p->nvqs = (unsigned)atoi(optarg);
 		else if (c == 'w')
@@ -256,6 +285,29 @@ static int parse(struct server *s, int argc, char **argv, struct testdisk_params
 	return 0;
 }
 
+static int make(struct server *s, const struct testdisk_params *p, struct vdpa_error *err)
+{
+	struct vdpa_dev_set_config nic = {.mask = VDPA_CFG_NET_MAX_VQP,
+					  .net.max_vq_pairs = (uint16_t)(p->nvqs / 2)};
+	int ret;
+
+	if (!p->device_id) {
+		ret = vdpa_register_builtin(s->ctx);
+		if (!ret)
+			ret = vdpa_dev_add(vdpa_mgmtdev_find(s->ctx, "soft_net"), "t0", &nic, err);
+		if (ret)
+			return ret;
+		s->vdev = vdpa_find_device(s->ctx, "t0");
+		return 0;
+	}
+	ret = vdpa_register_driver(s->ctx, vhost_user_driver());
+	if (!ret)
+		ret = testdisk_new(s->ctx, p, &s->disk, err);
+	if (!ret)
+		s->vdev = testdisk_device(s->disk);
+	return ret;
+}
+
 int main(int argc, char **argv)
 {
 	struct testdisk_params params = {.bytes = 1 << 20, .nvqs = 2, .device_id = VIRTIO_ID_BLOCK};
@@ -274,9 +326,9 @@ int main(int argc, char **argv)
 	if (parse(&s, argc, argv, &params, &config))
 		return 2;
 	vdpa_sigbus_install();
-	if (vdpa_ctx_new(&config, &s.ctx) || vdpa_register_driver(s.ctx, vhost_user_driver()))
+	if (vdpa_ctx_new(&config, &s.ctx))
 		return 1;
-	if (testdisk_new(s.ctx, &params, &s.disk, &err)) {
+	if (make(&s, &params, &err)) {
 		fprintf(stderr, "%s\n", err.msg);
 		return 1;
 	}

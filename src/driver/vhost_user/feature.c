@@ -24,12 +24,17 @@
 	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VDPA_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |       \
 	 VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
 
+/* Of a NIC with several pairs, so that the guest can have them: the control queue that goes with it
+ * is the front end's, and so are these bits (virtio 1.3, sections 5.1.3 and 5.1.6.5.6). */
+#define NET_PAIRS (VDPA_BIT(VIRTIO_NET_F_MQ) | VDPA_BIT(VIRTIO_NET_F_CTRL_VQ))
+
 static bool is_net(const struct vu_dev *dev)
 {
 	return vdpa_get_device_id(dev->vdev) == VIRTIO_ID_NET;
 }
 
-uint64_t vu_features(const struct vu_dev *dev)
+/* Those that are the device's to have. */
+static uint64_t device_features(const struct vu_dev *dev)
 {
 	uint64_t features = vhost_vdpa_get_features(dev->v);
 
@@ -37,6 +42,15 @@ uint64_t vu_features(const struct vu_dev *dev)
 	features &= ~(VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA) | LOG_ALL | PROTOCOL);
 	if (is_net(dev) && !dev->control_queue)
 		features &= ~NET_CONTROL;
+	return features;
+}
+
+uint64_t vu_features(const struct vu_dev *dev)
+{
+	uint64_t features = device_features(dev);
+
+	if (is_net(dev) && !dev->control_queue && dev->vdev->nvqs >= 4)
+		features |= NET_PAIRS;
 	if (!dev->iommu)
 		features &= ~PLATFORM;
 	if (vdpa_has_ext(dev->vdev, set_dirty_log))
@@ -229,7 +243,7 @@ static void features_reset(struct vu_session *s, int result)
 	uint64_t features = s->payload.u64;
 
 	if (!result)
-		result = vhost_vdpa_set_features(s->dev->v, features & ~(LOG_ALL | PROTOCOL));
+		result = vhost_vdpa_set_features(s->dev->v, features & device_features(s->dev));
 	if (result) {
 		vu_session_done(s, result);
 		return;
@@ -259,7 +273,7 @@ int vu_set_features(struct vu_session *s, struct vu_msg *msg)
 		return vu_reset(s, features_reset);
 	}
 	if (!same) {
-		err = vhost_vdpa_set_features(s->dev->v, features & ~(LOG_ALL | PROTOCOL));
+		err = vhost_vdpa_set_features(s->dev->v, features & device_features(s->dev));
 		if (err)
 			return err;
 	}
