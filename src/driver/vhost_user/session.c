@@ -299,6 +299,8 @@ static void session_freed(void *arg, int result)
 	struct vu_session *s = arg;
 	struct vu_dev *dev = s->dev;
 
+	/* No queue runs any more: without one there is nothing that this could fail for. */
+	vu_iotlb_update_miss(s);
 	vu_log_free(s);
 	vu_mem_free(s);
 	vu_inflight_free(s);
@@ -330,7 +332,6 @@ static void session_down(struct vu_session *s)
 	for (unsigned i = 0; i < s->nrings; i++)
 		vu_discard_stop(&s->ring[i]);
 	s->features = 0;
-	vu_iotlb_update_miss(s);
 	s->logging = false;
 	if (!s->log || vu_log_apply(s, &done))
 		session_unlogged(s, 0);
