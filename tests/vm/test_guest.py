@@ -260,6 +260,58 @@ def test_suspend_under_io(cache, work, daemon, disk_path, nic_path, netloop):
         guest.wait(120)
 
 
+def test_memory_comes_and_goes(cache, work, daemon, netloop):
+    """Under I/O the guest gets more memory, uses it, and gives it back."""
+    image = vmlib.make_image(os.path.join(work, "big.img"), 576)
+    disk, nic = (os.path.join(work, x) for x in ("d0.sock", "n0.sock"))
+    daemon.add_disk("d0", image, disk)
+    daemon.add_nic("n0", nic)
+    guest = vmlib.Guest(cache, work, DISK + NIC + """
+        disk_up
+        nic_up
+        memory() { awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo; }
+        at_start=$(memory)
+        until [ -e $W/host-gone ]; do
+            fio_verify --rw=randwrite --do_verify=1 --size=8M
+        done > $W/fio &
+        disk=$!
+        $W/netloop eth0 1000000 > $W/netloop.out 2>&1 &
+        nic=$!
+        disk_is_busy
+        tell busy
+        await dimm
+        for i in $(seq 100); do
+            [ $(memory) -lt $((at_start + 120)) ] || break
+            sleep 0.1
+        done
+        [ $(memory) -ge $((at_start + 120)) ]
+        # More pages than there were: the cache has to use the new ones.
+        dd if=/dev/vda of=/dev/null bs=1M
+        tell used
+        await gone
+        [ $(memory) -lt $((at_start + 50)) ]
+        wait $disk
+        kill $nic   # succeeds while it runs
+        fio_verify --rw=randwrite --do_verify=1 --size=8M
+    """, vmlib.disk(disk) + vmlib.nic(nic),
+        append="memhp_default_state=online_movable")
+    with with_netloop(guest, netloop):
+        guest.said("busy")
+        guest.qmp("object-add", **{"qom-type": "memory-backend-memfd",
+                                   "id": "more", "size": 128 << 20,
+                                   "share": True})
+        guest.qmp("device_add", driver="pc-dimm", id="dimm", memdev="more")
+        for name in ("d0", "n0"):
+            regions = daemon.driver_shows(name)["memory_regions"]
+            assert int(regions) == 2
+        guest.say("dimm")
+        guest.said("used", timeout=90)
+        guest.qmp("device_del", id="dimm")
+        guest.qmp.wait_event("DEVICE_DELETED", timeout=60)
+        guest.say("gone")
+        guest.wait(120)
+
+
 ROOT_PORTS = ["-device", "pcie-root-port,id=p0,chassis=1,slot=1",
               "-device", "pcie-root-port,id=p1,chassis=2,slot=2"]
 

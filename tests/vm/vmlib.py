@@ -281,6 +281,11 @@ class Uvdpad(Process):
             walk("", json.loads(text))
         return found
 
+    def driver_shows(self, name):
+        """What the bus driver of a device tells about it."""
+        shown = json.loads(self.cli(f"dev show {name} -j --all"))
+        return shown["dev"][name]["driver"]["show"]
+
     def completed(self, name):
         """Per virtqueue of a device: how many requests it has answered."""
         stats = json.loads(self.cli(f"dev vstats show -j {name}"))
@@ -455,7 +460,7 @@ class Guest:
         argv = [
             "qemu-system-x86_64", "-nodefaults", "-display", "none",
             "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
-            "-m", "512", "-object",
+            "-m", "512,slots=1,maxmem=1G", "-object",
             "memory-backend-memfd,id=mem,size=512M,share=on",
             "-machine", "q35,memory-backend=mem" + self.machine,
             "-serial", "file:" + self.serial,
