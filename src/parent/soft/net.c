@@ -89,18 +89,22 @@ static uint64_t mac_number(const uint8_t mac[6])
 
 static int net_announce(struct vdpa_soft *dev, const uint8_t mac[6])
 {
-	struct net_backend *be = to_net(dev)->be;
+	struct soft_net *net = to_net(dev);
 
+	net->announced++;
 	/* Without anybody to tell, all who need to know do. */
-	return be->ops->announce ? be->ops->announce(be, mac) : 0;
+	return net->be->ops->announce ? net->be->ops->announce(net->be, mac) : 0;
 }
 
 static void net_show(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
 {
 	struct soft_net *net = to_net(dev);
+	char announced[16];
 
+	snprintf(announced, sizeof(announced), "%u", net->announced);
 	emit(arg, "backend", net->be->ops->name);
 	emit(arg, "filter", net->filter ? "on" : "off");
+	emit(arg, "announced", announced);
 	if (net->be->ops->show)
 		net->be->ops->show(net->be, emit, arg);
 }

@@ -276,8 +276,15 @@ static void test_no_filter(void **state)
 	sg_close(&g);
 }
 
+static void find_announced(void *arg, const char *key, const char *value)
+{
+	if (!strcmp(key, "announced"))
+		snprintf(arg, 16, "%s", value);
+}
+
 static void test_config(void **state)
 {
+	char announced[16] = "";
 	struct vdpa_dev_set_config config = {.mask = VDPA_CFG_NET_MTU | VDPA_CFG_NET_MAX_VQP};
 	struct vdpa_error err = {.msg = ""};
 	struct virtio_net_config c;
@@ -299,6 +306,9 @@ static void test_config(void **state)
 	assert_int_equal(c.status, VIRTIO_NET_S_LINK_UP);
 	assert_int_equal(c.mac[0] & 3, 2);
 	assert_int_equal(vdpa_announce(g.dev, c.mac), 0);
+	assert_int_equal(vdpa_announce(g.dev, c.mac), 0);
+	g.dev->ext->show(g.dev, find_announced, announced);
+	assert_string_equal(announced, "2");
 	config.net.max_vq_pairs = 9;
 	assert_int_equal(sg_try_add(&g, "soft_net", "d1", &config, &err), -EINVAL);
 	sg_close(&g);
