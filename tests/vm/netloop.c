@@ -3,15 +3,18 @@
  * Sends frames out of an interface and expects every one of them back, in
  * order and byte for byte: a test of a loopback NIC, run inside a guest.
  *
- *	netloop INTERFACE COUNT
+ *	netloop INTERFACE COUNT [PAIRS]
  *
+ * PAIRS: let the interface use so many pairs of queues from now on.
  * Half of the frames go to the interface's own address, half to everybody.
  * Sizes go through all of 60 to 1514 bytes. At most WINDOW are on their way.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdint.h>
@@ -123,18 +126,29 @@ static int expect_frame(const struct loop *l, uint32_t n)
 	return 0;
 }
 
+static int use_pairs(const struct loop *l, const char *name, uint32_t pairs)
+{
+	struct ethtool_channels channels = {.cmd = ETHTOOL_SCHANNELS, .combined_count = pairs};
+	struct ifreq req = {.ifr_data = (void *)&channels};
+
+	strncpy(req.ifr_name, name, IFNAMSIZ - 1);
+	return ioctl(l->fd, SIOCETHTOOL, &req) ? -errno : 0;
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t sent = 0, back = 0, count;
 	struct loop l;
 	int ret;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: %s INTERFACE COUNT\n", argv[0]);
+	if (argc != 3 && argc != 4) {
+		fprintf(stderr, "usage: %s INTERFACE COUNT [PAIRS]\n", argv[0]);
 		return 2;
 	}
 	count = strtoul(argv[2], NULL, 0);
 	ret = open_loop(&l, argv[1]);
+	if (!ret && argc == 4)
+		ret = use_pairs(&l, argv[1], strtoul(argv[3], NULL, 0));
 	if (ret) {
 		fprintf(stderr, "%s: %s\n", argv[1], strerror(-ret));
 		return 1;

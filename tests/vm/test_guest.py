@@ -178,6 +178,30 @@ def test_disk_and_nic(cache, work, disk_path, nic_path, netloop):
     with_netloop(again, netloop).run()
 
 
+def test_nic_of_two_pairs(cache, work, daemon, netloop):
+    """A pair of queues per CPU, both at work, one alone, both again."""
+    path = os.path.join(work, "n0.sock")
+    daemon.add_nic("n0", path, pairs=2)
+    guest = vmlib.Guest(cache, work, NIC + """
+        nic_up
+        [ $(ls -d /sys/class/net/eth0/queues/rx-* | wc -l) = 2 ]
+        for cpu in 0 1; do
+            taskset -c $cpu $W/netloop eth0 2000
+        done
+        tell both
+        await seen
+        for pairs in 1 2; do
+            taskset -c 1 $W/netloop eth0 2000 $pairs
+        done
+        nic_ping
+    """, vmlib.nic(path, pairs=2))
+    with with_netloop(guest, netloop):
+        guest.said("both")
+        assert min(daemon.completed("n0")) >= 2000
+        guest.say("seen")
+        guest.wait()
+
+
 def test_older_kernel(cache, work, disk_path, nic_path, netloop):
     """The kernel of Debian 13."""
     data_is_kept(cache, work, netloop,

@@ -296,9 +296,9 @@ class Uvdpad(Process):
                  f"backend file path {image} num_queues {queues}")
         self.cli(f"dev bind {name} driver vhost-user path {path}")
 
-    def add_nic(self, name, path, extra=""):
+    def add_nic(self, name, path, extra="", pairs=1):
         self.cli(f"dev add name {name} mgmtdev soft_net mac {MAC} "
-                 "mtu 1500 backend loopback")
+                 f"mtu 1500 max_vqp {pairs} backend loopback")
         self.cli(f"dev bind {name} driver vhost-user path {path} {extra}")
 
     def crash(self):
@@ -586,10 +586,13 @@ def disk(path, name="d0", extra="", chardev=""):
             "-device", f"vhost-user-blk-pci,chardev=c-{name},id={name}{extra}"]
 
 
-def nic(path, name="n0", extra="", chardev=""):
+def nic(path, name="n0", extra="", chardev="", pairs=1):
     """QEMU's arguments for a vhost-user NIC at a socket."""
+    if pairs > 1:
+        extra += f",mq=on,vectors={2 * pairs + 2}"
     return ["-chardev", f"socket,id=c-{name},path={path}{chardev}",
-            "-netdev", f"vhost-user,chardev=c-{name},id=b-{name}",
+            "-netdev",
+            f"vhost-user,chardev=c-{name},id=b-{name},queues={pairs}",
             "-device", f"virtio-net-pci,netdev=b-{name},id={name},"
             f"mac={MAC}{extra}"]
 
