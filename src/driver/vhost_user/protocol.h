@@ -462,7 +462,8 @@ static inline bool vhost_user_device_state_valid(const struct vhost_user_device_
 	return true;
 }
 
-/* driver.c: protocol features by name, for either end's show(). */
+/* protocol.c: the name of a protocol feature, or NULL; those of a set, for either end's show(). */
+const char *vu_proto_name(unsigned bit);
 void vu_show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg);
 
 #endif

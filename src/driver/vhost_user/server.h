@@ -222,7 +222,6 @@ void vu_listen_stop(struct vu_dev *dev);
 void vu_listen_resume(struct vu_dev *dev);
 
 /* driver.c */
-const char *vu_proto_name(unsigned bit);
 /* Any loop. */
 void vu_dev_post(struct vu_dev *dev);
 /* A session begins: the device is reset. */
