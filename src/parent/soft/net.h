@@ -84,7 +84,7 @@ struct soft_net {
 	unsigned npairs;
 	struct net_pair *pairs;
 	bool filter;
-	unsigned announced; /* times; the control thread's */
+	unsigned announced;   /* times; the control thread's */
 	_Atomic uint64_t mac; /* in the lower 48 bits, first byte lowest */
 };
 
