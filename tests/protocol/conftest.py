@@ -38,3 +38,8 @@ def guest(server):
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'server(*args): arguments of the server')
+
+
+def pytest_terminal_summary(terminalreporter):
+    if vu.COUNTED:
+        terminalreporter.write_line(', '.join(f'{n} {what}' for what, n in sorted(vu.COUNTED.items())))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sessions from the first message to the last, with real requests in between."""
 import os
+import random
 import resource
+import time
 
 import pytest
 
@@ -68,3 +70,29 @@ def test_no_numbers_for_descriptors(owner, server):
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     owner.ok(vu.SET_VRING_CALL, vu.u64(0), [fd])
     os.close(fd)
+
+
+@pytest.mark.parametrize('seed', range(5 * vu.ROUNDS))
+def test_rebinds_under_load(server, seed):
+    """Unbound at any moment, with requests waiting or being handled; bound again, the next front end is served."""
+    rnd = random.Random(seed)
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
+        g.start()
+        server.cmd(f'delay {rnd.choice([0, 100, 1000])}')
+        for n in range(rnd.randrange(1, 21)):
+            g.disk.submit(rnd.random() < .5, n * 8, os.urandom(1024))
+        if rnd.random() < .2:
+            server.cmd('hold')
+        g.ring.notify()
+        time.sleep(rnd.random() * 0.003)
+        server.cmd('unbind')
+        vu.count('rebinds')
+        assert g.client.closes()
+        # Nothing of it is written any more: the device has been reset.
+        before = g.mem.read(0, g.mem.size)
+        server.cmd('delay 0')
+        server.cmd('bind')
+        assert g.mem.read(0, g.mem.size) == before
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
+        g.start()
+        g.disk.check()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import os
+import random
 import struct
+import time
 
 import pytest
 
@@ -47,10 +49,9 @@ def test_while_a_ring_is_started(guest):
     os.close(fd)
 
 
-@pytest.mark.parametrize('seed', range(20))
+@pytest.mark.parametrize('seed', range(20 * vu.ROUNDS))
 def test_any_contents(tmp_path, seed):
     """The area is the peer's: whatever is in it, and whatever becomes of it, nothing else is harmed."""
-    import random
     rnd = random.Random(seed)
     server = vu.Server(tmp_path)
     fd = area_fd()
@@ -95,9 +96,10 @@ def reconnect(g, server, fd, base):
     g.ring.setup(g.client, base=base)
 
 
-@pytest.mark.parametrize('lap', range(5))
-def test_recovery_after_a_kill(tmp_path, lap):
+@pytest.mark.parametrize('seed', range(5 * vu.ROUNDS))
+def test_recovery_after_a_kill(tmp_path, seed):
     """kill -9 under load: every request is completed exactly once for the driver, and its data is there."""
+    rnd, lap = random.Random(seed), seed % 5
     args = ('--file', str(tmp_path / 'disk'))
     server = vu.Server(tmp_path, *args)
     got, data = [], {}
@@ -114,7 +116,9 @@ def test_recovery_after_a_kill(tmp_path, lap):
         g.ring.notify()
         if lap == 0:
             server.cmd('hold')
+        time.sleep(rnd.random() * 0.003)
         server.kill()
+        vu.count('kills')
         done = g.ring.get()
         g.disk.finish(done)
         g.client.close()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A small vhost-user front end for tests: it can say everything, also what is wrong."""
 import array
+import collections
 import mmap
 import os
 import select
@@ -30,7 +31,16 @@ VERSION, REPLY, NEED_REPLY = 1, 4, 8
 IOTLB_MISS, IOTLB_UPDATE, IOTLB_INVALIDATE = 1, 2, 3
 PAGE = 4096
 TIMEOUT = 20
+ROUNDS = int(os.environ.get('UVDPA_TEST_ROUNDS', 1))        # of what grows in the long loops
 SLACK_KIB = int(os.environ.get('UVDPA_SLACK_KIB', 1024))    # sanitizers keep what was freed
+
+
+COUNTED = collections.Counter()
+
+
+def count(what, n=1):
+    """For the figures of the long loops: printed at the end."""
+    COUNTED[what] += n
 
 
 def bit(n):
