@@ -114,6 +114,17 @@ bool net_tx_run(struct net_pair *pair, unsigned budget);
 unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n);
 
 /* net_hdr.c */
+/* Neither a checksum nor segments are left to do: then the other words mean nothing. */
+static inline bool net_hdr_plain(const uint8_t wire[NET_HDR_BYTES])
+{
+	return !(wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM) && wire[1] == VIRTIO_NET_HDR_GSO_NONE;
+}
+/* The count of buffers, the last word (5.1.6.4). */
+static inline void net_hdr_put_buffers(uint8_t wire[NET_HDR_BYTES], uint16_t n)
+{
+	wire[10] = (uint8_t)n;
+	wire[11] = (uint8_t)(n >> 8);
+}
 void net_hdr_get(struct net_hdr *hdr, const uint8_t wire[NET_HDR_BYTES]);
 void net_hdr_put(const struct net_hdr *hdr, uint16_t num_buffers, uint8_t wire[NET_HDR_BYTES]);
 /*

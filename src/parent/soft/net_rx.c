@@ -2,7 +2,8 @@
 /*
  * From the backend to the driver (virtio 1.3, section 5.1.6.4). A packet is copied, once, into the
  * driver's buffers, one or (MRG_RXBUF) several. When there are none, nothing of the packet is
- * taken, and the backend keeps it.
+ * taken, and the backend keeps it. Buffers are got for a whole batch of packets; those that are
+ * left over go back to the ring.
  *
  * Who attacks: the receiving driver, by buffers of odd sizes: one that cannot hold a header is
  * given back empty; a packet that no buffer can hold is dropped, not waited for. And the packet's
@@ -11,6 +12,7 @@
  */
 #include <string.h>
 #include "parent/soft/net.h"
+#include "parent/soft/net_copy.h"
 
 enum rx_result {
 	RX_TAKEN,
@@ -18,9 +20,18 @@ enum rx_result {
 	RX_STARVED,
 };
 
+/* Buffers that were got, and the counters of one delivery. */
+struct rx_batch {
+	struct net_pair *pair;
+	unsigned at, n;	 /* chains[at..n) are free */
+	unsigned wanted; /* how many packets are still to come, the one in hand included */
+	uint64_t packets, bytes;
+	struct vringh_chain *chains[NET_MAX_RX_CHAINS + NET_BATCH];
+};
+
 /* What one packet is on its way: header and pieces that hold the frame from @skip on. */
 struct rx_packet {
-	struct net_hdr hdr;
+	uint8_t wire[NET_HDR_BYTES];
 	const struct iovec *iov;
 	unsigned niov;
 	uint64_t skip;
@@ -29,7 +40,6 @@ struct rx_packet {
 
 /* ---- copying ---- */
 
-/* memmove: a guest may well send from where it receives. */
 static void copy_pieces(const struct rx_packet *pkt, uint64_t from, struct iovec to)
 {
 	char *dst = to.iov_base;
@@ -46,7 +56,7 @@ static void copy_pieces(const struct rx_packet *pkt, uint64_t from, struct iovec
 		n -= skip;
 		if (n > left)
 			n = left;
-		memmove(dst, (const char *)pkt->iov[i].iov_base + skip, n);
+		net_copy(dst, (const char *)pkt->iov[i].iov_base + skip, n);
 		dst += n;
 		left -= n;
 		skip = 0;
@@ -79,59 +89,73 @@ static uint32_t copy_frame(const struct rx_packet *pkt, uint32_t from,
 
 /* ---- buffers ---- */
 
-/*
- * A buffer, the first of a packet with room for a header; what has none is given back empty. NULL:
- * there is none, or (*@never) none that can be used before the ones in front of it.
- */
-static struct vringh_chain *next_buffer(struct net_pair *pair, bool first, bool *never)
+/* Get more buffers, as many as there are packets to come; false: there are none. */
+static bool more_buffers(struct rx_batch *b)
 {
-	struct vringh_chain *chain;
+	unsigned want = b->wanted < NET_BATCH ? b->wanted : NET_BATCH, got;
 
-	while (vdpa_soft_getdesc(pair->rx, &chain, 1)) {
-		if (chain->in_len >= (first ? pair->hdr_bytes : 1u))
-			return chain;
-		if (!first) {
-			vdpa_soft_abandon(pair->rx, 1);
-			*never = true;
-			return NULL;
-		}
-		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
-		vdpa_soft_bad_request(pair->rx, chain, "buffer without room for a header");
-		vdpa_soft_complete(pair->rx, chain, 0);
+	memmove(b->chains, b->chains + b->at, (b->n - b->at) * sizeof(b->chains[0]));
+	b->n -= b->at;
+	b->at = 0;
+	got = vdpa_soft_getdesc(b->pair->rx, b->chains + b->n, want);
+	for (unsigned i = b->n; i < b->n + got; i++) {
+		if (b->chains[i]->nin)
+			net_prefetch_write(b->chains[i]->iov[b->chains[i]->nout].iov_base);
 	}
-	return NULL;
+	b->n += got;
+	return got;
 }
 
-/* Get buffers for @bytes; their number. 0: not enough; *@never: and there will not be. */
-static unsigned get_buffers(struct net_pair *pair, uint64_t bytes, struct vringh_chain **chains,
-			    bool *never)
+/* Buffers that have no room for a header are given back empty, while they are the next. */
+static void skip_runts(struct rx_batch *b)
 {
-	bool merge = pair->features & VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF);
+	struct net_pair *pair = b->pair;
+
+	while ((b->at < b->n || more_buffers(b)) && b->chains[b->at]->in_len < pair->hdr_bytes) {
+		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
+		vdpa_soft_bad_request(pair->rx, b->chains[b->at],
+				      "buffer without room for a header");
+		vdpa_soft_complete(pair->rx, b->chains[b->at++], 0);
+	}
+}
+
+/*
+ * How many of the next buffers hold @bytes? 0: not enough; *@never: and there will not be, because
+ * a packet has as many as it can, or the next one holds nothing.
+ */
+static unsigned get_buffers(struct rx_batch *b, uint64_t bytes, bool *never)
+{
+	bool merge = b->pair->features & VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF);
 	unsigned max = merge ? NET_MAX_RX_CHAINS : 1, n = 0;
 	uint64_t room = 0;
 
-	if (max > pair->rx_num)
-		max = pair->rx_num;
+	if (max > b->pair->rx_num)
+		max = b->pair->rx_num;
+	skip_runts(b);
 	while (room < bytes && n < max) {
-		chains[n] = next_buffer(pair, n == 0, never);
-		if (!chains[n])
+		uint64_t in_len;
+
+		if (b->at + n == b->n && !more_buffers(b))
+			return 0;
+		in_len = b->chains[b->at + n]->in_len;
+		if (!in_len)
 			break;
-		room += chains[n++]->in_len;
+		room += in_len;
+		n++;
 	}
 	if (room >= bytes)
 		return n;
-	*never |= n == max;
-	vdpa_soft_abandon(pair->rx, n);
+	*never = true;
 	return 0;
 }
 
-static enum rx_result put_packet(struct net_pair *pair, const struct rx_packet *pkt)
+static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt)
 {
-	struct vringh_chain *chains[NET_MAX_RX_CHAINS];
+	struct net_pair *pair = b->pair;
 	uint8_t wire[NET_HDR_BYTES];
 	bool never = false;
 	uint32_t done = 0;
-	unsigned n = get_buffers(pair, (uint64_t)pair->hdr_bytes + pkt->len, chains, &never);
+	unsigned n = get_buffers(b, (uint64_t)pair->hdr_bytes + pkt->len, &never);
 
 	if (!n && never) {
 		net_count(&pair->rx_stats[NET_STAT_OVERRUNS], 1);
@@ -140,17 +164,18 @@ static enum rx_result put_packet(struct net_pair *pair, const struct rx_packet *
 	}
 	if (!n)
 		return RX_STARVED;
-	net_hdr_put(&pkt->hdr, (uint16_t)n, wire);
-	vdpa_soft_push(pair->rx, chains[0], 0, wire, pair->hdr_bytes);
+	memcpy(wire, pkt->wire, sizeof(wire));
+	net_hdr_put_buffers(wire, (uint16_t)n);
+	vdpa_soft_push(pair->rx, b->chains[b->at], 0, wire, pair->hdr_bytes);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = i ? 0 : pair->hdr_bytes;
-		uint32_t part = copy_frame(pkt, done, chains[i], at);
+		uint32_t part = copy_frame(pkt, done, b->chains[b->at], at);
 
 		done += part;
-		vdpa_soft_complete(pair->rx, chains[i], at + part);
+		vdpa_soft_complete(pair->rx, b->chains[b->at++], at + part);
 	}
-	net_count(&pair->rx_stats[NET_STAT_PACKETS], 1);
-	net_count(&pair->rx_stats[NET_STAT_BYTES], pkt->len);
+	b->packets++;
+	b->bytes += pkt->len;
 	return RX_TAKEN;
 }
 
@@ -173,9 +198,10 @@ static bool takes_gso(const struct net_pair *pair, uint8_t gso_type)
 	return false;
 }
 
-static enum rx_result put_segments(struct net_pair *pair, const struct net_hdr *hdr,
+static enum rx_result put_segments(struct rx_batch *b, const struct net_hdr *hdr,
 				   const struct net_frame *frame)
 {
+	struct net_pair *pair = b->pair;
 	struct net_frame to = {.data = pair->segment};
 	struct net_gso gso;
 
@@ -191,29 +217,41 @@ static enum rx_result put_segments(struct net_pair *pair, const struct net_hdr *
 		net_gso_build(&gso, frame, pair->next_segment, &to);
 		iov.iov_len = to.len;
 		pkt.len = to.len;
-		if (put_packet(pair, &pkt) == RX_STARVED)
+		if (put_packet(b, &pkt) == RX_STARVED)
 			return RX_STARVED;
 	}
 	return RX_TAKEN;
 }
 
 /* Change a copy of the packet until the driver can have it. */
-static enum rx_result put_changed(struct net_pair *pair, struct rx_packet *pkt)
+static enum rx_result put_changed(struct rx_batch *b, struct rx_packet *pkt)
 {
+	struct net_pair *pair = b->pair;
 	struct net_frame frame = {.data = pair->frame, .len = pkt->len};
 	struct iovec iov = {frame.data, frame.len};
+	struct net_hdr hdr;
 
+	net_hdr_get(&hdr, pkt->wire);
 	copy_pieces(pkt, 0, iov);
-	if (!takes_gso(pair, pkt->hdr.gso_type))
-		return put_segments(pair, &pkt->hdr, &frame);
-	if (!net_csum_fill(&pkt->hdr, &frame)) {
+	if (!takes_gso(pair, hdr.gso_type))
+		return put_segments(b, &hdr, &frame);
+	if (!net_csum_fill(&hdr, &frame)) {
 		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
 		return RX_DROPPED;
 	}
+	net_hdr_put(&hdr, 0, pkt->wire);
 	pkt->iov = &iov;
 	pkt->niov = 1;
 	pkt->skip = 0;
-	return put_packet(pair, pkt);
+	return put_packet(b, pkt);
+}
+
+/* Can the driver have it as it is? */
+static bool takes(const struct net_pair *pair, const uint8_t wire[NET_HDR_BYTES])
+{
+	return net_hdr_plain(wire) ||
+	       (takes_gso(pair, wire[1]) && (!(wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+					     pair->features & VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)));
 }
 
 /* ---- delivery ---- */
@@ -234,38 +272,86 @@ static bool wanted(const struct soft_net *net, const struct rx_packet *pkt)
 	return addr == atomic_load_explicit(&net->mac, memory_order_relaxed);
 }
 
-static enum rx_result deliver_one(struct net_pair *pair, const struct net_packet *from)
+static enum rx_result deliver_one(struct rx_batch *b, const struct net_packet *from)
 {
 	struct rx_packet pkt = {.iov = from->iov, .niov = from->niov};
-	uint8_t wire[NET_HDR_BYTES];
+	struct net_pair *pair = b->pair;
 
 	if (from->len_bytes < NET_HDR_BYTES + NET_ETH_BYTES ||
 	    from->len_bytes > NET_HDR_BYTES + (uint64_t)NET_MAX_FRAME) {
 		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
 		return RX_DROPPED;
 	}
-	copy_pieces(&pkt, 0, (struct iovec){wire, sizeof(wire)});
-	net_hdr_get(&pkt.hdr, wire);
+	copy_pieces(&pkt, 0, (struct iovec){pkt.wire, sizeof(pkt.wire)});
 	pkt.skip = NET_HDR_BYTES;
 	pkt.len = (uint32_t)(from->len_bytes - NET_HDR_BYTES);
 	if (!wanted(pair->net, &pkt)) {
 		net_count(&pair->rx_stats[NET_STAT_DROPS], 1);
 		return RX_DROPPED;
 	}
-	if (!takes_gso(pair, pkt.hdr.gso_type) ||
-	    ((pkt.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-	     !(pair->features & VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM))))
-		return put_changed(pair, &pkt);
-	return put_packet(pair, &pkt);
+	return takes(pair, pkt.wire) ? put_packet(b, &pkt) : put_changed(b, &pkt);
+}
+
+/*
+ * The usual case: header and frame are a piece each, nothing is to be changed, and the next buffer
+ * is one piece with room for both. False: not so, and nothing was done.
+ */
+static inline bool deliver_fast(struct rx_batch *b, const struct net_packet *from)
+{
+	const struct net_pair *pair = b->pair;
+	const struct vringh_chain *chain;
+	const struct iovec *in;
+	uint8_t *dst;
+
+	if (from->niov != 2 || from->iov[0].iov_len != NET_HDR_BYTES || b->at == b->n ||
+	    from->iov[1].iov_len < NET_ETH_BYTES || from->iov[1].iov_len > NET_MAX_FRAME ||
+	    !net_hdr_plain(from->iov[0].iov_base))
+		return false;
+	chain = b->chains[b->at];
+	in = chain->iov + chain->nout;
+	if (chain->nin != 1 || in->iov_len < pair->hdr_bytes + from->iov[1].iov_len)
+		return false;
+	dst = in->iov_base;
+	/* The last two bytes are the number of buffers, or the frame's and overwritten. */
+	memcpy(dst, from->iov[0].iov_base, NET_HDR_BYTES);
+	net_hdr_put_buffers(dst, 1);
+	net_copy(dst + pair->hdr_bytes, from->iov[1].iov_base, from->iov[1].iov_len);
+	vdpa_soft_complete(pair->rx, b->chains[b->at++],
+			   (uint32_t)(pair->hdr_bytes + from->iov[1].iov_len));
+	b->packets++;
+	b->bytes += from->iov[1].iov_len;
+	return true;
 }
 
 /* True unless it waits for buffers. */
-static bool deliver(struct net_pair *pair, const struct net_packet *pkt)
+static bool deliver(struct rx_batch *b, const struct net_packet *pkt, bool fast)
 {
-	if (deliver_one(pair, pkt) == RX_STARVED)
+	if (fast && deliver_fast(b, pkt))
+		return true;
+	if (deliver_one(b, pkt) == RX_STARVED)
 		return false;
-	pair->next_segment = 0;
+	b->pair->next_segment = 0;
 	return true;
+}
+
+static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pkts, unsigned n)
+{
+	struct rx_batch b;
+	bool fast = !pair->net->filter;
+	unsigned i;
+
+	b.pair = pair;
+	b.at = b.n = 0;
+	b.packets = b.bytes = 0;
+	b.wanted = n;
+	more_buffers(&b);
+	for (i = 0; i < n && deliver(&b, &pkts[i], fast); i++)
+		b.wanted = n - i - 1;
+	vdpa_soft_abandon(pair->rx, b.n - b.at);
+	net_count(&pair->rx_stats[NET_STAT_PACKETS], b.packets);
+	net_count(&pair->rx_stats[NET_STAT_BYTES], b.bytes);
+	vdpa_soft_flush(pair->rx);
+	return i;
 }
 
 unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n)
@@ -274,11 +360,8 @@ unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n)
 	unsigned i = 0;
 
 	/* A queue that does not run yet has no buffers; nothing is lost meanwhile. */
-	if (pair->rx && vdpa_soft_vq_running(pair->rx)) {
-		while (i < n && deliver(pair, &pkts[i]))
-			i++;
-		vdpa_soft_flush(pair->rx);
-	}
+	if (n && pair->rx && vdpa_soft_vq_running(pair->rx))
+		i = deliver_batch(pair, pkts, n);
 	if (i < n)
 		pair->starved = true;
 	return i;

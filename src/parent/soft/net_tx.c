@@ -7,27 +7,34 @@
  * Who attacks: the sending driver. Runts, giants and headers that cannot be are counted, completed
  * and go nowhere.
  */
+#include <string.h>
 #include "parent/soft/net.h"
+#include "parent/soft/net_copy.h"
+
+/* What is in front of most packets: nothing is left to anybody to do. */
+static const uint8_t plain_header[NET_HDR_BYTES];
 
 /* A batch: packets, and what their pieces are made of. */
 struct tx_batch {
+	unsigned n, niov;
+	uint32_t bad; /* a bit each */
 	struct vringh_chain *chains[NET_BATCH];
 	struct net_packet pkts[NET_BATCH];
 	uint8_t wire[NET_BATCH][NET_HDR_BYTES];
-	bool good[NET_BATCH];
-	unsigned n;
-	unsigned niov;
 };
 
+_Static_assert(NET_BATCH <= 32, "a bit each");
+
 /* The header as we pass it on, then the frame's pieces: skip the driver's header. */
-static void make_packet(struct net_pair *pair, struct tx_batch *b, unsigned i)
+static void make_packet(struct net_pair *pair, struct tx_batch *b, const uint8_t *wire)
 {
-	const struct vringh_chain *chain = b->chains[i];
+	const struct vringh_chain *chain = b->chains[b->n];
 	struct iovec *iov = &pair->iov[b->niov];
 	uint64_t skip = pair->hdr_bytes;
 	unsigned n = 0;
 
-	iov[n++] = (struct iovec){b->wire[i], NET_HDR_BYTES};
+	iov[n].iov_base = (void *)(uintptr_t)wire;
+	iov[n++].iov_len = NET_HDR_BYTES;
 	for (unsigned p = 0; p < chain->nout; p++) {
 		const struct iovec *from = &chain->iov[p];
 
@@ -35,10 +42,11 @@ static void make_packet(struct net_pair *pair, struct tx_batch *b, unsigned i)
 			skip -= from->iov_len;
 			continue;
 		}
-		iov[n++] = (struct iovec){(char *)from->iov_base + skip, from->iov_len - skip};
+		iov[n].iov_base = (char *)from->iov_base + skip;
+		iov[n++].iov_len = from->iov_len - skip;
 		skip = 0;
 	}
-	b->pkts[i] = (struct net_packet){
+	b->pkts[b->n] = (struct net_packet){
 		.iov = iov,
 		.niov = n,
 		.len_bytes = chain->out_len - pair->hdr_bytes + NET_HDR_BYTES,
@@ -46,10 +54,22 @@ static void make_packet(struct net_pair *pair, struct tx_batch *b, unsigned i)
 	b->niov += n;
 }
 
-static bool parse(struct net_pair *pair, struct tx_batch *b, unsigned i)
+/* Copy the driver's header, once: what is checked is what is passed on. */
+static void pull_header(const struct net_pair *pair, const struct vringh_chain *chain,
+			uint8_t wire[NET_HDR_BYTES])
 {
-	const struct vringh_chain *chain = b->chains[i];
-	uint8_t wire[NET_HDR_BYTES] = {0};
+	if (chain->iov[0].iov_len >= NET_HDR_BYTES) {
+		memcpy(wire, chain->iov[0].iov_base, NET_HDR_BYTES);
+		return;
+	}
+	memset(wire, 0, NET_HDR_BYTES);
+	vringh_iov_pull(chain, 0, wire, pair->hdr_bytes);
+}
+
+static bool parse(struct net_pair *pair, struct tx_batch *b)
+{
+	const struct vringh_chain *chain = b->chains[b->n];
+	uint8_t *wire = b->wire[b->n];
 	struct net_hdr hdr;
 	uint64_t frame;
 
@@ -62,27 +82,50 @@ static bool parse(struct net_pair *pair, struct tx_batch *b, unsigned i)
 		vdpa_soft_bad_request(pair->tx, chain, "longer than any packet");
 		return false;
 	}
-	vringh_iov_pull(chain, 0, wire, pair->hdr_bytes);
+	pull_header(pair, chain, wire);
+	if (net_hdr_plain(wire)) {
+		make_packet(pair, b, plain_header);
+		return true;
+	}
 	net_hdr_get(&hdr, wire);
 	if (!net_hdr_valid(&hdr, pair->features, frame)) {
 		vdpa_soft_bad_request(pair->tx, chain, "its header describes no such packet");
 		return false;
 	}
-	net_hdr_put(&hdr, 0, b->wire[i]);
-	make_packet(pair, b, i);
+	net_hdr_put(&hdr, 0, wire);
+	make_packet(pair, b, wire);
 	return true;
+}
+
+static void fill_batch(struct net_pair *pair, struct tx_batch *b, unsigned got)
+{
+	for (unsigned i = 0; i < got; i++) {
+		if (b->chains[i]->nout)
+			net_prefetch(b->chains[i]->iov[0].iov_base);
+	}
+	b->bad = 0;
+	b->niov = 0;
+	for (b->n = 0; b->n < got; b->n++) {
+		/* A chain of many pieces ends the batch early: the rest comes with the next. */
+		if (b->niov + b->chains[b->n]->nout + 1 > NET_TX_IOVS)
+			break;
+		if (!parse(pair, b))
+			b->bad |= 1u << b->n;
+	}
 }
 
 /* Packets [@first, @first + @n) of the batch: how many were taken. They are completed. */
 static unsigned send_run(struct net_pair *pair, struct tx_batch *b, unsigned first, unsigned n)
 {
 	unsigned taken = pair->net->be->ops->send(pair->port, &b->pkts[first], n);
+	uint64_t bytes = 0;
 
 	for (unsigned i = first; i < first + taken; i++) {
-		net_count(&pair->tx_stats[NET_STAT_PACKETS], 1);
-		net_count(&pair->tx_stats[NET_STAT_BYTES], b->pkts[i].len_bytes - NET_HDR_BYTES);
+		bytes += b->pkts[i].len_bytes - NET_HDR_BYTES;
 		vdpa_soft_complete(pair->tx, b->chains[i], 0);
 	}
+	net_count(&pair->tx_stats[NET_STAT_PACKETS], taken);
+	net_count(&pair->tx_stats[NET_STAT_BYTES], bytes);
 	return taken;
 }
 
@@ -92,11 +135,10 @@ static unsigned send_batch(struct net_pair *pair, struct tx_batch *b)
 	unsigned at = 0;
 
 	while (at < b->n) {
-		unsigned run = 0, taken;
+		uint32_t bad = b->bad >> at;
+		unsigned run = bad ? (unsigned)__builtin_ctz(bad) : b->n - at;
+		unsigned taken = run ? send_run(pair, b, at, run) : 0;
 
-		while (at + run < b->n && b->good[at + run])
-			run++;
-		taken = run ? send_run(pair, b, at, run) : 0;
 		at += taken;
 		if (taken < run)
 			break;
@@ -108,24 +150,29 @@ static unsigned send_batch(struct net_pair *pair, struct tx_batch *b)
 	return at;
 }
 
-bool net_tx_run(struct net_pair *pair, unsigned budget)
+/* One batch of at most @max; true when there may be more. */
+static bool run_batch(struct net_pair *pair, unsigned max)
 {
 	struct tx_batch b;
-	unsigned max = budget < NET_BATCH ? budget : NET_BATCH, got, ended;
+	unsigned got = vdpa_soft_getdesc(pair->tx, b.chains, max), ended;
 
-	if (pair->blocked)
-		return false;
-	got = vdpa_soft_getdesc(pair->tx, b.chains, max);
-	b.niov = 0;
-	for (b.n = 0; b.n < got; b.n++) {
-		/* A chain of many pieces ends the batch early: the rest comes with the next. */
-		if (b.niov + b.chains[b.n]->nout + 1 > NET_TX_IOVS)
-			break;
-		b.good[b.n] = parse(pair, &b, b.n);
-	}
+	fill_batch(pair, &b, got);
 	ended = send_batch(pair, &b);
 	if (ended < b.n)
 		pair->blocked = true;
 	vdpa_soft_abandon(pair->tx, got - ended);
 	return !pair->blocked && (got == max || ended < got);
+}
+
+bool net_tx_run(struct net_pair *pair, unsigned budget)
+{
+	bool more = !pair->blocked;
+
+	while (more && budget) {
+		unsigned max = budget < NET_BATCH ? budget : NET_BATCH;
+
+		more = run_batch(pair, max);
+		budget -= max;
+	}
+	return more;
 }
