@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vringh: the device's end of a virtqueue (virtio 1.3, section 2.6 and 2.7). The only code that
- * walks descriptors.
+ * vringh: the device's end of a virtqueue (virtio 1.3, sections 2.6, 2.7 and 2.8). The only code
+ * that walks descriptors.
  *
  * Who attacks: the driver, which may change every byte of ring and buffers at any time. Each
  * descriptor is copied once, the copy is checked, and only the copy is used. Work per call is
@@ -52,7 +52,9 @@ struct vringh_chain {
 	uint16_t nout, nin;
 	uint16_t head;		  /**< index of the head descriptor (split) or buffer id (packed) */
 	uint16_t state;		  /* private */
-	uint32_t index;		  /* private: slot */
+	uint16_t index;		  /* private: slot */
+	uint16_t ndesc;		  /* private: descriptors of the ring that it takes (packed) */
+	uint16_t order;		  /* private: where it stands among those that were got */
 	uint64_t out_len, in_len; /**< bytes to read, bytes that may be written */
 	void *priv; /**< priv_bytes of the device's own, for its request; zeroed once, at start */
 	void *user; /**< the device's */
@@ -62,8 +64,9 @@ struct vringh_config {
 	size_t size;	   /**< sizeof(struct vringh_config) */
 	uint64_t features; /**< negotiated: RING_PACKED, INDIRECT_DESC, EVENT_IDX, IN_ORDER,
 			      VERSION_1 */
-	uint32_t num;	   /**< ring size; split: a power of two, at most 32768 */
-	iova_t desc, driver, device;	  /**< the three areas (split: table, avail, used) */
+	uint32_t num;	   /**< ring size, at most 32768; split: a power of two */
+	iova_t desc, driver, device;	  /**< the three areas (split: table, avail, used; packed:
+					     ring, driver's and device's event structure) */
 	struct vdpa_view *ring_view;	  /**< for the three areas and for indirect tables */
 	struct vdpa_view *buf_view;	  /**< for buffers; may be the same */
 	struct vdpa_vq_state state;	  /**< where to go on */
@@ -103,7 +106,8 @@ VDPA_API int vringh_getdesc(struct vringh *vr, struct vringh_chain **chains, uns
 VDPA_API void vringh_abandon(struct vringh *vr, unsigned n);
 /**
  * End a request: @written bytes (at most in_len), from the start of its writable part, were
- * written. The chain is no longer the device's. Not visible to the driver before vringh_flush().
+ * written. The chain is no longer the device's. Not visible to the driver before vringh_flush();
+ * with IN_ORDER negotiated also not before all that were got earlier have ended.
  */
 VDPA_API void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written);
 /**
@@ -139,7 +143,10 @@ VDPA_API void vringh_cancel(struct vringh *vr, struct vringh_chain *chain);
 /** Visit every chain that is out. */
 VDPA_API void vringh_for_each(struct vringh *vr, void (*fn)(void *arg, struct vringh_chain *chain),
 			      void *arg);
-/** Where the ring stands: next available, as GET_VRING_BASE wants it. Any time after it stopped. */
+/**
+ * Where the ring stands: next available, and of a packed ring next used, as GET_VRING_BASE wants
+ * it. Any time after it stopped.
+ */
 VDPA_API struct vdpa_vq_state vringh_state(const struct vringh *vr);
 VDPA_API const struct vringh_stats *vringh_get_stats(const struct vringh *vr);
 /** Why the ring stopped: one line, or NULL. */

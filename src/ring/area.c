@@ -93,3 +93,34 @@ int ring_area_slow_desc(const struct ring_area *area, uint32_t i, struct desc_co
 		guest_desc_convert(&raw, d, area->native);
 	return rc;
 }
+
+int ring_area_slow_pdesc(const struct ring_area *area, uint32_t i, struct pdesc_copy *d)
+{
+	uint64_t off = (uint64_t)i * sizeof(struct guest_pdesc);
+	struct guest_pdesc raw;
+	int rc = ring_area_slow_load16(area, off + offsetof(struct guest_pdesc, flags), &d->flags);
+
+	/* What the flags make visible is read after them. */
+	if (!rc)
+		rc = vdpa_view_read(area->view, area->iova + off, &raw,
+				    offsetof(struct guest_pdesc, flags));
+	if (rc)
+		return rc;
+	d->addr = le64toh(raw.addr.raw);
+	d->len = le32toh(raw.len.raw);
+	d->id = le16toh(raw.id.raw);
+	return 0;
+}
+
+int ring_area_slow_use(const struct ring_area *area, uint32_t i, uint32_t len, uint16_t id,
+		       uint16_t flags)
+{
+	const size_t first = offsetof(struct guest_pdesc, len);
+	const size_t last = offsetof(struct guest_pdesc, flags);
+	uint64_t off = (uint64_t)i * sizeof(struct guest_pdesc);
+	struct guest_pdesc raw = {.len.raw = htole32(len), .id.raw = htole16(id)};
+	int rc = vdpa_view_write(area->view, area->iova + off + first, (char *)&raw + first,
+				 last - first);
+
+	return rc ? rc : ring_area_slow_store16(area, off + last, flags);
+}

@@ -33,6 +33,10 @@ int ring_area_resolve(struct ring_area *area, uintptr_t align);
 int ring_area_slow_load16(const struct ring_area *area, uint64_t off, uint16_t *v);
 int ring_area_slow_store16(const struct ring_area *area, uint64_t off, uint16_t v);
 int ring_area_slow_desc(const struct ring_area *area, uint32_t i, struct desc_copy *d);
+int ring_area_slow_pdesc(const struct ring_area *area, uint32_t i, struct pdesc_copy *d);
+/* Use descriptor @i of a packed ring: its flags come last, with release order. */
+int ring_area_slow_use(const struct ring_area *area, uint32_t i, uint32_t len, uint16_t id,
+		       uint16_t flags);
 
 static inline struct guest_le16 *ring_area_word(const struct ring_area *area, uint64_t off)
 {
@@ -70,6 +74,19 @@ static inline int ring_area_desc(const struct ring_area *area, uint32_t i, struc
 	if (ring_unlikely(!area->ptr))
 		return ring_area_slow_desc(area, i, d);
 	guest_desc_load(area->ptr + (size_t)i * sizeof(struct guest_desc), d, area->native);
+	return 0;
+}
+
+static inline void *ring_area_pdesc_ptr(const struct ring_area *area, uint32_t i)
+{
+	return area->ptr + (size_t)i * sizeof(struct guest_pdesc);
+}
+
+static inline int ring_area_pdesc(const struct ring_area *area, uint32_t i, struct pdesc_copy *d)
+{
+	if (ring_unlikely(!area->ptr))
+		return ring_area_slow_pdesc(area, i, d);
+	guest_pdesc_load(ring_area_pdesc_ptr(area, i), d);
 	return 0;
 }
 

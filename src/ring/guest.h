@@ -44,6 +44,14 @@ struct guest_used_elem {
 	struct guest_le32 len;
 };
 
+/* virtio 1.3, 2.8.13: struct pvirtq_desc; always little-endian. */
+struct guest_pdesc {
+	struct guest_le64 addr;
+	struct guest_le32 len;
+	struct guest_le16 id;
+	struct guest_le16 flags;
+};
+
 /* A descriptor that was copied: plain numbers in this machine's order. */
 struct desc_copy {
 	uint64_t addr;
@@ -52,7 +60,15 @@ struct desc_copy {
 	uint16_t next;
 };
 
+struct pdesc_copy {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id;
+	uint16_t flags;
+};
+
 _Static_assert(sizeof(struct guest_desc) == 16, "layout of the descriptor table");
+_Static_assert(sizeof(struct guest_pdesc) == 16, "layout of the descriptor ring");
 _Static_assert(sizeof(struct guest_used_elem) == 8, "layout of the used ring");
 
 /*
@@ -67,6 +83,20 @@ static inline void ring_guest_read_hook(const void *addr, size_t len)
 	(void)addr;
 	(void)len;
 }
+#endif
+
+/*
+ * ThreadSanitizer understands neither fences nor that a wide access is one of the words in it;
+ * there a read-modify-write of a word of our own, and accesses word by word, stand in. Both are at
+ * least as strong on the machines that it runs on.
+ */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define RING_TSAN 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define RING_TSAN 1
 #endif
 
 /* Byte order: little-endian since virtio 1.0, the machine's own before (@native). */
@@ -162,17 +192,59 @@ static inline void guest_desc_load(const void *p, struct desc_copy *d, bool nati
 }
 
 /*
- * Fences. ThreadSanitizer does not understand them; there a read-modify-write of a word of our own
- * stands in, which is at least as strong on the machines that it runs on.
+ * One descriptor of a packed ring, or of its indirect tables: flags first, with acquire order, then
+ * the rest, in two loads. Unaligned (tables only): no order, what made the table visible is in the
+ * ring.
  */
-#ifdef __has_feature
-#if __has_feature(thread_sanitizer)
-#define RING_TSAN 1
+static inline void guest_pdesc_load(const void *p, struct pdesc_copy *d)
+{
+	const struct guest_pdesc *g = p;
+	struct guest_pdesc raw;
+
+	if (ring_unlikely((uintptr_t)p & 7)) {
+		memcpy(&raw, p, sizeof(raw));
+		__asm__ volatile("" : "+m"(raw) : : "memory");
+		d->addr = le64toh(raw.addr.raw);
+		d->len = le32toh(raw.len.raw);
+		d->id = le16toh(raw.id.raw);
+		d->flags = le16toh(raw.flags.raw);
+	} else {
+#ifdef RING_TSAN
+		d->flags = le16toh(__atomic_load_n(&g->flags.raw, __ATOMIC_ACQUIRE));
+		d->id = le16toh(__atomic_load_n(&g->id.raw, __ATOMIC_RELAXED));
+		d->len = le32toh(__atomic_load_n(&g->len.raw, __ATOMIC_RELAXED));
+#else
+		uint64_t w = le64toh(
+			__atomic_load_n((const uint64_t *)(const void *)&g->len, __ATOMIC_ACQUIRE));
+
+		d->len = (uint32_t)w;
+		d->id = (uint16_t)(w >> 32);
+		d->flags = (uint16_t)(w >> 48);
 #endif
+		d->addr = le64toh(__atomic_load_n(&g->addr.raw, __ATOMIC_RELAXED));
+	}
+	ring_guest_read_hook(p, sizeof(*g));
+}
+
+/* Use one descriptor: length, id and flags in one store, which releases when @last. @p is aligned.
+ */
+static inline void guest_pdesc_use(void *p, uint32_t len, uint16_t id, uint16_t flags, bool last)
+{
+	struct guest_pdesc *g = p;
+#ifdef RING_TSAN
+	__atomic_store_n(&g->len.raw, htole32(len), __ATOMIC_RELAXED);
+	__atomic_store_n(&g->id.raw, htole16(id), __ATOMIC_RELAXED);
+	__atomic_store_n(&g->flags.raw, htole16(flags), __ATOMIC_RELEASE);
+	(void)last;
+#else
+	uint64_t w = htole64(len | (uint64_t)id << 32 | (uint64_t)flags << 48);
+
+	if (last)
+		__atomic_store_n((uint64_t *)(void *)&g->len, w, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n((uint64_t *)(void *)&g->len, w, __ATOMIC_RELAXED);
 #endif
-#ifdef __SANITIZE_THREAD__
-#define RING_TSAN 1
-#endif
+}
 
 static inline void ring_fence(void)
 {

@@ -288,6 +288,6 @@ void ring_inflight_batch_end(struct vringh_inflight *in, const struct ring_pendi
 			     uint32_t n, uint16_t used)
 {
 	for (uint32_t i = 0; i < n; i++)
-		mark(in, (uint16_t)batch[i].id, 0);
+		mark(in, batch[i].id, 0);
 	set_used(in, used);
 }

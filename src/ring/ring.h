@@ -5,6 +5,7 @@
  * vringh.c   life of a ring, and what the formats share around a batch
  * chain.c    a chain: descriptor copies -> checks -> iovec, its memory
  * split.c    the split format: indices, rings, suppression
+ * packed.c   the packed format
  * inflight.c the shared area that survives this process
  *
  * A format moves whole batches; there is no call through a pointer per descriptor.
@@ -64,9 +65,18 @@ enum ring_park {
 	RING_PARKED_MEMORY, /* until a chain ends, or the map changes */
 };
 
+/* A completion that waits for the flush. */
 struct ring_pending {
-	uint32_t id;
 	uint32_t len;
+	uint16_t id;
+	uint16_t more : 15;  /* descriptors of the ring that it takes, less one (packed) */
+	uint16_t silent : 1; /* a later one may speak for it */
+};
+
+/* IN_ORDER: a completion that waits for those before it. */
+struct ring_held {
+	struct ring_pending done;
+	bool ended;
 };
 
 struct ring_iov_block {
@@ -84,13 +94,14 @@ struct vringh {
 	/* Set at birth, read on every batch. */
 	const struct vringh_format *fmt;
 	uint32_t num;
-	bool event_idx, indirect, notify_on_empty;
+	bool event_idx, indirect, notify_on_empty, in_order;
 	struct vdpa_view *ring_view, *buf_view;
 	uint8_t *head_out;	 /* per head: popped, and not yet visibly used */
 	struct ring_slot *slots; /* num */
 	uint16_t *free;		 /* stack of free slots */
 	uint16_t *got;		 /* slots in the order in which they were got, modulo num */
 	struct ring_pending *pending;
+	struct ring_held *held; /* beside got; NULL: any order will do */
 
 	/* The loop's. */
 	struct ring_area desc, avail, used;
@@ -99,13 +110,16 @@ struct vringh {
 	bool dead;
 	enum ring_park park;
 	enum ring_notify notify;
-	uint16_t last_avail; /* next to pop */
+	uint16_t last_avail; /* next to pop; packed: a position, see there */
 	uint16_t last_used;  /* next to publish */
 	uint16_t signalled;  /* last_used at the last decision about a call */
 	bool signalled_valid;
 	bool call_owed;	      /* also when nothing is new */
 	uint16_t avail_event; /* as last written */
+	uint32_t descs_out;   /* packed: popped, not yet published as used */
+	uint32_t descs_used;  /* packed: since the last decision about a call */
 	uint32_t got_pos;     /* where in got the next one goes */
+	uint32_t held_next;   /* the oldest that was not handed to pending */
 	uint32_t nfree;
 	uint32_t npending;
 	uint32_t budget; /* direct descriptors that this batch may still walk */
@@ -135,8 +149,8 @@ struct vringh_format {
 	int (*start)(struct vringh *vr);
 	/* Pop up to @max chains: how many, or -errno when there was none before the error. */
 	int (*pop)(struct vringh *vr, struct vringh_chain **chains, unsigned max);
-	/* The last chain that came from the ring (not a resubmitted one) goes back. */
-	void (*unpop)(struct vringh *vr);
+	/* @chain, the last one that came from the ring (not a resubmitted one), goes back. */
+	void (*unpop)(struct vringh *vr, const struct vringh_chain *chain);
 	/* Publish what is pending; 0 or -errno. */
 	int (*flush)(struct vringh *vr);
 	bool (*need_notify)(struct vringh *vr);
@@ -146,6 +160,7 @@ struct vringh_format {
 };
 
 extern const struct vringh_format ring_split_format;
+extern const struct vringh_format ring_packed_format;
 
 static inline bool ring_slot_out(const struct ring_slot *slot)
 {
@@ -155,7 +170,10 @@ static inline bool ring_slot_out(const struct ring_slot *slot)
 /* The top of the free stack was made a chain. */
 static inline void ring_got(struct vringh *vr)
 {
-	vr->got[vr->got_pos] = vr->free[--vr->nfree];
+	uint16_t slot = vr->free[--vr->nfree];
+
+	vr->got[vr->got_pos] = slot;
+	vr->slots[slot].chain.order = (uint16_t)vr->got_pos;
 	if (++vr->got_pos == vr->num)
 		vr->got_pos = 0;
 }
@@ -165,7 +183,31 @@ static inline struct ring_slot *ring_chain_slot(struct vringh_chain *chain)
 	return (struct ring_slot *)(void *)((char *)chain - offsetof(struct ring_slot, chain));
 }
 
+static inline uint32_t ring_pending_descs(const struct ring_pending *p)
+{
+	return p->more + 1u;
+}
+
+/*
+ * IN_ORDER (virtio 1.3, 2.7.9 and 2.8.8): one used element may stand for a whole batch, with the id
+ * of its last buffer, and the driver takes it that the buffers before were used completely. @i: the
+ * first of pending that is not published; becomes the one that speaks for it. Returns how many
+ * descriptors they take.
+ */
+static inline uint32_t ring_pending_batch(const struct vringh *vr, uint32_t *i)
+{
+	uint32_t descs = ring_pending_descs(&vr->pending[*i]);
+
+	while (vr->pending[*i].silent && *i + 1 < vr->npending)
+		descs += ring_pending_descs(&vr->pending[++*i]);
+	return descs;
+}
+
 /* ---- vringh.c: what formats call ---- */
+
+/* Where an area lies, against what the specification wants. 0 or -EINVAL. */
+int ring_area_check(const struct ring_area *area, unsigned align, const char *name,
+		    struct vdpa_error *err);
 
 /* The ring stops for good: remember why (the first reason stays). Returns -EBADMSG. */
 int ring_bad(struct vringh *vr, const char *fmt, ...) VDPA_PRINTF(2, 3);

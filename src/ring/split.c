@@ -41,20 +41,6 @@ static uint64_t avail_event_off(const struct vringh *vr)
 
 /* ---- birth ---- */
 
-static int area_check(const struct ring_area *area, unsigned align, const char *name,
-		      struct vdpa_error *err)
-{
-	if (area->iova & (align - 1))
-		return vdpa_error_set(err, EINVAL, NULL,
-				      "%s at 0x%llx is not aligned to %u bytes (virtio 1.3, 2.7)",
-				      name, (unsigned long long)area->iova, align);
-	if (area->iova + area->bytes - 1 < area->iova)
-		return vdpa_error_set(err, EINVAL, NULL,
-				      "%s at 0x%llx runs over the end of the address space", name,
-				      (unsigned long long)area->iova);
-	return 0;
-}
-
 static int split_init(struct vringh *vr, const struct vringh_config *config, struct vdpa_error *err)
 {
 	uint32_t num = config->num;
@@ -74,11 +60,11 @@ static int split_init(struct vringh *vr, const struct vringh_config *config, str
 	vr->used.iova = config->device;
 	vr->used.bytes = avail_event_off(vr) + event;
 	vr->used.perm = VHOST_MAP_WO;
-	rc = area_check(&vr->desc, DESC_ALIGN, "descriptor table", err);
+	rc = ring_area_check(&vr->desc, DESC_ALIGN, "descriptor table", err);
 	if (!rc)
-		rc = area_check(&vr->avail, AVAIL_ALIGN, "available ring", err);
+		rc = ring_area_check(&vr->avail, AVAIL_ALIGN, "available ring", err);
 	if (!rc)
-		rc = area_check(&vr->used, USED_ALIGN, "used ring", err);
+		rc = ring_area_check(&vr->used, USED_ALIGN, "used ring", err);
 	vr->last_avail = config->state.split.avail_index;
 	return rc;
 }
@@ -313,8 +299,9 @@ static int split_pop(struct vringh *vr, struct vringh_chain **chains, unsigned m
 	return (int)got;
 }
 
-static void split_unpop(struct vringh *vr)
+static void split_unpop(struct vringh *vr, const struct vringh_chain *chain)
 {
+	(void)chain;
 	vr->last_avail--;
 }
 
@@ -356,23 +343,41 @@ static int used_put_slow(struct vringh *vr, uint32_t at, const struct ring_pendi
 	return 0;
 }
 
+static int used_put(struct vringh *vr, uint32_t at, const struct ring_pending *p, uint32_t n)
+{
+	if (ring_unlikely(!vr->used.ptr))
+		return used_put_slow(vr, at, p, n);
+	used_put_direct(vr, at, p, n);
+	return 0;
+}
+
+/* One element per run of completions that can do with one, where the first of them would be. */
+static int used_put_in_order(struct vringh *vr)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < vr->npending && !rc; i++) {
+		uint32_t at = (vr->last_used + i) & (vr->num - 1);
+
+		ring_pending_batch(vr, &i);
+		rc = used_put(vr, at, &vr->pending[i], 1);
+	}
+	return rc;
+}
+
 /* Write the elements of the batch, in one or two runs. */
-static int used_put(struct vringh *vr)
+static int used_put_all(struct vringh *vr)
 {
 	uint32_t at = vr->last_used & (vr->num - 1);
 	uint32_t n = vr->npending;
 	uint32_t first = n < vr->num - at ? n : vr->num - at;
 	int rc;
 
-	if (ring_likely(vr->used.ptr != NULL)) {
-		used_put_direct(vr, at, vr->pending, first);
-		if (n > first)
-			used_put_direct(vr, 0, vr->pending + first, n - first);
-		return 0;
-	}
-	rc = used_put_slow(vr, at, vr->pending, first);
+	if (vr->in_order)
+		return used_put_in_order(vr);
+	rc = used_put(vr, at, vr->pending, first);
 	if (!rc && n > first)
-		rc = used_put_slow(vr, 0, vr->pending + first, n - first);
+		rc = used_put(vr, 0, vr->pending + first, n - first);
 	return rc;
 }
 
@@ -380,13 +385,13 @@ static int split_flush(struct vringh *vr)
 {
 	uint32_t n = vr->npending;
 	uint16_t now = (uint16_t)(vr->last_used + n);
-	int rc = used_put(vr);
+	int rc = used_put_all(vr);
 
 	if (ring_unlikely(rc))
 		return rc;
 	if (ring_unlikely(vr->inflight != NULL)) {
 		for (uint32_t i = vr->batch_marked; i < n; i++)
-			ring_inflight_batch_add(vr->inflight, (uint16_t)vr->pending[i].id);
+			ring_inflight_batch_add(vr->inflight, vr->pending[i].id);
 		vr->batch_marked = n;
 	}
 	rc = ring_area_store16(&vr->used, USED_IDX, now);

@@ -5,7 +5,8 @@
  * Nothing touches guest memory before the first call on the queue's loop: areas may be mapped later
  * than the ring is made. Every call first makes sure that the areas are translated in the newest
  * map; a miss parks the ring until the map changes; anything that the driver got wrong stops the
- * ring for good, with the reason kept. Who attacks, and how each offence is found: split.c.
+ * ring for good, with the reason kept. Who attacks, and how each offence is found: split.c and
+ * packed.c.
  */
 #include <assert.h>
 #include <errno.h>
@@ -59,6 +60,21 @@ int ring_ready_slow(struct vringh *vr)
 
 /* ---- birth and end ---- */
 
+int ring_area_check(const struct ring_area *area, unsigned align, const char *name,
+		    struct vdpa_error *err)
+{
+	if (area->iova & (align - 1))
+		return vdpa_error_set(
+			err, EINVAL, NULL,
+			"%s at 0x%llx is not aligned to %u bytes (virtio 1.3, 2.7 and 2.8.10)",
+			name, (unsigned long long)area->iova, align);
+	if (area->iova + area->bytes - 1 < area->iova)
+		return vdpa_error_set(err, EINVAL, NULL,
+				      "%s at 0x%llx runs over the end of the address space", name,
+				      (unsigned long long)area->iova);
+	return 0;
+}
+
 static int config_check(const struct vringh_config *config, struct vdpa_error *err)
 {
 	if (config->size != sizeof(*config))
@@ -92,15 +108,17 @@ static int ring_alloc(struct vringh *vr, size_t priv_bytes)
 		memset(vr->slots, 0, num * sizeof(vr->slots[0]));
 	if (stride)
 		vr->priv = aligned_alloc(RING_PRIV_ALIGN, num * stride);
+	if (vr->in_order)
+		vr->held = calloc(num, sizeof(vr->held[0]));
 	if (!vr->head_out || !vr->free || !vr->got || !vr->pending || !vr->scratch ||
-	    !vr->scratch_iova || !vr->slots || (stride && !vr->priv))
+	    !vr->scratch_iova || !vr->slots || (stride && !vr->priv) || (vr->in_order && !vr->held))
 		return -ENOMEM;
 	if (stride)
 		memset(vr->priv, 0, num * stride);
 	for (size_t i = 0; i < num; i++) {
 		/* The stack hands slot 0 out first. */
 		vr->free[i] = (uint16_t)(num - 1 - i);
-		vr->slots[i].chain.index = (uint32_t)i;
+		vr->slots[i].chain.index = (uint16_t)i;
 		vr->slots[i].chain.priv = stride ? vr->priv + i * stride : NULL;
 	}
 	vr->nfree = vr->num;
@@ -112,10 +130,11 @@ static void ring_setup(struct vringh *vr, const struct vringh_config *config)
 	uint64_t f = config->features;
 	bool native = config->legacy_layout;
 
-	vr->fmt = &ring_split_format;
+	vr->fmt = f & VDPA_BIT(VIRTIO_F_RING_PACKED) ? &ring_packed_format : &ring_split_format;
 	vr->num = config->num;
 	vr->event_idx = f & VDPA_BIT(VIRTIO_RING_F_EVENT_IDX);
 	vr->indirect = f & VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC);
+	vr->in_order = f & VDPA_BIT(VIRTIO_F_IN_ORDER);
 	vr->notify_on_empty = f & VDPA_BIT(VIRTIO_F_NOTIFY_ON_EMPTY);
 	vr->ring_view = config->ring_view;
 	vr->buf_view = config->buf_view;
@@ -131,10 +150,6 @@ int vringh_init(const struct vringh_config *config, struct vringh **out, struct 
 
 	if (rc)
 		return rc;
-	if (config->features & VDPA_BIT(VIRTIO_F_RING_PACKED))
-		return vdpa_error_set(
-			err, ENOTSUP, NULL,
-			"packed rings are not built in; do not offer VIRTIO_F_RING_PACKED");
 	vr = calloc(1, sizeof(*vr));
 	if (!vr)
 		return vdpa_error_set(err, ENOMEM, NULL, "no memory for a ring");
@@ -157,7 +172,7 @@ int vringh_init(const struct vringh_config *config, struct vringh **out, struct 
 static void slot_drop(struct vringh *vr, struct ring_slot *slot)
 {
 	ring_chain_release(vr, slot);
-	vr->free[vr->nfree++] = (uint16_t)slot->chain.index;
+	vr->free[vr->nfree++] = slot->chain.index;
 	vdpa_view_request_done(vr->buf_view);
 	if (ring_unlikely(vr->ring_view != vr->buf_view))
 		vdpa_view_request_done(vr->ring_view);
@@ -178,6 +193,7 @@ void vringh_free(struct vringh *vr)
 	free(vr->free);
 	free(vr->got);
 	free(vr->pending);
+	free(vr->held);
 	free(vr->scratch);
 	free(vr->scratch_iova);
 	free(vr->slots);
@@ -239,7 +255,7 @@ void vringh_abandon(struct vringh *vr, unsigned n)
 		if (chain->state & RING_SLOT_RESUBMITTED) {
 			vr->resub_next--;
 		} else {
-			vr->fmt->unpop(vr);
+			vr->fmt->unpop(vr, chain);
 			if (vr->inflight)
 				ring_inflight_unpop(vr->inflight, chain->head);
 		}
@@ -261,6 +277,36 @@ void vringh_cancel(struct vringh *vr, struct vringh_chain *chain)
 
 /* ---- push ---- */
 
+/* The next ones in the order in which they were got, as far as they have ended. */
+static void release_held(struct vringh *vr)
+{
+	struct ring_held *held = &vr->held[vr->held_next];
+
+	while (held->ended) {
+		held->ended = false;
+		vr->pending[vr->npending++] = held->done;
+		if (++vr->held_next == vr->num)
+			vr->held_next = 0;
+		held = &vr->held[vr->held_next];
+	}
+}
+
+static inline void chain_ended(struct vringh *vr, const struct vringh_chain *chain,
+			       uint32_t written)
+{
+	struct ring_pending done = {
+		.len = written, .id = chain->head, .more = (uint16_t)(chain->ndesc - 1) & 0x7fff};
+
+	if (ring_likely(!vr->held)) {
+		vr->pending[vr->npending++] = done;
+		return;
+	}
+	/* Nothing could be written: what the driver takes it to be is what it is. */
+	done.silent = !chain->in_len;
+	vr->held[chain->order] = (struct ring_held){done, true};
+	release_held(vr);
+}
+
 void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written)
 {
 	struct ring_slot *slot = ring_chain_slot(chain);
@@ -279,7 +325,7 @@ void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t wri
 			return;
 		}
 	}
-	vr->pending[vr->npending++] = (struct ring_pending){chain->head, written};
+	chain_ended(vr, chain, written);
 	vr->stats.completed++;
 	vr->stats.bytes_in += written;
 	slot_drop(vr, slot);

@@ -21,6 +21,8 @@
 #define INDIRECT VRING_DESC_F_INDIRECT
 #define F_INDIRECT VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC)
 #define F_EVENT VDPA_BIT(VIRTIO_RING_F_EVENT_IDX)
+#define F_PACKED VDPA_BIT(VIRTIO_F_RING_PACKED)
+#define F_IN_ORDER VDPA_BIT(VIRTIO_F_IN_ORDER)
 
 #define RT_NUM 16
 #define RT_BYTES (16 * GUEST_PAGE)
@@ -46,9 +48,12 @@ static inline void rt_prepare(struct ring_test *t, enum guest_layout ring, enum 
 	fake_ring_init(&t->r, &t->g, RT_RING, RT_NUM);
 }
 
+/* Added by the run that goes on, see rt_run(): what a test did not ask for must not hurt it. */
+static uint64_t rt_extra;
+
 static inline void rt_start(struct ring_test *t, uint64_t features)
 {
-	struct vringh_config config = fake_ring_config(&t->r, features);
+	struct vringh_config config = fake_ring_config(&t->r, features | rt_extra);
 	struct vdpa_error err = {0};
 
 	if (vringh_init(&config, &t->vr, &err))
@@ -67,6 +72,20 @@ static inline void rt_end(struct ring_test *t)
 	t->g.vr = NULL;
 	vringh_free(t->vr);
 	fake_guest_fini(&t->g);
+}
+
+/* @n requests of @ndesc descriptors each were got and not given back. */
+static inline void rt_expect_got(struct ring_test *t, uint16_t n, uint16_t ndesc)
+{
+	struct vdpa_vq_state is = vringh_state(t->vr);
+	struct vdpa_vq_state want = fake_ring_state(&t->r, (uint16_t)(t->r.start + n), ndesc);
+
+	if (!fake_packed()) {
+		assert_int_equal(is.split.avail_index, want.split.avail_index);
+		return;
+	}
+	assert_int_equal(is.packed.last_avail_idx, want.packed.last_avail_idx);
+	assert_int_equal(is.packed.last_avail_counter, want.packed.last_avail_counter);
 }
 
 /* One readable piece of 8 bytes and one writable piece of 16 bytes, from descriptor @i on. */
@@ -103,6 +122,30 @@ static inline void rt_complete_flush(struct ring_test *t, struct vringh_chain *c
 {
 	vringh_complete(t->vr, chain, n);
 	assert_int_equal(vringh_flush(t->vr), 0);
+	fake_ring_used_idx(&t->r);
 }
+
+/* All tests, once per format, order, and what else may be negotiated. */
+static inline int rt_run(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+	static const uint64_t modes[] = {0, F_PACKED, F_IN_ORDER, F_PACKED | F_IN_ORDER};
+	static const uint64_t extras[] = {0, F_EVENT, F_INDIRECT, F_EVENT | F_INDIRECT};
+	int failed = 0;
+
+	for (unsigned i = 0; i < 16; i++) {
+		char full[100];
+
+		fake_ring_mode = modes[i / 4];
+		rt_extra = extras[i % 4];
+		snprintf(full, sizeof(full), "%s-%s%s%s%s", name,
+			 fake_packed() ? "packed" : "split", fake_in_order() ? "-in-order" : "",
+			 rt_extra & F_EVENT ? "-event-idx" : "",
+			 rt_extra & F_INDIRECT ? "-indirect" : "");
+		failed += _cmocka_run_group_tests(full, tests, n, NULL, NULL);
+	}
+	fake_ring_mode = rt_extra = 0;
+	return failed;
+}
+#define RT_RUN(name, tests) rt_run(name, tests, sizeof(tests) / sizeof((tests)[0]))
 
 #endif

@@ -229,7 +229,6 @@ static void model_run(unsigned ring, unsigned buf, uint64_t seed)
 	features |= fake_below(&m->rng, 2) ? F_INDIRECT : 0;
 	features |= fake_below(&m->rng, 2) ? F_EVENT : 0;
 	features |= fake_below(&m->rng, 4) ? V1 : 0;
-	features |= fake_below(&m->rng, 4) ? 0 : VDPA_BIT(VIRTIO_F_IN_ORDER);
 	/* A piece per byte: no more bytes than a chain may have pieces. */
 	m->max_bytes = buf == GUEST_BYTES || buf == GUEST_NLAYOUTS ? VRINGH_MAX_IOV : BUF_BYTES;
 	model_start(m, ring, buf, features);
