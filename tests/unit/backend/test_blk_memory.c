@@ -84,6 +84,44 @@ static void test_ram_turns(void **state)
 	free(back);
 }
 
+/* A discard of gigabytes, page by page too: meanwhile another queue of the loop is served. */
+static void test_punch_turns(void **state)
+{
+	uint8_t *buf = malloc(65536), *back = malloc(65536);
+	struct disk_io io, other;
+	struct blk_request *req = &other.req;
+	struct blk_queue *q2;
+	unsigned turns = 0;
+	struct disk d;
+
+	disk_open(&d, "ram", (struct vdpa_attr[]){{"size", "4G"}, {0}});
+	assert_int_equal(d.be->ops->queue_open(d.be, d.loop, 64, &q2), 0);
+	memset(buf, 1, 65536);
+	assert_int_equal(disk_do(&d, BLK_WRITE, 512, buf, 65536), 0);
+	assert_int_equal(disk_do(&d, BLK_WRITE, (1u << 30) - 32768, buf, 65536), 0);
+	disk_prep(&io, BLK_DISCARD, 1024, NULL, 1u << 30);
+	disk_submit(&d, &io);
+	while (!io.done) {
+		disk_prep(&other, BLK_WRITE, 2ull << 30, buf, 512);
+		d.be->ops->submit(q2, &req, 1);
+		assert_true(other.done);
+		assert_true(turns++ < 100);
+		vdpa_loop_run_once(d.loop, 0);
+	}
+	assert_int_equal(io.result, 0);
+	assert_true(turns >= 63);
+	assert_int_equal(disk_do(&d, BLK_READ, 512, back, 65536), 0);
+	assert_memory_equal(back, buf, 512);
+	assert_true(disk_is_zero(back + 512, 65024));
+	assert_int_equal(disk_do(&d, BLK_READ, (1u << 30) - 32768, back, 65536), 0);
+	assert_true(disk_is_zero(back, 32768 + 1024));
+	assert_memory_equal(back + 33792, buf, 65536 - 33792);
+	d.be->ops->queue_close(q2);
+	disk_close(&d);
+	free(buf);
+	free(back);
+}
+
 static long resident_pages(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
@@ -131,6 +169,35 @@ static void test_null(void **state)
 	disk_close(&d);
 }
 
+static void test_null_turns(void **state)
+{
+	uint8_t *buf = malloc(BIG);
+	struct disk_io io;
+	unsigned turns = 0;
+	struct disk d;
+
+	disk_open(&d, "null", NULL);
+	memset(buf, 7, BIG);
+	disk_prep(&io, BLK_READ, 0, buf, BIG);
+	disk_submit(&d, &io);
+	for (; !io.done; turns++)
+		vdpa_loop_run_once(d.loop, 0);
+	assert_int_equal(turns, 7);
+	assert_true(disk_is_zero(buf, BIG));
+	/* What vanishes takes no time. */
+	disk_prep(&io, BLK_WRITE, 0, buf, BIG);
+	disk_submit(&d, &io);
+	assert_true(io.done);
+	disk_close(&d);
+	disk_open(&d, "null", (struct vdpa_attr[]){{"read_zeroes", "off"}, {0}});
+	memset(buf, 7, BIG);
+	assert_int_equal(disk_do(&d, BLK_READ, 0, buf, BIG), 0);
+	assert_int_equal(buf[0], 7);
+	assert_int_equal(buf[BIG - 1], 7);
+	disk_close(&d);
+	free(buf);
+}
+
 static void test_find(void **state)
 {
 	struct vdpa_error err;
@@ -156,8 +223,9 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ram),	   cmocka_unit_test(test_ram_turns),
-		cmocka_unit_test(test_ram_sparse), cmocka_unit_test(test_null),
+		cmocka_unit_test(test_ram),	    cmocka_unit_test(test_ram_turns),
+		cmocka_unit_test(test_ram_sparse),  cmocka_unit_test(test_null),
+		cmocka_unit_test(test_punch_turns), cmocka_unit_test(test_null_turns),
 		cmocka_unit_test(test_find),
 	};
 
