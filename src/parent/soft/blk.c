@@ -339,7 +339,8 @@ static int make_device(struct vdpa_mgmt_dev *mdev, struct blk_plan *plan,
 			vdpa_put_device(&blk->soft.vdpa);
 			return vdpa_error_set(err, ENOMEM, NULL, "no memory for the queues");
 		}
-		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&blk->soft, (uint16_t)i), bv);
+		bv->vq = vdpa_soft_get_vq(&blk->soft, (uint16_t)i);
+		vdpa_soft_vq_set_priv(bv->vq, bv);
 	}
 	blk_reset(&blk->soft);
 	r = vdpa_soft_register(&blk->soft, err);

@@ -49,15 +49,17 @@ enum blk_stat {
 
 /* Per queue; the queue's loop, but the counters are read by the control thread. */
 struct blk_vq {
+	struct vdpa_soft_vq *vq;
 	struct blk_queue *bq; /* while the queue runs */
 	bool submitting;
+	bool unflushed; /* completions that came outside of a turn */
 	_Atomic uint64_t stats[BLK_STATS];
 };
 
 /* Per request, in the chain's priv area. */
 struct blk_io {
 	struct blk_request req;
-	struct vdpa_soft_vq *vq;
+	struct blk_vq *bv;
 	struct vringh_chain *chain;
 	struct iovec *copy; /* pieces that had to be trimmed; NULL: none, or small */
 	struct iovec small[BLK_SMALL_IOV];
