@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs the groups of rows that are asked for, prints the table, writes bench.json."""
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from . import rows as table
+from .blk import null_groups
+from .iotlb import IotlbGroup
+from .net import net_groups
+from .testbed import TOP, Bench, CannotRun, vmlib
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def all_groups(bench):
+    return [*net_groups(bench), *null_groups(bench), IotlbGroup(bench)]
+
+
+def run_group(group, words):
+    """Rows of @group, and ids of those that were wanted."""
+    wanted = [spec for spec in group.specs if table.matches(spec.id, words)]
+    if not wanted:
+        return [], []
+    found = []
+    try:
+        found = group.run(wanted)
+    except (CannotRun, vmlib.TestbedError, OSError, subprocess.SubprocessError) as e:
+        say(f'could not run {", ".join(s.id for s in wanted)}: {e}')
+    for row in found:
+        say(table.line_of(row))
+    return found, [spec.id for spec in wanted]
+
+
+def merge(path, rows, words):
+    """With a choice of rows, the others stay as they were measured before."""
+    old = []
+    if words and path.exists():
+        old = json.loads(path.read_text())
+    fresh = {row['id'] for row in rows}
+    return [row for row in old if row['id'] not in fresh] + rows
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog='tools/bench')
+    parser.add_argument('build', nargs='?', default='build')
+    parser.add_argument('only', nargs='*', metavar='ROW', help='[T=]id, beginning of ids, or pattern')
+    parser.add_argument('--list', action='store_true', help='print ids and targets, and end')
+    args = parser.parse_args(argv)
+    args.only = [w[2:] if w.startswith('T=') else w for w in args.only]
+    return args
+
+
+def interrupted(signum, _):
+    raise SystemExit(128 + signum)
+
+
+def main(argv):
+    args = parse(argv)
+    quick = bool(os.environ.get('UVDPA_BENCH_QUICK'))
+    signal.signal(signal.SIGTERM, interrupted)
+    bench = Bench(TOP / args.build, quick)
+    groups = all_groups(bench)
+    if args.list:
+        for spec in [s for g in groups for s in g.specs]:
+            say(f'{spec.id:<34} {spec.unit:<7} {spec.target or ""}')
+        return 0
+    began, rows, wanted = time.monotonic(), [], []
+    say(table.HEADING)
+    with bench.workplace():
+        for group in groups:
+            found, ids = run_group(group, args.only)
+            rows += found
+            wanted += ids
+    bad = table.problems(rows, wanted)
+    out = bench.build / 'bench.json'
+    out.write_text(json.dumps(merge(out, rows, args.only), indent=1) + '\n')
+    for sentence in bad:
+        say(f'error: {sentence}')
+    met = sum(row.get('met') is True for row in rows)
+    missed = sum(row.get('met') is False for row in rows)
+    say(f'{len(rows)} rows in {out}: {met} targets met, {missed} missed, '
+        f'{len(rows) - met - missed} only printed; {time.monotonic() - began:.0f} s'
+        + (', brief' if quick else ''))
+    return 1 if bad or not wanted else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

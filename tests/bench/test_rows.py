@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the benchmarks make of their figures."""
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'bench'))
+
+from harness import rows  # noqa: E402  pylint: disable=wrong-import-position
+
+FASTER = rows.Spec('a-rate', 'IOPS', 'somebody', 1.5)
+SOONER = rows.Spec('a-latency', 'us', 'somebody', 0.5, lower_is_better=True)
+
+
+def pairs(*values):
+    return [(rows.Sample(ours, 0.5, 0.25), rows.Sample(peer)) for ours, peer in values]
+
+
+def test_ratio_is_the_median_of_the_pairs_ratios():
+    """Not the ratio of the medians: the machine may be half as fast in one pair as in the next."""
+    row = rows.make_row(FASTER, pairs((200, 100), (30, 10), (400, 100)))
+    assert row['ratio'] == 3
+    assert row['spread'] == [2, 4]
+    assert (row['ours'], row['peer']) == (200, 100)
+
+
+def test_of_an_even_number_the_middle():
+    assert rows.make_row(FASTER, pairs((10, 10), (20, 10)))['ratio'] == 1.5
+
+
+def test_cpu_of_both_sides_is_kept():
+    row = rows.make_row(FASTER, pairs((2, 1)))
+    assert row['cpu'] == {'ours': {'device': 0.5, 'driver': 0.25},
+                          'peer': {'device': None, 'driver': None}}
+
+
+def test_no_runs_is_an_error():
+    with pytest.raises(ValueError):
+        rows.make_row(FASTER, [])
+
+
+@pytest.mark.parametrize('spec,ratio,met', [
+    (FASTER, 1.5, True),
+    (FASTER, 1.49, False),
+    (SOONER, 0.5, True),
+    (SOONER, 0.51, False),
+    (rows.Spec('printed', 'us', 'somebody'), 9, None),
+])
+def test_target(spec, ratio, met):
+    assert rows.is_met(spec, ratio) is met
+
+
+def test_a_driver_at_its_ceiling_is_enough():
+    assert rows.is_met(FASTER, 1.2, of_ceiling=0.94) is False
+    assert rows.is_met(FASTER, 1.2, of_ceiling=0.95) is True
+    assert rows.is_met(SOONER, 0.6, of_ceiling=1.0) is False
+
+
+def test_rows_keep_to_the_schema():
+    made = [rows.make_row(FASTER, pairs((2, 1))), rows.make_row(SOONER, pairs((1, 3)))]
+    assert rows.problems(json.loads(json.dumps(made)), ['a-rate', 'a-latency']) == []
+
+
+def test_a_missing_row_is_an_error():
+    made = [rows.make_row(FASTER, pairs((2, 1)))]
+    assert rows.problems(made, ['a-rate', 'a-latency']) == ['a-latency: missing']
+
+
+@pytest.mark.parametrize('change', [{'ours': '1'}, {'ours': None}, {'spread': [1]},
+                                    {'lower_is_better': 0}, {'target': 'x'}])
+def test_a_wrong_member_is_an_error(change):
+    row = dict(rows.make_row(FASTER, pairs((2, 1))), **change)
+    assert rows.problems([row], ['a-rate'])
+
+
+def test_a_member_that_is_not_there_is_an_error():
+    for key in rows.SCHEMA:
+        row = rows.make_row(FASTER, pairs((2, 1)))
+        del row[key]
+        assert rows.problems([row], [])
+
+
+def test_the_same_row_twice_is_an_error():
+    row = rows.make_row(FASTER, pairs((2, 1)))
+    assert rows.problems([row, row], ['a-rate']) == ['a-rate: twice']
+
+
+@pytest.mark.parametrize('words,chosen', [
+    ([], True), (['net-loop-64-split-mrg'], True), (['net-loop'], True), (['*-64-*'], True),
+    (['blk'], False), (['loop'], False),
+])
+def test_choice_of_rows(words, chosen):
+    assert rows.matches('net-loop-64-split-mrg', words) is chosen
+
+
+def test_a_line_says_when_a_target_is_missed():
+    assert 'MISSED' in rows.line_of(rows.make_row(FASTER, pairs((1, 1))))
+    assert 'MISSED' not in rows.line_of(rows.make_row(FASTER, pairs((2, 1))))
