@@ -155,6 +155,12 @@ VDPA_API void vdpa_as_batch_end(struct vdpa_as *as);
  */
 VDPA_API int vdpa_as_set_miss(struct vdpa_as *as, vdpa_as_miss_fn fn, void *arg);
 /**
+ * Whoever was told of this miss has answered: where there still is no range (it was refused), the
+ * next access reports it again. True: an access ran into it meanwhile, and nobody else will; the
+ * caller asks again itself, and says so again when that is answered. Any thread. Since 0.1.
+ */
+VDPA_API bool vdpa_as_miss_settled(struct vdpa_as *as, iova_t iova, uint32_t perm);
+/**
  * Log writes through this address space from now on; NULL ends it. @done: every loop uses it. 0 or
  * -ENOMEM (nothing was changed, @done is not called).
  */

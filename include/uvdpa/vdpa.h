@@ -222,6 +222,9 @@ struct vdpa_ext_ops {
 	int (*set_vq_inflight)(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes);
 	/** Holes of an address space are misses (fn not NULL) or faults. */
 	int (*set_miss)(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, void *arg);
+	/** A miss that was reported has been answered; true: to be asked again
+	 * (vdpa_as_miss_settled). */
+	bool (*miss_settled)(struct vdpa_device *vdev, unsigned asid, iova_t iova, uint32_t perm);
 	/** Log all writes, of all queues; NULL ends it. @done when every queue does so. */
 	int (*set_dirty_log)(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 			     const struct vdpa_done *done);
@@ -489,6 +492,9 @@ VDPA_API int vdpa_set_vq_err(struct vdpa_device *vdev, uint16_t idx,
 			     const struct vdpa_callback *cb);
 VDPA_API int vdpa_set_vq_inflight(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes);
 VDPA_API int vdpa_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, void *arg);
+/** False where the device has no such op. Control thread. Since 0.1. */
+VDPA_API bool vdpa_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t iova,
+				uint32_t perm);
 VDPA_API int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 				const struct vdpa_done *done);
 VDPA_API int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6]);

@@ -69,6 +69,7 @@ struct as_miss {
 	iova_t iova;
 	uint32_t perm;
 	bool answered; /* a range was added there: gone when it is published */
+	bool again;    /* somebody ran into it since it was reported */
 };
 
 struct as_misses {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Outstanding misses: each is reported once, whichever queues run into it, until a range is added
- * there. The table is bounded; what falls out of it is reported again, which is harmless.
+ * there, or until whoever was told says that the answer is over (it was refused, say): the next
+ * access asks again then. The table is bounded; what falls out of it is reported again, which is
+ * harmless.
  */
 #include <string.h>
 
@@ -28,10 +30,14 @@ bool as_miss_add(struct vdpa_as *as, iova_t iova, uint32_t perm)
 {
 	struct as_misses *misses = &as->misses;
 	bool fresh;
+	unsigned i;
 
 	pthread_mutex_lock(&misses->lock);
-	fresh = miss_find(misses, iova, perm) == misses->n;
-	if (fresh) {
+	i = miss_find(misses, iova, perm);
+	fresh = i == misses->n;
+	if (!fresh) {
+		misses->m[i].again = true;
+	} else {
 		if (misses->n == AS_MISSES)
 			miss_remove(misses, 0);
 		misses->m[misses->n++] = (struct as_miss){.iova = iova, .perm = perm};
@@ -50,6 +56,24 @@ void as_miss_del(struct vdpa_as *as, iova_t iova, uint32_t perm)
 	if (i < misses->n)
 		miss_remove(misses, i);
 	pthread_mutex_unlock(&misses->lock);
+}
+
+bool vdpa_as_miss_settled(struct vdpa_as *as, iova_t iova, uint32_t perm)
+{
+	struct as_misses *misses = &as->misses;
+	bool again = false;
+	unsigned i;
+
+	pthread_mutex_lock(&misses->lock);
+	i = miss_find(misses, iova, perm);
+	if (i < misses->n) {
+		again = misses->m[i].again;
+		misses->m[i].again = false;
+		if (!again)
+			miss_remove(misses, i);
+	}
+	pthread_mutex_unlock(&misses->lock);
+	return again;
 }
 
 /* A range was added; the answer counts from when it is published, even if it is removed again by

@@ -56,6 +56,19 @@ int vdpa_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, v
 	return ret;
 }
 
+bool vdpa_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t iova, uint32_t perm)
+{
+	bool again = false;
+
+	if (asid >= vdev->nas)
+		return false;
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, miss_settled))
+		again = vdev->ext->miss_settled(vdev, asid, iova, perm);
+	vdpa_unlock(vdev);
+	return again;
+}
+
 int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 		       const struct vdpa_done *done)
 {

@@ -240,6 +240,73 @@ def test_no_translation(viommu):
         assert viommu.client.alive()
 
 
+class Refused(VIommu):
+    """A ring that waits for a translation which the front end does not have."""
+
+    def park(self):
+        self.share()
+        self.map(0, self.disk.off)      # the ring, not the buffers
+        self.refusing = True
+        self.start()
+        self.disk.submit(False, 0)
+        self.ring.notify()
+        assert vu.wait_for(lambda: self.misses)
+        assert self.ring.quiet(0.05)    # the start of the ring counts as a kick, too
+        seen = len(self.misses)
+        assert self.ring.quiet(0.1)
+        assert len(self.misses) == seen, 'asked again, and nobody kicked'
+        self.misses.clear()
+
+
+@pytest.fixture
+def parked(server):
+    with Refused(server) as g:
+        g.park()
+        yield g
+
+
+def test_refused_and_kicked(parked):
+    """A kick asks again; when the answer is yes, the request goes on."""
+    for n in range(1, 4):
+        parked.ring.notify()
+        assert vu.wait_for(lambda: len(parked.misses) == n), 'a kick does not ask again'
+        time.sleep(0.03)
+    assert len(parked.misses) == 3
+    parked.refusing = False
+    parked.ring.notify()
+    parked.disk.finish(parked.ring.wait())
+
+
+def test_kicked_before_the_refusal(parked):
+    """A kick while the question is under way counts, too: it is asked once more, not for ever."""
+    parked.answering = False
+    parked.ring.notify()
+    assert vu.wait_for(lambda: len(parked.misses) == 1)
+    for _ in range(3):
+        parked.ring.notify()
+        time.sleep(0.01)
+    parked.answering = True
+    parked.channel.answer(vu.BACKEND_IOTLB, 1)
+    assert vu.wait_for(lambda: len(parked.misses) == 2), 'the kick was forgotten'
+    assert parked.ring.quiet(0.1)
+    assert len(parked.misses) == 2
+    parked.refusing = False
+    parked.ring.notify()
+    parked.disk.finish(parked.ring.wait())
+
+
+def test_kicks_make_no_storm_of_misses(parked):
+    start = time.monotonic()
+    for _ in range(20000):
+        parked.ring.notify()
+    time.sleep(0.05)
+    assert len(parked.misses) <= 2 + (time.monotonic() - start) / 0.01
+    parked.refusing = False
+    time.sleep(0.02)
+    parked.ring.notify()
+    parked.disk.finish(parked.ring.wait())
+
+
 def test_permission(viommu):
     """Mapped for reading only: a write into it is not made, and the ring stops."""
     viommu.share()

@@ -19,8 +19,9 @@ static void channel_close(struct vu_backend *b)
 {
 	vdpa_loop_fd_del(&b->lfd);
 	vdpa_fd_close(&b->fd);
+	vdpa_loop_timer_cancel(&b->settle_timer);
 	b->awaiting = false;
-	b->tx_len = b->tx_off = b->rx_len = 0;
+	b->tx_len = b->tx_off = b->rx_len = b->nsettled = 0;
 }
 
 void vu_backend_close(struct vu_session *s)
@@ -99,6 +100,8 @@ static bool compose_next(struct vu_backend *b)
 	if (take_miss(dev, &miss)) {
 		b->miss = miss;
 		compose(b, VHOST_USER_BACKEND_IOTLB_MSG, &miss, sizeof(miss));
+		if (!b->awaiting)
+			vu_iotlb_settle(b->s, &miss);
 		return true;
 	}
 	/* "Suspended device state": nothing is said while all rings are stopped; it is kept for
@@ -160,6 +163,8 @@ static int answer(struct vu_backend *b)
 		return -EPROTO;
 	b->awaiting = false;
 	b->rx_len = 0;
+	if (hdr.request == VHOST_USER_BACKEND_IOTLB_MSG)
+		vu_iotlb_settle(b->s, &b->miss);
 	if (result && hdr.request == VHOST_USER_BACKEND_IOTLB_MSG)
 		vu_log(b->s, VDPA_LOG_WARN,
 		       "vhost-user: the front end has no translation for 0x%llx",

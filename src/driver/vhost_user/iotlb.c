@@ -48,6 +48,40 @@ void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
 	vu_dev_post(dev);
 }
 
+/*
+ * A miss that was refused is asked again when somebody kicks, as vhost in the kernel does, and no
+ * more often than this: the guest chooses how often it kicks. A kick that comes meanwhile is not
+ * forgotten.
+ */
+#define SETTLE_NS 10000000ull
+
+static void settle(struct vdpa_loop_timer *timer)
+{
+	struct vu_backend *b = vdpa_container_of(timer, struct vu_backend, settle_timer);
+	struct vu_dev *dev = b->s->dev;
+	unsigned n = b->nsettled;
+
+	b->nsettled = 0;
+	for (unsigned i = 0; i < n; i++) {
+		const struct vhost_iotlb_msg *m = &b->settled[i];
+
+		if (vdpa_miss_settled(dev->vdev, 0, m->iova, m->perm))
+			vu_iotlb_miss(dev, 0, m->iova, m->perm);
+	}
+}
+
+void vu_iotlb_settle(struct vu_session *s, const struct vhost_iotlb_msg *miss)
+{
+	struct vu_backend *b = &s->backend;
+
+	/* One that is left out waits for a change of the map, or for a reset. */
+	if (b->nsettled < VU_SETTLED)
+		b->settled[b->nsettled++] = *miss;
+	if (!b->settle_timer.loop)
+		vdpa_loop_timer_set(vdpa_ctx_control(s->dev->vdev->ctx), &b->settle_timer,
+				    vdpa_clock_ns() + SETTLE_NS, settle);
+}
+
 static struct vhost_vdpa_update update_of(const struct vhost_iotlb_msg *msg)
 {
 	return (struct vhost_vdpa_update){

@@ -116,6 +116,9 @@ struct vu_remap {
 	unsigned nadd, ndel;
 };
 
+/* Misses that wait to be settled. There are not many: a queue stops at one. */
+#define VU_SETTLED 64
+
 /* Channel for our own requests (backend.c). */
 struct vu_backend {
 	struct vu_session *s;
@@ -124,7 +127,11 @@ struct vu_backend {
 	bool awaiting; /* a reply is due before the next request goes out */
 	uint32_t awaited;
 	struct vhost_iotlb_msg miss; /* the one that was sent last */
-	unsigned next_ring;	     /* fairness of in-band notifications */
+	struct vhost_iotlb_msg
+		settled[VU_SETTLED]; /* were answered; looked at when the timer ends */
+	unsigned nsettled;
+	struct vdpa_loop_timer settle_timer;
+	unsigned next_ring; /* fairness of in-band notifications */
 	uint8_t tx[sizeof(struct vhost_user_hdr) + sizeof(struct vhost_iotlb_msg)];
 	size_t tx_len, tx_off;
 	uint8_t rx[sizeof(struct vhost_user_hdr) + sizeof(uint64_t)];
@@ -312,6 +319,9 @@ void vu_inflight_free(struct vu_session *s);
 void vu_iotlb_update_miss(struct vu_session *s);
 /* No ring is in use: forget all translations. @done as everywhere. 0 or -errno. */
 int vu_iotlb_forget(struct vu_session *s, const struct vdpa_done *done);
+/* The front end answered a miss, or never will: a ring that is kicked may ask again, but not at
+ * once. */
+void vu_iotlb_settle(struct vu_session *s, const struct vhost_iotlb_msg *miss);
 void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova,
 		   uint32_t perm); /* any loop; arg: vu_dev */
 

@@ -96,9 +96,9 @@ static void soft_free(struct vdpa_device *vdev)
 	.suspend = soft_suspend_done, .reset_map = soft_reset_map_done, .reset_vq = soft_reset_vq, \
 	.set_vq_kick = soft_set_vq_kick, .set_vq_err = soft_set_vq_err,                            \
 	.set_vq_inflight = soft_set_vq_inflight, .set_miss = soft_set_miss,                        \
-	.set_dirty_log = soft_set_dirty_log, .save_state = soft_save_state,                        \
-	.load_state = soft_load_state, .get_iotlb = soft_get_iotlb, .show = soft_show,             \
-	.announce = soft_announce
+	.miss_settled = soft_miss_settled, .set_dirty_log = soft_set_dirty_log,                    \
+	.save_state = soft_save_state, .load_state = soft_load_state, .get_iotlb = soft_get_iotlb, \
+	.show = soft_show, .announce = soft_announce
 
 static const struct vdpa_config_ops dma_map_ops = {
 	SOFT_CONFIG_OPS,

@@ -309,6 +309,7 @@ int soft_dma_unmap_done(struct vdpa_device *vdev, unsigned asid, iova_t iova, ui
 int soft_reset_map(struct vdpa_device *vdev, unsigned asid);
 int soft_reset_map_done(struct vdpa_device *vdev, unsigned asid, const struct vdpa_done *done);
 int soft_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, void *arg);
+bool soft_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t iova, uint32_t perm);
 int soft_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 		       const struct vdpa_done *done);
 const struct vhost_iotlb *soft_get_iotlb(struct vdpa_device *vdev, unsigned asid);

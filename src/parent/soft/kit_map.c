@@ -152,6 +152,13 @@ int soft_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, v
 	return vdpa_as_set_miss(core->as[asid], fn, arg);
 }
 
+bool soft_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t iova, uint32_t perm)
+{
+	struct vdpa_soft_core *core = soft_core(vdev);
+
+	return asid < core->nas && vdpa_as_miss_settled(core->as[asid], iova, perm);
+}
+
 /* One done() for all address spaces. */
 struct dirty_join {
 	struct vdpa_done done;

@@ -53,14 +53,26 @@ static ssize_t kick_read(int fd)
 	return r < 0 ? -errno : r;
 }
 
+/*
+ * A ring that waits for a translation looks once more: the driver may have mapped meanwhile what
+ * was refused before, and this kick is all that says so.
+ */
+static void kick_came(struct vdpa_soft_vq *vq)
+{
+	soft_count(&vq->shared.counters[SOFT_KICKS], 1);
+	if (vq->l.live && vq->l.parked)
+		vringh_map_changed(vq->l.vr);
+	/* When it does not run: the ring is looked at when it starts. */
+	vdpa_soft_vq_wake(vq);
+}
+
 static void kick_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(lfd, struct vdpa_soft_vq, l.kick_lfd);
 	ssize_t r = kick_read(vq->l.kick_fd);
 
 	if (r > 0) {
-		soft_count(&vq->shared.counters[SOFT_KICKS], 1);
-		vdpa_soft_vq_wake(vq);
+		kick_came(vq);
 		return;
 	}
 	if (r == -EAGAIN && !(revents & (EPOLLHUP | EPOLLERR)))
@@ -129,9 +141,7 @@ static void kicked(struct vdpa_loop_msg *msg)
 	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, kick_msg);
 
 	atomic_store(&vq->shared.kick_queued, false);
-	soft_count(&vq->shared.counters[SOFT_KICKS], 1);
-	/* When it does not run: the ring is looked at when it starts. */
-	vdpa_soft_vq_wake(vq);
+	kick_came(vq);
 	vdpa_put_device(&vq->dev->vdpa);
 }
 

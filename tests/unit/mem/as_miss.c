@@ -237,12 +237,36 @@ static void test_flood(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The answer was no: the next access asks again, an access before it is not forgotten. */
+static void test_settled(void **state)
+{
+	struct fixture *f = *state;
+
+	with_miss(f);
+	assert_int_equal(try(f, 0, 0x5008, VHOST_MAP_RO), -EAGAIN);
+	assert_int_equal(f->misses, 1);
+	assert_false(vdpa_as_miss_settled(f->as, 0x5008, VHOST_MAP_WO));
+	assert_int_equal(try(f, 1, 0x5008, VHOST_MAP_RO), -EAGAIN);
+	assert_int_equal(f->misses, 1);
+	/* Once more, by whoever was told; and then not. */
+	assert_true(vdpa_as_miss_settled(f->as, 0x5008, VHOST_MAP_RO));
+	assert_false(vdpa_as_miss_settled(f->as, 0x5008, VHOST_MAP_RO));
+	assert_false(vdpa_as_miss_settled(f->as, 0x5008, VHOST_MAP_RO));
+	assert_int_equal(f->misses, 1);
+	assert_int_equal(try(f, 0, 0x5008, VHOST_MAP_RO), -EAGAIN);
+	assert_int_equal(f->misses, 2);
+	/* There was an answer: nothing is left to ask. */
+	assert_int_equal(try(f, 1, 0x5008, VHOST_MAP_RO), -EAGAIN);
+	map(f, 0x5000, VHOST_MAP_RW);
+	assert_false(vdpa_as_miss_settled(f->as, 0x5008, VHOST_MAP_RO));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_once),	 TEST(test_answer_missed), TEST(test_denied),
 		TEST(test_helpers_park), TEST(test_outdated),	   TEST(test_switch),
-		TEST(test_flood),
+		TEST(test_flood),	 TEST(test_settled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

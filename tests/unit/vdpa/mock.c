@@ -327,6 +327,11 @@ static int ext_set_miss(struct vdpa_device *v, unsigned asid, vdpa_as_miss_fn fn
 	return 0;
 }
 
+static bool ext_miss_settled(struct vdpa_device *v, unsigned asid, iova_t iova, uint32_t perm)
+{
+	return iova == 0x1000 && perm == VHOST_MAP_RO;
+}
+
 static int ext_set_dirty_log(struct vdpa_device *v, struct vdpa_dirty_log *log,
 			     const struct vdpa_done *done)
 {
@@ -351,6 +356,7 @@ const struct vdpa_ext_ops mock_async_ops = {
 	.set_vq_err = ext_set_vq_err,
 	.set_vq_inflight = ext_set_vq_inflight,
 	.set_miss = ext_set_miss,
+	.miss_settled = ext_miss_settled,
 	.set_dirty_log = ext_set_dirty_log,
 	.announce = ext_announce,
 };

@@ -274,6 +274,7 @@ static void extension_members_beyond_the_size_are_absent(void **state)
 	assert_int_equal(vdpa_announce(v, mac), -EOPNOTSUPP);
 	assert_int_equal(vdpa_set_dirty_log(v, NULL, NULL), -EOPNOTSUPP);
 	assert_int_equal(vdpa_set_miss(v, 0, NULL, NULL), -EOPNOTSUPP);
+	assert_false(vdpa_miss_settled(v, 0, 0x1000, VHOST_MAP_RO));
 	assert_int_equal(vdpa_set_vq_err(v, 0, NULL), -EOPNOTSUPP);
 	assert_int_equal(vdpa_set_vq_inflight(v, 0, NULL, 5), -EOPNOTSUPP);
 	v->ext = &ext;
@@ -282,6 +283,8 @@ static void extension_members_beyond_the_size_are_absent(void **state)
 	assert_int_equal(vdpa_announce(v, mac), 9);
 	assert_int_equal(vdpa_set_miss(v, 0, NULL, NULL), 0);
 	assert_int_equal(vdpa_set_miss(v, 2, NULL, NULL), -EINVAL);
+	assert_true(vdpa_miss_settled(v, 0, 0x1000, VHOST_MAP_RO));
+	assert_false(vdpa_miss_settled(v, 2, 0x1000, VHOST_MAP_RO));
 	assert_int_equal(vdpa_set_vq_inflight(v, 0, NULL, 5), 5);
 	assert_int_equal(vdpa_set_vq_inflight(v, MOCK_VQS, NULL, 5), -EINVAL);
 	assert_int_equal(vdpa_set_vq_err(v, MOCK_VQS, NULL), -EINVAL);
