@@ -148,7 +148,10 @@ class Server:
         if not self.alive():
             return self.proc.returncode
         self.proc.stdin.write(b'quit\n')
-        code = self.proc.wait(timeout=TIMEOUT + 20)
+        try:
+            code = self.proc.wait(timeout=TIMEOUT + 20)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'the server does not end: {self.log()[-3000:]}') from None
         self.proc.stdin.close()
         self.proc.stdout.close()
         return code
