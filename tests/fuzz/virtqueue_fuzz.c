@@ -33,6 +33,9 @@ struct fuzz {
 	uint64_t features;
 	uint8_t *mem;
 	size_t bytes, used;
+	/* Packed: where a device that means well would write next. */
+	unsigned place;
+	bool wrap;
 	struct request req[MAX_NUM];
 	unsigned nout, ndescs;
 };
@@ -96,12 +99,35 @@ static void put16(struct fuzz *f, size_t off, uint16_t v)
 	memcpy(f->mem + off, &v, sizeof(v));
 }
 
+/* A used descriptor, mostly one that could be. */
+static void device_packed(struct fuzz *f, uint8_t op)
+{
+	bool wrap = op & 4 ? f->wrap : !f->wrap;
+	struct vring_packed_desc d = {
+		.id = (uint16_t)(op & 8 ? take(f, 2) : take(f, 1) % f->num),
+		.len = op & 16 ? take(f, 4) : take(f, 1),
+		.flags = (uint16_t)(wrap ? 1u << VRING_PACKED_DESC_F_AVAIL |
+						    1u << VRING_PACKED_DESC_F_USED
+					 : 0),
+	};
+
+	if (op & 1)
+		d.flags |= VRING_DESC_F_WRITE;
+	memcpy(f->mem + 16 * f->place, &d, sizeof(d));
+	f->place += take(f, 1) % 4;
+	if (f->place >= f->num) {
+		f->place %= f->num;
+		f->wrap = !f->wrap;
+	}
+}
+
 static void device(struct fuzz *f, uint8_t op)
 {
+	bool packed = f->features & VDPA_BIT(VIRTIO_F_RING_PACKED);
 	size_t elem = f->used + 4 + 8 * (take(f, 1) % f->num);
 	uint32_t v;
 
-	switch (op & 3) {
+	switch (packed ? 3 : op & 3) {
 	case 0:
 		v = (op & 4) ? take(f, 4) : take(f, 1) % (f->num + 1);
 		memcpy(f->mem + elem, &v, sizeof(v));
@@ -122,6 +148,8 @@ static void device(struct fuzz *f, uint8_t op)
 
 static void step(struct fuzz *f, uint8_t op)
 {
+	struct vdpa_vq_state state;
+
 	switch (op >> 5) {
 	case 0:
 	case 1:
@@ -139,6 +167,13 @@ static void step(struct fuzz *f, uint8_t op)
 		else
 			virtqueue_disable_cb(f->vq);
 		break;
+	case 5:
+		if (f->features & VDPA_BIT(VIRTIO_F_RING_PACKED))
+			device_packed(f, op);
+		break;
+	case 6:
+		virtqueue_device_state(f->vq, &state);
+		break;
 	default:
 		device(f, op);
 	}
@@ -148,13 +183,16 @@ static void step(struct fuzz *f, uint8_t op)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = {.p = data, .left = size};
+	struct fuzz f = {.p = data, .left = size, .wrap = true};
 	struct virtqueue_config config = {.size = sizeof(config), .mem_iova = 0x10000};
 	iova_t desc, driver, dev;
 	uint32_t b = take(&f, 1);
 
 	f.num = 1u << (b % 5);
 	f.features = (uint64_t)(b >> 5 & 3) << VIRTIO_RING_F_INDIRECT_DESC;
+	f.features |= (uint64_t)(take(&f, 1) & 3) << VIRTIO_F_RING_PACKED;
+	if (f.features & VDPA_BIT(VIRTIO_F_RING_PACKED))
+		f.num = 1 + b % MAX_NUM;
 	if (b & 0x80)
 		f.features |= VDPA_BIT(VIRTIO_F_VERSION_1);
 	f.bytes = virtqueue_mem_bytes(f.num, f.features);

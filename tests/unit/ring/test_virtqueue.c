@@ -8,6 +8,7 @@
 
 #define VQ_NUM 8
 #define V1 VDPA_BIT(VIRTIO_F_VERSION_1)
+#define F_ORDER VDPA_BIT(VIRTIO_F_IN_ORDER)
 #define MEM_IOVA 0x40000000ull
 
 struct vq_test {
@@ -151,9 +152,6 @@ static void birth(void **state)
 	config.num = 65536;
 	assert_int_equal(virtqueue_new(&config, &vq), -EINVAL);
 	config.num = VQ_NUM;
-	config.features = VDPA_BIT(VIRTIO_F_RING_PACKED);
-	assert_int_equal(virtqueue_new(&config, &vq), -ENOTSUP);
-	config.features = 0;
 	config.mem = mem + 8;
 	assert_int_equal(virtqueue_new(&config, &vq), -EINVAL);
 	config.mem = mem;
@@ -262,6 +260,170 @@ static void scribbled_driver_area(void **state)
 	vt_end(&t);
 }
 
+/* ---- in order ---- */
+
+/* 2.7.5: chains follow each other in the table, and link to the next entry, across its end too. */
+static void in_order_layout(void **state)
+{
+	struct vq_test t;
+	int token;
+
+	(void)state;
+	vt_new(&t, V1 | F_ORDER);
+	for (unsigned i = 0; i < 20; i++) {
+		uint16_t head = (uint16_t)(3 * i % VQ_NUM);
+
+		assert_int_equal(virtqueue_add(t.vq, sg, 1, 2, &token), 0);
+		virtqueue_publish(t.vq);
+		assert_int_equal(t.a->ring[i % VQ_NUM], head);
+		assert_int_equal(t.d[head].next, (head + 1) % VQ_NUM);
+		assert_int_equal(t.d[(head + 1) % VQ_NUM].next, (head + 2) % VQ_NUM);
+		assert_int_equal(t.d[(head + 2) % VQ_NUM].flags, WRITE);
+		device_says(&t, head, 5);
+		assert_ptr_equal(virtqueue_get(t.vq, NULL), &token);
+	}
+	vt_end(&t);
+}
+
+/* 2.7.9: one entry for all up to the one that it names; those that are skipped were used wholly. */
+static void in_order_batch(void **state)
+{
+	struct vq_test t;
+	int token[VQ_NUM];
+	uint32_t len;
+
+	(void)state;
+	vt_new(&t, V1 | F_ORDER);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(virtqueue_add(t.vq, sg, 0, 1, &token[i]), 0);
+	virtqueue_publish(t.vq);
+	t.u->ring[0] = (struct vring_used_elem){2, 7};
+	t.u->idx = 3;
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(virtqueue_enable_cb(t.vq));
+		assert_ptr_equal(virtqueue_get(t.vq, &len), &token[i]);
+		assert_int_equal(len, i < 2 ? sg[0].len : 7);
+	}
+	assert_null(virtqueue_get(t.vq, &len));
+	assert_false(virtqueue_enable_cb(t.vq));
+	/* The next one where the device skipped to. */
+	t.u->ring[3] = (struct vring_used_elem){3, 0};
+	t.u->idx = 4;
+	assert_ptr_equal(virtqueue_get(t.vq, &len), &token[3]);
+	assert_int_equal(len, 0);
+	assert_int_equal(virtqueue_outstanding(t.vq), 1);
+	vt_end(&t);
+}
+
+static void in_order_lie(uint16_t idx, uint32_t id, uint32_t len)
+{
+	struct vq_test t;
+	int token[4];
+
+	vt_new(&t, V1 | F_ORDER);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(virtqueue_add(t.vq, sg, 0, 1, &token[i]), 0);
+	virtqueue_publish(t.vq);
+	t.u->ring[0] = (struct vring_used_elem){id, len};
+	t.u->idx = idx;
+	assert_null(virtqueue_get(t.vq, NULL));
+	assert_true(virtqueue_broken(t.vq));
+	assert_int_equal(virtqueue_outstanding(t.vq), 4);
+	vt_end(&t);
+}
+
+static void in_order_hostile(void **state)
+{
+	(void)state;
+	in_order_lie(1, 1, 0);	     /* a batch of two, one used */
+	in_order_lie(3, 3, 0);	     /* of four, three used */
+	in_order_lie(4, 4, 0);	     /* nothing there */
+	in_order_lie(4, VQ_NUM, 0);  /* no such descriptor */
+	in_order_lie(4, 0x10003, 0); /* not truncated */
+	in_order_lie(5, 3, 0);	     /* more than were given */
+	in_order_lie(4, 3, 11);	     /* longer than the buffer */
+}
+
+/* The used index goes back in the middle of a batch. */
+static void in_order_index_back(void **state)
+{
+	struct vq_test t;
+	int token[4];
+
+	(void)state;
+	vt_new(&t, V1 | F_ORDER);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(virtqueue_add(t.vq, sg, 0, 1, &token[i]), 0);
+	virtqueue_publish(t.vq);
+	t.u->ring[0] = (struct vring_used_elem){3, 0};
+	t.u->idx = 4;
+	assert_ptr_equal(virtqueue_get(t.vq, NULL), &token[0]);
+	assert_ptr_equal(virtqueue_get(t.vq, NULL), &token[1]);
+	t.u->idx = 0;
+	assert_null(virtqueue_get(t.vq, NULL));
+	assert_true(virtqueue_broken(t.vq));
+	vt_end(&t);
+}
+
+/* ---- where a device that starts anew goes on ---- */
+
+static void device_state(void **state)
+{
+	struct vdpa_vq_state s;
+	struct vq_test t;
+	int token[3];
+
+	(void)state;
+	vt_new(&t, V1);
+	s = virtqueue_first_state(t.vq);
+	assert_int_equal(s.split.avail_index, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(virtqueue_add(t.vq, sg, 0, 1, &token[i]), 0);
+	virtqueue_publish(t.vq);
+	assert_int_equal(virtqueue_next_avail(t.vq), 3);
+	assert_int_equal(virtqueue_device_state(t.vq, &s), 0);
+	assert_int_equal(s.split.avail_index, 0);
+	device_says(&t, 0, 0);
+	assert_int_equal(virtqueue_device_state(t.vq, &s), 0);
+	assert_int_equal(s.split.avail_index, 1);
+	/* The second is open, but the entry at the used index is that of the third, which is not.
+	 */
+	device_says(&t, 2, 0);
+	assert_int_equal(virtqueue_device_state(t.vq, &s), -ESTALE);
+	assert_int_equal(s.split.avail_index, 2);
+	assert_non_null(virtqueue_get(t.vq, NULL));
+	assert_non_null(virtqueue_get(t.vq, NULL));
+	assert_int_equal(virtqueue_device_state(t.vq, &s), -ESTALE);
+	device_says(&t, 1, 0);
+	assert_int_equal(virtqueue_device_state(t.vq, &s), 0);
+	assert_int_equal(s.split.avail_index, 3);
+	t.u->idx = 9;
+	assert_int_equal(virtqueue_device_state(t.vq, &s), -EBADMSG);
+	vt_end(&t);
+}
+
+static void indirect_min(void **state)
+{
+	size_t bytes = virtqueue_mem_bytes(VQ_NUM, V1 | F_INDIRECT);
+	struct virtqueue_config config = {.size = sizeof(config),
+					  .num = VQ_NUM,
+					  .features = V1 | F_INDIRECT,
+					  .indirect_min = 3};
+	struct virtqueue *vq;
+	int token;
+
+	(void)state;
+	config.mem = aligned_alloc(4096, bytes);
+	memset(config.mem, 0, bytes);
+	assert_int_equal(virtqueue_new(&config, &vq), 0);
+	assert_int_equal(virtqueue_add(vq, sg, 1, 1, &token), 0);
+	assert_int_equal(virtqueue_num_free(vq), VQ_NUM - 2);
+	assert_int_equal(virtqueue_add(vq, sg, 1, 2, &token), 0);
+	assert_int_equal(virtqueue_num_free(vq), VQ_NUM - 3);
+	virtqueue_free(vq);
+	free(config.mem);
+}
+
 /* ---- suppression ---- */
 
 static void kicks(void **state)
@@ -334,6 +496,12 @@ int main(void)
 		cmocka_unit_test(hostile_device),
 		cmocka_unit_test(completed_twice),
 		cmocka_unit_test(scribbled_driver_area),
+		cmocka_unit_test(in_order_layout),
+		cmocka_unit_test(in_order_batch),
+		cmocka_unit_test(in_order_hostile),
+		cmocka_unit_test(in_order_index_back),
+		cmocka_unit_test(device_state),
+		cmocka_unit_test(indirect_min),
 		cmocka_unit_test(kicks),
 		cmocka_unit_test(callbacks),
 	};
