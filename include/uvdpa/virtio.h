@@ -30,11 +30,24 @@ struct virtio_device;
 
 /** How a driver shall use its device. Zeroes are the defaults. */
 struct virtio_options {
-	size_t size;	       /**< sizeof(struct virtio_options) */
-	unsigned queues;       /**< blk: queues; 0: one. More than the device has: what it has */
-	uint32_t queue_size;   /**< 0: the device's maximum, at most 256. Else a power of two */
+	size_t size;	 /**< sizeof(struct virtio_options) */
+	unsigned queues; /**< blk: queues; 0: one. More than the device has: what it has */
+	/** 0: the device's maximum, at most 256. Else what it allows; of split rings a power of two
+	 */
+	uint32_t queue_size;
 	bool poll;	       /**< poll mode */
 	uint64_t features_off; /**< do not negotiate these */
+	/** With INDIRECT_DESC: requests of at least so many pieces go through a table; 0: two;
+	 * UINT32_MAX: none. */
+	uint32_t indirect_min;
+	/**
+	 * Cut what the driver lays out itself (a NIC's header and frame, a disk's header) into
+	 * pieces of so many bytes, the last of at most eight with the rest; 0: one piece. Devices
+	 * must not care (virtio 1.3, section 2.6.4).
+	 */
+	uint32_t piece_bytes;
+	/** net with MRG_RXBUF: bytes of a receive buffer, at least 64; 0: 2048. */
+	uint32_t rx_buf_bytes;
 };
 
 /**
@@ -109,6 +122,16 @@ VDPA_API int virtio_reset(struct virtio_device *dev, const struct vdpa_done *don
  */
 VDPA_API int virtio_attach(struct virtio_device *dev, const struct virtio_options *options,
 			   struct vdpa_error *err);
+/**
+ * Reset one queue, and enable it again with @num entries (0: as many as it has):
+ * VIRTIO_F_RING_RESET, virtio 1.3 section 2.6.1. What is out on it ends: a disk's requests with
+ * -EIO, frames that were to be sent are dropped, receive buffers are given anew. Other queues go
+ * on. In poll mode the queue's thread must have stopped. @done: 0 when the queue runs again; else
+ * an error, and the device is broken. -EBUSY (no driver attached, or a change of state is under
+ * way), -EOPNOTSUPP (not negotiated), -EINVAL (no such queue, a size that cannot be), with @err.
+ */
+VDPA_API int virtio_queue_reset(struct virtio_device *dev, uint16_t index, uint32_t num,
+				const struct vdpa_done *done, struct vdpa_error *err);
 /**
  * Try to set up queue @index with @num entries, and take it down again; for people who want to see
  * what a device accepts. The driver must be detached (virtio_reset()): -EBUSY. An invalid size is

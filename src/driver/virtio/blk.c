@@ -126,21 +126,20 @@ static void fill_shared(struct virtio_blk_shared *shared, const struct virtio_bl
 /* Header, then data or range, then status. */
 static int add(struct virtio_blk_vq *q, unsigned i, const struct virtio_blk_request *req)
 {
-	struct virtqueue_sg sg[VIRTIO_BLK_SEGS_MAX + 2];
+	struct virtqueue_sg sg[VIRTIO_BLK_SEGS_MAX + 1 + VIRTIO_PIECES_MAX];
 	iova_t iova = q->shared_iova + i * sizeof(struct virtio_blk_shared);
-	unsigned n = 0, nout;
+	struct virtqueue_sg hdr = {iova + offsetof(struct virtio_blk_shared, hdr),
+				   sizeof(struct virtio_blk_outhdr)};
+	unsigned n = virtio_cut(q->blk->dev, sg, hdr, VIRTIO_PIECES_MAX), nout = n;
 
-	sg[n++] = (struct virtqueue_sg){iova + offsetof(struct virtio_blk_shared, hdr),
-					sizeof(struct virtio_blk_outhdr)};
-	nout = 1;
 	if (is_ranged(req)) {
 		sg[n++] = (struct virtqueue_sg){iova + offsetof(struct virtio_blk_shared, range),
 						sizeof(struct virtio_blk_discard_write_zeroes)};
-		nout = 2;
+		nout = n;
 	} else if (q->slots[i].bytes) {
 		memcpy(&sg[n], req->sg, req->nsg * sizeof(sg[0]));
 		n += req->nsg;
-		nout = q->slots[i].from_device ? 1 : n;
+		nout = q->slots[i].from_device ? nout : n;
 	}
 	sg[n++] = (struct virtqueue_sg){iova + offsetof(struct virtio_blk_shared, status), 1};
 	return virtqueue_add(q->vq->ring, sg, nout, n - nout, &q->slots[i]);
@@ -302,6 +301,37 @@ static void used(struct virtio_vq *vq)
 
 /* ---- probe ---- */
 
+static void slots_free(struct virtio_blk_vq *q)
+{
+	free(q->slots);
+	virtio_mem_free(q->blk->dev, q->shared);
+	q->slots = NULL;
+	q->shared = NULL;
+}
+
+/* What depends on the queue's size. 0, -EINVAL (too small), -ENOMEM. */
+static int slots_new(struct virtio_blk_vq *q)
+{
+	struct virtio_device *dev = q->blk->dev;
+	uint32_t num = q->vq->num;
+	unsigned own = 1 + virtio_pieces(dev, sizeof(struct virtio_blk_outhdr), VIRTIO_PIECES_MAX);
+
+	/* 2.6.5.3.1: no request is longer than the queue; header and status take their part. */
+	if (num <= own)
+		return -EINVAL;
+	if (q->blk->info.seg_max > num - own)
+		q->blk->info.seg_max = num - own;
+	q->blk->info.queue_size = num;
+	q->slots = calloc(num, sizeof(*q->slots));
+	q->shared = virtio_mem_alloc(dev, num * sizeof(*q->shared), &q->shared_iova);
+	if (!q->slots || !q->shared)
+		return -ENOMEM;
+	for (unsigned k = 0; k < num; k++)
+		q->slots[k].next = (uint16_t)(k + 1);
+	q->free_slot = 0;
+	return 0;
+}
+
 static int vq_init(struct virtio_blk *blk, unsigned i, struct vdpa_error *err)
 {
 	struct virtio_device *dev = blk->dev;
@@ -314,24 +344,14 @@ static int vq_init(struct virtio_blk *blk, unsigned i, struct vdpa_error *err)
 	};
 	int r;
 
-	q->blk = blk;
 	r = virtio_setup_vq(dev, &params, &q->vq, err);
 	if (r)
 		return r;
-	/* 2.6.5.3.1: no request is longer than the queue; header and status take two. */
-	if (q->vq->num < 3)
+	r = slots_new(q);
+	if (r == -EINVAL)
 		return vdpa_error_set(err, EINVAL, dev->name,
 				      "a disk's queue needs more than %u entries", q->vq->num);
-	if (blk->info.seg_max > q->vq->num - 2)
-		blk->info.seg_max = q->vq->num - 2;
-	blk->info.queue_size = q->vq->num;
-	q->slots = calloc(q->vq->num, sizeof(*q->slots));
-	q->shared = virtio_mem_alloc(dev, q->vq->num * sizeof(*q->shared), &q->shared_iova);
-	if (!q->slots || !q->shared)
-		return vdpa_error_set(err, ENOMEM, dev->name, "no memory for queue %u", i);
-	for (unsigned k = 0; k < q->vq->num; k++)
-		q->slots[k].next = (uint16_t)(k + 1);
-	return 0;
+	return r ? vdpa_error_set(err, -r, dev->name, "no memory for queue %u", i) : 0;
 }
 
 static int blk_probe(struct virtio_device *dev, struct vdpa_error *err)
@@ -353,6 +373,8 @@ static int blk_probe(struct virtio_device *dev, struct vdpa_error *err)
 	}
 	blk->info.features = dev->features;
 	dev->priv = blk;
+	for (unsigned i = 0; i < blk->info.queues; i++)
+		blk->vqs[i].blk = blk;
 	for (unsigned i = 0; !r && i < blk->info.queues; i++)
 		r = vq_init(blk, i, err);
 	return r;
@@ -391,14 +413,38 @@ static void blk_remove(struct virtio_device *dev)
 
 		atomic_store(&q->state, BLK_VQ_STOPPED);
 		fail_all(q);
-		free(q->slots);
-		virtio_mem_free(dev, q->shared);
+		slots_free(q);
 	}
 	if (blk->gone)
 		*blk->gone = true;
 	free(blk->vqs);
 	free(blk);
 	dev->priv = NULL;
+}
+
+static void blk_vq_stop(struct virtio_vq *vq)
+{
+	struct virtio_blk_vq *q = vq->priv;
+
+	atomic_store(&q->state, BLK_VQ_STOPPED);
+}
+
+static void blk_vq_drained(struct virtio_vq *vq)
+{
+	struct virtio_blk_vq *q = vq->priv;
+
+	fail_all(q);
+	slots_free(q);
+}
+
+static int blk_vq_restart(struct virtio_vq *vq)
+{
+	struct virtio_blk_vq *q = vq->priv;
+	int r = slots_new(q);
+
+	if (!r)
+		atomic_store(&q->state, BLK_VQ_RUNNING);
+	return r;
 }
 
 static void blk_config_changed(struct virtio_device *dev)
@@ -461,12 +507,16 @@ const struct virtio_driver virtio_blk_driver = {
 		    VDPA_BIT(VIRTIO_BLK_F_FLUSH) | VDPA_BIT(VIRTIO_BLK_F_TOPOLOGY) |
 		    VDPA_BIT(VIRTIO_BLK_F_CONFIG_WCE) | VDPA_BIT(VIRTIO_BLK_F_MQ) |
 		    VDPA_BIT(VIRTIO_BLK_F_DISCARD) | VDPA_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+	.num_min = 3,
 	.probe = blk_probe,
 	.stop = blk_stop,
 	.broken = blk_broken,
 	.remove = blk_remove,
 	.config_changed = blk_config_changed,
 	.show = blk_show,
+	.vq_stop = blk_vq_stop,
+	.vq_drained = blk_vq_drained,
+	.vq_restart = blk_vq_restart,
 };
 
 /* ---- for programs ---- */

@@ -61,6 +61,10 @@ struct virtio_config_ops {
 	/* O: forget what setup_vq made; the device was reset. */
 	void (*del_vq)(struct virtio_device *dev, struct virtio_vq *vq);
 	bool (*vq_ready)(struct virtio_device *dev, uint16_t index);
+	/* O: with RING_RESET. After @done the device has let go of the queue's memory, and setup_vq
+	 * may be called for it again. */
+	int (*reset_vq)(struct virtio_device *dev, struct virtio_vq *vq,
+			const struct vdpa_done *done);
 	void (*notify)(struct virtio_device *dev, struct virtio_vq *vq); /* any thread */
 	struct vdpa_iova_range (*iova_range)(struct virtio_device *dev);
 	int (*map)(struct virtio_device *dev, iova_t iova, struct vdpa_region *region);
@@ -79,6 +83,7 @@ struct virtio_driver {
 	const char *name;
 	uint32_t device_id;
 	uint64_t features; /* that it can use, besides those of the ring */
+	uint32_t num_min;  /* entries that a queue of it must have */
 	/* Features are negotiated: read the configuration, set up queues. DRIVER_OK follows. */
 	int (*probe)(struct virtio_device *dev, struct vdpa_error *err);
 	/* O: DRIVER_OK is set. */
@@ -93,6 +98,12 @@ struct virtio_driver {
 	void (*remove)(struct virtio_device *dev);
 	void (*config_changed)(struct virtio_device *dev);
 	void (*show)(struct virtio_device *dev, vdpa_emit_fn emit, void *arg);
+	/* One queue is going to be reset: take nothing new for it. */
+	void (*vq_stop)(struct virtio_vq *vq);
+	/* It was: what is out ends, what belongs to its size is freed. */
+	void (*vq_drained)(struct virtio_vq *vq);
+	/* It has a new ring, of vq->num entries, and the device has it. */
+	int (*vq_restart)(struct virtio_vq *vq);
 };
 
 enum virtio_state {
@@ -131,6 +142,8 @@ struct virtio_device {
 	struct vdpa_done remove_done;
 	unsigned unmapping;
 	void *conform;
+	struct virtio_vq *reset_vq; /* queue that is reset alone, and the size that it gets */
+	uint32_t reset_num;
 	struct vdpa_error *start_err; /* of a registration that is still inside its caller */
 	int *start_result;
 
@@ -215,12 +228,48 @@ int virtio_setup_vq(struct virtio_device *dev, const struct virtio_vq_params *pa
 /** The device was reset and no interrupt is pending. */
 void virtio_del_vqs(struct virtio_device *dev);
 bool virtio_vqs_idle(const struct virtio_device *dev);
+/** A new ring of @num entries for a queue that the device has let go of; on error the old one
+ * stays.
+ */
+int virtio_vq_renew(struct virtio_vq *vq, uint32_t num, struct vdpa_error *err);
+/** @num: 0: chosen. 0, -EINVAL or -ENODEV with @err and a line in the log. */
+int virtio_vq_check_num(struct virtio_device *dev, uint16_t index, uint32_t *num,
+			struct vdpa_error *err);
 /** Any thread: the device says that it used buffers. */
 void virtio_vq_interrupt(struct virtio_vq *vq);
 /** Have the callback run again soon. Control thread. */
 void virtio_vq_again(struct virtio_vq *vq);
 /** Publish; kick if the device wants that. */
 void virtio_vq_kick(struct virtio_vq *vq);
+
+/* Of struct virtio_options, piece_bytes. */
+#define VIRTIO_PIECES_MAX 8u
+
+/** How many pieces @len bytes are cut into, and no more than @max. */
+static inline unsigned virtio_pieces(const struct virtio_device *dev, uint64_t len, unsigned max)
+{
+	uint32_t each = dev->opts.piece_bytes;
+	uint64_t n = each ? (len + each - 1) / each : 1;
+
+	if (max > VIRTIO_PIECES_MAX)
+		max = VIRTIO_PIECES_MAX;
+	return n < max ? (unsigned)n : max;
+}
+
+/** Cut [@iova, @iova + @len) into as many as virtio_pieces() says, into @sg; returns how many. */
+static inline unsigned virtio_cut(const struct virtio_device *dev, struct virtqueue_sg *sg,
+				  struct virtqueue_sg whole, unsigned max)
+{
+	unsigned n = virtio_pieces(dev, whole.len, max);
+
+	for (unsigned i = 0; i + 1 < n; i++) {
+		sg[i] = (struct virtqueue_sg){whole.addr, dev->opts.piece_bytes};
+		whole.addr += sg[i].len;
+		whole.len -= sg[i].len;
+	}
+	sg[n - 1] = whole;
+	return n;
+}
 
 /* mem.c */
 void virtio_mem_init(struct virtio_device *dev);

@@ -14,7 +14,9 @@
 /* What the ring and the transports understand; the driver adds its own. */
 #define CORE_FEATURES                                                                              \
 	(VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM) |                       \
-	 VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VDPA_BIT(VIRTIO_RING_F_EVENT_IDX))
+	 VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VDPA_BIT(VIRTIO_RING_F_EVENT_IDX) |               \
+	 VDPA_BIT(VIRTIO_F_RING_PACKED) | VDPA_BIT(VIRTIO_F_IN_ORDER) |                            \
+	 VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA) | VDPA_BIT(VIRTIO_F_RING_RESET))
 
 void virtio_device_init(struct virtio_device *dev, struct vdpa_ctx *ctx,
 			const struct virtio_config_ops *ops, uint32_t id)
@@ -95,6 +97,8 @@ int virtio_negotiate(struct virtio_device *dev, uint64_t wanted, struct vdpa_err
 				      strerror(-r));
 	offered = dev->ops->get_features(dev);
 	dev->features = offered & (wanted | CORE_FEATURES) & ~dev->opts.features_off;
+	if (!dev->ops->reset_vq)
+		dev->features &= ~VDPA_BIT(VIRTIO_F_RING_RESET);
 	r = dev->ops->finalize_features(dev, err);
 	if (r)
 		return r;

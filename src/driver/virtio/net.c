@@ -105,6 +105,38 @@ static void net_remove(struct virtio_device *dev)
 	dev->priv = NULL;
 }
 
+static bool is_rx(const struct virtio_vq *vq)
+{
+	return vq->index % 2 == 0;
+}
+
+static void net_vq_stop(struct virtio_vq *vq)
+{
+	struct virtio_net_pair *p = vq->priv;
+
+	atomic_store(is_rx(vq) ? &p->rx_off : &p->tx_off, true);
+}
+
+static void net_vq_drained(struct virtio_vq *vq)
+{
+	while (virtqueue_detach_unused(vq->ring)) {
+	}
+	if (is_rx(vq))
+		net_rx_free(vq->priv);
+	else
+		net_tx_free(vq->priv);
+}
+
+static int net_vq_restart(struct virtio_vq *vq)
+{
+	struct virtio_net_pair *p = vq->priv;
+	int r = is_rx(vq) ? net_rx_restart(p) : net_tx_restart(p);
+
+	if (!r)
+		atomic_store(is_rx(vq) ? &p->rx_off : &p->tx_off, false);
+	return r;
+}
+
 static void net_config_changed(struct virtio_device *dev)
 {
 	struct virtio_net *net = dev->priv;
@@ -156,6 +188,7 @@ const struct virtio_driver virtio_net_driver = {
 		    VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_HOST_TSO6) |
 		    VDPA_BIT(VIRTIO_NET_F_HOST_ECN) | VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF) |
 		    VDPA_BIT(VIRTIO_NET_F_STATUS),
+	.num_min = 1,
 	.probe = net_probe,
 	.ready = net_ready,
 	.stop = net_stop,
@@ -163,6 +196,9 @@ const struct virtio_driver virtio_net_driver = {
 	.remove = net_remove,
 	.config_changed = net_config_changed,
 	.show = net_show,
+	.vq_stop = net_vq_stop,
+	.vq_drained = net_vq_drained,
+	.vq_restart = net_vq_restart,
 };
 
 struct virtio_net *virtio_net_of(struct virtio_device *dev)
@@ -223,8 +259,9 @@ unsigned virtio_net_poll(struct virtio_net *net, unsigned pair, unsigned max)
 	if (atomic_load_explicit(&p->state, memory_order_acquire) != NET_RUNNING)
 		return 0;
 	virtio_enter(net->dev);
-	net_tx_reap(p);
-	n = net_rx_reap(p, max);
+	if (!atomic_load(&p->tx_off))
+		net_tx_reap(p);
+	n = atomic_load(&p->rx_off) ? 0 : net_rx_reap(p, max);
 	virtio_leave(net->dev);
 	return n;
 }

@@ -45,6 +45,7 @@ struct virtio_net_pair {
 	bool discard; /* it is malformed: only give its buffers back */
 
 	_Atomic int state;
+	_Atomic bool rx_off, tx_off; /* that queue alone is being reset */
 	_Atomic uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_errors, rx_dropped, tx_full;
 };
 
@@ -64,11 +65,14 @@ void net_rx_fill(struct virtio_net_pair *p);
 unsigned net_rx_reap(struct virtio_net_pair *p, unsigned max);
 void net_rx_used(struct virtio_vq *vq);
 void net_rx_free(struct virtio_net_pair *p);
+/* The ring is empty, and of another size maybe. 0 or -ENOMEM. */
+int net_rx_restart(struct virtio_net_pair *p);
 
 /* net_tx.c */
 int net_tx_init(struct virtio_net_pair *p, struct vdpa_error *err);
 void net_tx_reap(struct virtio_net_pair *p);
 void net_tx_used(struct virtio_vq *vq);
 void net_tx_free(struct virtio_net_pair *p);
+int net_tx_restart(struct virtio_net_pair *p);
 
 #endif

@@ -14,6 +14,7 @@
 
 #define RX_BATCH 64u
 #define RX_BUF_BYTES 2048u
+#define RX_BUF_BYTES_MIN 64u
 
 static bool guest_gso(const struct virtio_device *dev)
 {
@@ -29,8 +30,26 @@ static size_t buf_bytes(const struct virtio_net *net)
 	size_t frame = guest_gso(net->dev) ? GSO_FRAME_MAX : mtu + ETH_HDR_MAX;
 
 	if (net->info.mergeable)
-		return RX_BUF_BYTES;
+		return net->dev->opts.rx_buf_bytes ? net->dev->opts.rx_buf_bytes : RX_BUF_BYTES;
 	return (NET_HDR + frame + 63) & ~(size_t)63;
+}
+
+static int bufs_new(struct virtio_net_pair *p)
+{
+	size_t stride = (p->rx_buf_bytes + 63) & ~(size_t)63;
+	iova_t iova;
+
+	p->rx_bufs = calloc(p->rx->num, sizeof(*p->rx_bufs));
+	p->parts = calloc(p->rx->num, sizeof(*p->parts));
+	p->part_bufs = calloc(p->rx->num, sizeof(struct net_buf *));
+	p->rx_mem = virtio_mem_alloc(p->net->dev, p->rx->num * stride, &iova);
+	if (!p->rx_bufs || !p->parts || !p->part_bufs || !p->rx_mem)
+		return -ENOMEM;
+	for (unsigned i = 0; i < p->rx->num; i++) {
+		p->rx_bufs[i].mem = (uint8_t *)p->rx_mem + i * stride;
+		p->rx_bufs[i].iova = iova + i * stride;
+	}
+	return 0;
 }
 
 int net_rx_init(struct virtio_net_pair *p, struct vdpa_error *err)
@@ -42,23 +61,29 @@ int net_rx_init(struct virtio_net_pair *p, struct vdpa_error *err)
 		.callback = dev->opts.poll ? NULL : net_rx_used,
 		.priv = p,
 	};
-	iova_t iova;
 	int r = virtio_setup_vq(dev, &params, &p->rx, err);
 
 	if (r)
 		return r;
 	p->rx_buf_bytes = buf_bytes(p->net);
-	p->rx_bufs = calloc(p->rx->num, sizeof(*p->rx_bufs));
-	p->parts = calloc(p->rx->num, sizeof(*p->parts));
-	p->part_bufs = calloc(p->rx->num, sizeof(struct net_buf *));
-	p->rx_mem = virtio_mem_alloc(dev, p->rx->num * p->rx_buf_bytes, &iova);
-	if (!p->rx_bufs || !p->parts || !p->part_bufs || !p->rx_mem)
+	if (p->rx_buf_bytes < RX_BUF_BYTES_MIN)
+		return vdpa_error_set(err, EINVAL, dev->name,
+				      "receive buffers of %zu bytes: at least %u", p->rx_buf_bytes,
+				      RX_BUF_BYTES_MIN);
+	if (bufs_new(p))
 		return vdpa_error_set(err, ENOMEM, dev->name, "no memory for receive buffers");
-	for (unsigned i = 0; i < p->rx->num; i++) {
-		p->rx_bufs[i].mem = (uint8_t *)p->rx_mem + i * p->rx_buf_bytes;
-		p->rx_bufs[i].iova = iova + i * p->rx_buf_bytes;
-	}
 	return 0;
+}
+
+int net_rx_restart(struct virtio_net_pair *p)
+{
+	int r;
+
+	p->want_parts = 0;
+	r = bufs_new(p);
+	if (!r)
+		net_rx_fill(p);
+	return r;
 }
 
 void net_rx_free(struct virtio_net_pair *p)
@@ -67,20 +92,27 @@ void net_rx_free(struct virtio_net_pair *p)
 	free(p->parts);
 	free(p->part_bufs);
 	virtio_mem_free(p->net->dev, p->rx_mem);
+	p->rx_bufs = NULL;
+	p->parts = NULL;
+	p->part_bufs = NULL;
+	p->rx_mem = NULL;
 }
 
-/* There are as many buffers as entries: there is always room. */
-static void give(struct virtio_net_pair *p, struct net_buf *buf)
+/* What comes back was in there before: there is room for it. */
+static int give(struct virtio_net_pair *p, struct net_buf *buf)
 {
-	struct virtqueue_sg sg = {buf->iova, (uint32_t)p->rx_buf_bytes};
+	struct virtqueue_sg sg[VIRTIO_PIECES_MAX];
+	struct virtqueue_sg whole = {buf->iova, (uint32_t)p->rx_buf_bytes};
+	unsigned n = virtio_cut(p->net->dev, sg, whole, p->rx->num);
 
-	virtqueue_add(p->rx->ring, &sg, 0, 1, buf);
+	return virtqueue_add(p->rx->ring, sg, 0, n, buf);
 }
 
+/* As many buffers as there are entries; fewer when each takes several. */
 void net_rx_fill(struct virtio_net_pair *p)
 {
-	for (unsigned i = 0; i < p->rx->num; i++)
-		give(p, &p->rx_bufs[i]);
+	for (unsigned i = 0; i < p->rx->num && !give(p, &p->rx_bufs[i]); i++) {
+	}
 	virtio_vq_kick(p->rx);
 }
 
@@ -176,10 +208,13 @@ void net_rx_used(struct virtio_vq *vq)
 {
 	struct virtio_net_pair *p = vq->priv;
 
+	if (atomic_load(&p->rx_off))
+		return;
 	virtqueue_disable_cb(vq->ring);
 	if (net_rx_reap(p, RX_BATCH) == RX_BATCH || virtqueue_enable_cb(vq->ring))
 		virtio_vq_again(vq);
 	/* What the callbacks sent. */
-	if (atomic_load_explicit(&p->state, memory_order_relaxed) == NET_RUNNING)
+	if (atomic_load_explicit(&p->state, memory_order_relaxed) == NET_RUNNING &&
+	    !atomic_load(&p->tx_off))
 		virtio_vq_kick(p->tx);
 }

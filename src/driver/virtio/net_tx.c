@@ -17,6 +17,28 @@ static bool host_gso(const struct virtio_device *dev)
 				VDPA_BIT(VIRTIO_NET_F_HOST_TSO6) | VDPA_BIT(VIRTIO_NET_F_HOST_UFO));
 }
 
+static int bufs_new(struct virtio_net_pair *p)
+{
+	struct virtio_device *dev = p->net->dev;
+	iova_t iova;
+
+	p->net->info.queue_size = p->tx->num;
+	p->ntx = p->tx->num;
+	if (host_gso(dev) && p->ntx > TX_GSO_BUFS_MAX)
+		p->ntx = TX_GSO_BUFS_MAX;
+	p->tx_free = 0;
+	p->tx_bufs = calloc(p->ntx, sizeof(*p->tx_bufs));
+	p->tx_mem = virtio_mem_alloc(dev, p->ntx * p->tx_buf_bytes, &iova);
+	if (!p->tx_bufs || !p->tx_mem)
+		return -ENOMEM;
+	for (unsigned i = 0; i < p->ntx; i++) {
+		p->tx_bufs[i].mem = (uint8_t *)p->tx_mem + i * p->tx_buf_bytes;
+		p->tx_bufs[i].iova = iova + i * p->tx_buf_bytes;
+		p->tx_bufs[i].next = (uint16_t)(i + 1);
+	}
+	return 0;
+}
+
 int net_tx_init(struct virtio_net_pair *p, struct vdpa_error *err)
 {
 	struct virtio_device *dev = p->net->dev;
@@ -27,33 +49,28 @@ int net_tx_init(struct virtio_net_pair *p, struct vdpa_error *err)
 		.priv = p,
 	};
 	size_t mtu = p->net->info.mtu > 1500 ? p->net->info.mtu : 1500;
-	iova_t iova;
 	int r = virtio_setup_vq(dev, &params, &p->tx, err);
 
 	if (r)
 		return r;
-	p->net->info.queue_size = p->tx->num;
 	p->net->info.max_frame = host_gso(dev) ? GSO_FRAME_MAX : mtu + ETH_HDR_MAX;
 	p->tx_buf_bytes = (NET_HDR + p->net->info.max_frame + 63) & ~(size_t)63;
-	p->ntx = p->tx->num;
-	if (host_gso(dev) && p->ntx > TX_GSO_BUFS_MAX)
-		p->ntx = TX_GSO_BUFS_MAX;
-	p->tx_bufs = calloc(p->ntx, sizeof(*p->tx_bufs));
-	p->tx_mem = virtio_mem_alloc(dev, p->ntx * p->tx_buf_bytes, &iova);
-	if (!p->tx_bufs || !p->tx_mem)
+	if (bufs_new(p))
 		return vdpa_error_set(err, ENOMEM, dev->name, "no memory for send buffers");
-	for (unsigned i = 0; i < p->ntx; i++) {
-		p->tx_bufs[i].mem = (uint8_t *)p->tx_mem + i * p->tx_buf_bytes;
-		p->tx_bufs[i].iova = iova + i * p->tx_buf_bytes;
-		p->tx_bufs[i].next = (uint16_t)(i + 1);
-	}
 	return 0;
+}
+
+int net_tx_restart(struct virtio_net_pair *p)
+{
+	return bufs_new(p);
 }
 
 void net_tx_free(struct virtio_net_pair *p)
 {
 	free(p->tx_bufs);
 	virtio_mem_free(p->net->dev, p->tx_mem);
+	p->tx_bufs = NULL;
+	p->tx_mem = NULL;
 }
 
 static int check_gso(const struct virtio_device *dev, const struct virtio_net_offload *o)
@@ -145,10 +162,11 @@ static void buf_put(struct virtio_net_pair *p, struct net_buf *buf)
 int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *iov, unsigned niov,
 		    const struct virtio_net_offload *offload)
 {
+	struct virtqueue_sg sg[VIRTIO_PIECES_MAX], whole;
 	struct virtio_net_pair *p;
-	struct virtqueue_sg sg;
 	struct net_buf *buf;
 	size_t len = 0;
+	unsigned n;
 	int r;
 
 	if (pair >= net->info.pairs)
@@ -156,6 +174,8 @@ int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *i
 	p = &net->pairs[pair];
 	if (atomic_load_explicit(&p->state, memory_order_acquire) != NET_RUNNING)
 		return -EIO;
+	if (atomic_load_explicit(&p->tx_off, memory_order_acquire))
+		return -ENOSPC;
 	for (unsigned i = 0; i < niov; i++) {
 		if (iov[i].iov_len > net->info.max_frame - len)
 			return -EMSGSIZE;
@@ -170,8 +190,9 @@ int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *i
 	if (!buf)
 		return -ENOSPC;
 	fill(buf, iov, niov, offload);
-	sg = (struct virtqueue_sg){buf->iova, (uint32_t)(NET_HDR + len)};
-	r = virtqueue_add(p->tx->ring, &sg, 1, 0, buf);
+	whole = (struct virtqueue_sg){buf->iova, (uint32_t)(NET_HDR + len)};
+	n = virtio_cut(net->dev, sg, whole, p->tx->num);
+	r = virtqueue_add(p->tx->ring, sg, n, 0, buf);
 	if (r) {
 		buf_put(p, buf);
 		return virtqueue_broken(p->tx->ring) ? -EIO : r;
@@ -197,6 +218,8 @@ void net_tx_used(struct virtio_vq *vq)
 {
 	struct virtio_net_pair *p = vq->priv;
 
+	if (atomic_load(&p->tx_off))
+		return;
 	virtqueue_disable_cb(vq->ring);
 	net_tx_reap(p);
 	if (virtqueue_enable_cb(vq->ring))
@@ -210,7 +233,8 @@ void virtio_net_kick(struct virtio_net *net, unsigned pair)
 	if (pair >= net->info.pairs)
 		return;
 	p = &net->pairs[pair];
-	if (atomic_load_explicit(&p->state, memory_order_acquire) == NET_RUNNING)
+	if (atomic_load_explicit(&p->state, memory_order_acquire) == NET_RUNNING &&
+	    !atomic_load(&p->tx_off))
 		virtio_vq_kick(p->tx);
 }
 

@@ -45,85 +45,143 @@ void virtio_vq_kick(struct virtio_vq *vq)
 	vq->dev->ops->notify(vq->dev, vq);
 }
 
-/* R0-42's warning: a queue that cannot be is an error, and somebody should see it. */
+/* A queue that cannot be is an error, and somebody should see it. */
 static int bad_num(struct virtio_device *dev, uint16_t index, uint32_t num, struct vdpa_error *err)
 {
+	const char *what = virtio_has_feature(dev, VIRTIO_F_RING_PACKED) ? "" : "a power of two, ";
 	uint32_t max = dev->ops->vq_num_max(dev, index);
 
-	virtio_log(dev, VDPA_LOG_WARN, "queue %u: invalid size %u (a power of two, at most %u)",
-		   index, num, max);
+	virtio_log(dev, VDPA_LOG_WARN, "queue %u: invalid size %u (%sat most %u)", index, num, what,
+		   max);
 	return vdpa_error_set(err, EINVAL, dev->name,
-			      "queue %u cannot have %u entries: a power of two, at most %u", index,
-			      num, max);
+			      "queue %u cannot have %u entries: %sat most %u", index, num, what,
+			      max);
 }
 
-static int choose_num(struct virtio_device *dev, const struct virtio_vq_params *params,
-		      uint32_t *num, struct vdpa_error *err)
+int virtio_vq_check_num(struct virtio_device *dev, uint16_t index, uint32_t *num,
+			struct vdpa_error *err)
 {
-	uint32_t max = dev->ops->vq_num_max(dev, params->index), n = params->num;
+	uint32_t max = dev->ops->vq_num_max(dev, index), n = *num;
 
 	if (!max) {
-		virtio_log(dev, VDPA_LOG_WARN, "queue %u: the device says its size is 0",
-			   params->index);
-		return vdpa_error_set(err, ENODEV, dev->name, "queue %u is not there",
-				      params->index);
+		virtio_log(dev, VDPA_LOG_WARN, "queue %u: the device says its size is 0", index);
+		return vdpa_error_set(err, ENODEV, dev->name, "queue %u is not there", index);
 	}
 	if (!n) {
 		n = DEFAULT_NUM;
 		while (n > max)
 			n >>= 1;
 	}
-	if (n > max || n > 32768 || (n & (n - 1)))
-		return bad_num(dev, params->index, n, err);
+	/* 2.7: a power of two. 2.8.10.1: any. */
+	if (n > max || n > 32768 ||
+	    ((n & (n - 1)) && !virtio_has_feature(dev, VIRTIO_F_RING_PACKED)))
+		return bad_num(dev, index, n, err);
 	*num = n;
 	return 0;
 }
 
-static void vq_free(struct virtio_vq *vq)
+static void ring_free(struct virtio_vq *vq)
 {
 	if (vq->ring)
 		virtqueue_free(vq->ring);
 	virtio_mem_free(vq->dev, vq->mem);
+	vq->ring = NULL;
+	vq->mem = NULL;
+}
+
+/* @vq's ring, memory and size, which it has not. On error it has none. */
+static int ring_new(struct virtio_vq *vq, uint32_t num)
+{
+	struct virtio_device *dev = vq->dev;
+	struct virtqueue_config config = {
+		.size = sizeof(config),
+		.num = num,
+		.features = dev->features,
+		.indirect_min = dev->opts.indirect_min,
+	};
+	int r;
+
+	vq->num = num;
+	vq->ring = NULL;
+	vq->mem = virtio_mem_alloc(dev, virtqueue_mem_bytes(num, dev->features), &vq->mem_iova);
+	if (!vq->mem)
+		return -ENOMEM;
+	config.mem = vq->mem;
+	config.mem_iova = vq->mem_iova;
+	r = virtqueue_new(&config, &vq->ring);
+	if (r)
+		ring_free(vq);
+	return r;
+}
+
+static void vq_free(struct virtio_vq *vq)
+{
+	ring_free(vq);
 	free(vq);
 }
 
 static int vq_alloc(struct virtio_device *dev, const struct virtio_vq_params *params, uint32_t num,
 		    struct virtio_vq **out)
 {
-	struct virtqueue_config config = {
-		.size = sizeof(config),
-		.num = num,
-		.features = dev->features,
-	};
 	struct virtio_vq *vq = calloc(1, sizeof(*vq));
-	int r = -ENOMEM;
+	int r;
 
 	if (!vq)
 		return -ENOMEM;
 	vq->dev = dev;
 	vq->index = params->index;
-	vq->num = num;
 	vq->callback = params->callback;
 	vq->priv = params->priv;
-	vq->mem = virtio_mem_alloc(dev, virtqueue_mem_bytes(num, dev->features), &vq->mem_iova);
-	if (vq->mem) {
-		config.mem = vq->mem;
-		config.mem_iova = vq->mem_iova;
-		r = virtqueue_new(&config, &vq->ring);
-	}
+	r = ring_new(vq, num);
 	if (r) {
-		vq_free(vq);
+		free(vq);
 		return r;
 	}
 	*out = vq;
 	return 0;
 }
 
+/* Give the device a queue whose ring is new. */
+static int vq_hand_over(struct virtio_vq *vq, struct vdpa_error *err)
+{
+	struct virtio_device *dev = vq->dev;
+	int r = dev->ops->setup_vq(dev, vq, err);
+
+	if (r)
+		virtio_log(dev, VDPA_LOG_WARN, "queue %u of %u entries was refused: error %d",
+			   vq->index, vq->num, -r);
+	else if (!vq->callback)
+		virtqueue_disable_cb(vq->ring);
+	return r;
+}
+
+int virtio_vq_renew(struct virtio_vq *vq, uint32_t num, struct vdpa_error *err)
+{
+	struct virtio_vq old = {
+		.dev = vq->dev, .ring = vq->ring, .mem = vq->mem, .mem_iova = vq->mem_iova};
+	uint32_t old_num = vq->num;
+	int r = ring_new(vq, num);
+
+	if (!r) {
+		r = vq_hand_over(vq, err);
+		if (!r) {
+			ring_free(&old);
+			return 0;
+		}
+		ring_free(vq);
+	}
+	vq->ring = old.ring;
+	vq->mem = old.mem;
+	vq->mem_iova = old.mem_iova;
+	vq->num = old_num;
+	return r;
+}
+
 int virtio_setup_vq(struct virtio_device *dev, const struct virtio_vq_params *params,
 		    struct virtio_vq **out, struct vdpa_error *err)
 {
 	struct virtio_vq **vqs, *vq;
-	uint32_t num = 0;
+	uint32_t num = params->num;
 	int r;
 
 	if (params->index >= dev->ops->num_vqs(dev))
@@ -134,7 +192,7 @@ int virtio_setup_vq(struct virtio_device *dev, const struct virtio_vq_params *pa
 			return vdpa_error_set(err, EBUSY, dev->name, "queue %u is in use",
 					      params->index);
 	}
-	r = choose_num(dev, params, &num, err);
+	r = virtio_vq_check_num(dev, params->index, &num, err);
 	if (r)
 		return r;
 	vqs = realloc(dev->vqs, (dev->nvqs + 1) * sizeof(struct virtio_vq *));
@@ -145,15 +203,11 @@ int virtio_setup_vq(struct virtio_device *dev, const struct virtio_vq_params *pa
 	if (r)
 		return vdpa_error_set(err, -r, dev->name, "no memory for queue %u of %u entries",
 				      params->index, num);
-	r = dev->ops->setup_vq(dev, vq, err);
+	r = vq_hand_over(vq, err);
 	if (r) {
-		virtio_log(dev, VDPA_LOG_WARN, "queue %u of %u entries was refused: error %d",
-			   vq->index, num, -r);
 		vq_free(vq);
 		return r;
 	}
-	if (!vq->callback)
-		virtqueue_disable_cb(vq->ring);
 	dev->vqs[dev->nvqs++] = vq;
 	*out = vq;
 	return 0;

@@ -70,6 +70,12 @@ static int vv_finalize_features(struct virtio_device *dev, struct vdpa_error *er
 {
 	int r;
 
+	/* Offered, but the parent has no such doorbell: as Linux, go without. */
+	if (!to_vdpa(dev)->vdpa->config->kick_vq_with_data)
+		dev->features &= ~VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA);
+	if (!vdpa_has_ext(to_vdpa(dev)->vdpa, reset_vq))
+		dev->features &= ~VDPA_BIT(VIRTIO_F_RING_RESET);
+
 	if (!virtio_has_feature(dev, VIRTIO_F_VERSION_1))
 		return vdpa_error_set(
 			err, ENOTSUP, dev->name,
@@ -119,7 +125,7 @@ static int vv_setup_vq(struct virtio_device *dev, struct virtio_vq *vq, struct v
 		.priv = vq->callback ? vq : NULL,
 		.trigger = -1,
 	};
-	struct vdpa_vq_state state = {0};
+	struct vdpa_vq_state state = virtqueue_first_state(vq->ring);
 	iova_t desc, driver, device;
 	const char *step;
 	int r;
@@ -154,9 +160,22 @@ static bool vv_vq_ready(struct virtio_device *dev, uint16_t index)
 	return vdpa_get_vq_ready(to_vdpa(dev)->vdpa, index);
 }
 
+static int vv_reset_vq(struct virtio_device *dev, struct virtio_vq *vq,
+		       const struct vdpa_done *done)
+{
+	return vdpa_reset_vq(to_vdpa(dev)->vdpa, vq->index, done);
+}
+
+/* Virtio 1.3, section 2.9. */
 static void vv_notify(struct virtio_device *dev, struct virtio_vq *vq)
 {
-	vdpa_kick_vq(to_vdpa(dev)->vdpa, vq->index);
+	struct vdpa_device *vdpa = to_vdpa(dev)->vdpa;
+
+	if (virtio_has_feature(dev, VIRTIO_F_NOTIFICATION_DATA))
+		vdpa_kick_vq_with_data(vdpa, vq->index | (uint32_t)virtqueue_next_avail(vq->ring)
+								 << 16);
+	else
+		vdpa_kick_vq(vdpa, vq->index);
 }
 
 /* ---- memory ---- */
@@ -243,6 +262,7 @@ static const struct virtio_config_ops vv_ops = {
 	.vq_num_max = vv_vq_num_max,
 	.setup_vq = vv_setup_vq,
 	.vq_ready = vv_vq_ready,
+	.reset_vq = vv_reset_vq,
 	.notify = vv_notify,
 	.iova_range = vv_iova_range,
 	.map = vv_map,
