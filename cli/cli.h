@@ -121,6 +121,7 @@ int cmd_complete(struct cli *cli, int argc, char **argv);
 
 void complete_device(struct cli *cli, int argc, char **argv);
 void complete_dev_add(struct cli *cli, int argc, char **argv);
+void complete_dev_set(struct cli *cli, int argc, char **argv);
 void complete_dev_bind(struct cli *cli, int argc, char **argv);
 void complete_mgmtdev(struct cli *cli, int argc, char **argv);
 void complete_virtio(struct cli *cli, int argc, char **argv);

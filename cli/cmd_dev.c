@@ -46,13 +46,17 @@ static json_t *take(json_t *obj, const char *key)
 
 /* ---- paths: what the daemon says of attributes tells us which of them are paths ---- */
 
+/* @mgmtdev: NULL for a device that exists already, of which only its backend's paths can be set. */
 static int resolve_device(struct cli *cli, const char *mgmtdev, json_t *attrs)
 {
 	const char *backend = json_string_value(json_object_get(attrs, "backend"));
 	const json_t *specs[3] = {NULL};
 	json_t *mgmt = NULL, *backends = NULL;
-	int ret = cli_call(cli, "mgmtdev.show", json_pack("{s:s, s:b}", "name", mgmtdev, "all", 1),
-			   &mgmt);
+	int ret = 0;
+
+	if (mgmtdev)
+		ret = cli_call(cli, "mgmtdev.show",
+			       json_pack("{s:s, s:b}", "name", mgmtdev, "all", 1), &mgmt);
 
 	if (!ret)
 		ret = cli_call(cli, "backend.show", NULL, &backends);
@@ -159,10 +163,16 @@ int cmd_dev_set(struct cli *cli, int argc, char **argv)
 	if (!name || !json_object_size(attrs)) {
 		json_decref(name);
 		json_decref(attrs);
-		return cli_usage(cli, name ? "nothing to set is given; mac is allowed"
+		return cli_usage(cli, name ? "nothing to set is given; mac and backend are "
+					     "allowed"
 					   : "name is missing");
 	}
-	return cli_do(cli, "dev.set", json_pack("{s:o, s:o}", "name", name, "attrs", attrs));
+	ret = resolve_device(cli, NULL, attrs);
+	if (!ret)
+		ret = cli_do(cli, "dev.set", json_pack("{s:O, s:O}", "name", name, "attrs", attrs));
+	json_decref(name);
+	json_decref(attrs);
+	return ret;
 }
 
 /* ---- the others ---- */
@@ -253,7 +263,8 @@ const struct cli_cmd cli_dev_cmds[] = {
 	 complete_dev_add},
 	{"del", CMD_COMPAT, "DEV", "unbind and remove a device", cmd_dev_del, NULL,
 	 complete_device},
-	{"set", 0, "name NAME mac MAC", "change attributes of a device", cmd_dev_set, NULL, NULL},
+	{"set", 0, "name NAME [ mac MAC ] [ backend BACKEND [ KEY VALUE ]... ]",
+	 "change attributes of a device", cmd_dev_set, NULL, complete_dev_set},
 	{"config", CMD_COMPAT, "show [ DEV ]", "configuration space", NULL, config_cmds, NULL},
 	{"vstats", 0, "show [ DEV [ qidx N ] ]", "statistics of queues", NULL, vstats_cmds, NULL},
 	{"bind", 0, "DEV [driver] DRIVER [ KEY VALUE ]...", "give a device to a driver",

@@ -188,6 +188,23 @@ void complete_dev_add(struct cli *cli, int argc, char **argv)
 		device_values(cli, mgmtdev, argv[argc - 2]);
 }
 
+void complete_dev_set(struct cli *cli, int argc, char **argv)
+{
+	json_t *backends = cli_ask(cli, "backend.show", NULL);
+	const char *key = argc % 2 ? NULL : argv[argc - 2];
+
+	if (!key) {
+		puts("name\nmac\nbackend");
+		print_names(json_object_get(
+			cli_named(backends, value_of(argc - 1, argv, "backend")), "attrs"));
+	} else if (!strcmp(key, "name")) {
+		complete_device(cli, 1, argv);
+	} else if (!strcmp(key, "backend")) {
+		print_names(backends);
+	}
+	json_decref(backends);
+}
+
 static void print_table(const struct cli_cmd *table)
 {
 	for (; table->name; table++) {

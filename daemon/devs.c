@@ -236,7 +236,7 @@ int devs_set(struct vdpa_device *vdev, const json_t *attrs, struct vdpa_error *e
 				      "was not created through a management device");
 	if (!json_object_size(attrs))
 		return vdpa_error_set(err, EINVAL, dev_object(vdev->name).s,
-				      "no attribute is given; mac is allowed");
+				      "no attribute is given; mac and backend are allowed");
 	ret = dev_attrs_init(&a, vdev->mdev, attrs, dev_object(vdev->name).s, err);
 	if (!ret)
 		ret = vdpa_dev_set(vdev, &a.config, err);

@@ -23,6 +23,8 @@ struct backend_open_params {
 	const char *name;
 	const struct vdpa_attr
 		*attrs; /**< checked against the backend's table; alive during open only */
+	unsigned pairs; /**< NICs: queue pairs that the device will have; 0: one */
+	uint16_t mtu;	/**< NICs: for an interface that open() makes; 0: whatever it has */
 };
 
 /* ---- disks ---- */
@@ -172,6 +174,11 @@ struct net_backend_ops {
 	void (*resume)(struct net_port *port);
 	bool (*poll)(struct net_port *port);			       /**< NULL: nothing to poll */
 	int (*announce)(struct net_backend *be, const uint8_t mac[6]); /**< NULL: nobody to tell */
+	/**
+	 * Tell @changed, from the control loop, when get_info() says something new; NULL: tell
+	 * nobody any more. NULL op: nothing changes. Control thread.
+	 */
+	void (*watch)(struct net_backend *be, void (*changed)(void *arg), void *arg);
 	void (*show)(struct net_backend *be,
 		     void (*emit)(void *arg, const char *key, const char *value), void *arg);
 };

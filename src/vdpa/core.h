@@ -144,6 +144,8 @@ struct vdpa_done vdpa_mgmt_device_gone(struct vdpa_device *vdev);
 /* mgmt_check.c */
 int vdpa_mgmt_check_add(const struct vdpa_mgmt_dev *mdev, const char *name,
 			const struct vdpa_dev_set_config *config, struct vdpa_error *err);
+/* Is @key everybody's, or of the management device itself? Others are a backend's. */
+bool vdpa_mgmt_own_attr(const struct vdpa_mgmt_dev *mdev, const char *key);
 int vdpa_mgmt_check_set(struct vdpa_device *vdev, const struct vdpa_dev_set_config *config,
 			struct vdpa_error *err);
 /** "dev/NAME", for errors. */

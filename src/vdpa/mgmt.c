@@ -266,19 +266,40 @@ int vdpa_dev_del(struct vdpa_device *vdev, const struct vdpa_done *done, struct 
 	return 0;
 }
 
+/*
+ * What a dump will say. With another backend, the attributes of the former one, which are those
+ * that are neither everybody's nor the management device's own, are no longer true.
+ */
+static struct vdpa_attr *attrs_after(const struct vdpa_device *vdev,
+				     const struct vdpa_dev_set_config *config)
+{
+	const struct vdpa_attr *old = vdev->core->add_attrs;
+	struct vdpa_attr *changed = config_to_attrs(config), *joined = NULL, *kept;
+	bool all = !vdpa_attr_get(config->attrs, "backend");
+	size_t n = 0;
+
+	kept = calloc(vdpa_attrs_count(old) + 1, sizeof(*kept));
+	for (; kept && old && old->key; old++)
+		if (all || vdpa_mgmt_own_attr(vdev->mdev, old->key))
+			kept[n++] = *old;
+	if (changed && kept)
+		joined = vdpa_attrs_join(changed, kept);
+	free(changed);
+	free(kept);
+	return joined;
+}
+
 int vdpa_dev_set(struct vdpa_device *vdev, const struct vdpa_dev_set_config *config,
 		 struct vdpa_error *err)
 {
 	struct vdpa_object_name object = vdpa_dev_object(vdev->name);
-	struct vdpa_attr *changed, *attrs;
+	struct vdpa_attr *attrs;
 	int ret = vdpa_mgmt_check_set(vdev, config, err);
 
 	if (ret)
 		return ret;
-	/* What a dump will say, before anything can no longer be undone. */
-	changed = config_to_attrs(config);
-	attrs = changed ? vdpa_attrs_join(changed, vdev->core->add_attrs) : NULL;
-	free(changed);
+	/* Before anything can no longer be undone. */
+	attrs = attrs_after(vdev, config);
 	if (!attrs)
 		return vdpa_error_set(err, ENOMEM, object.s, "no memory");
 	if (err)

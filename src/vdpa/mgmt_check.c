@@ -83,8 +83,8 @@ static int check_net_values(const struct vdpa_dev_set_config *c, const char *obj
 }
 
 /* Attributes ask for features; with an explicit feature set they have to be in it. */
-static int check_net_features(const struct vdpa_dev_set_config *c, const char *object,
-			      struct vdpa_error *err)
+static int check_net_features(const struct vdpa_mgmt_dev *mdev, const struct vdpa_dev_set_config *c,
+			      const char *object, struct vdpa_error *err)
 {
 	uint64_t missing = 0;
 	char lacks[64], has[256];
@@ -95,8 +95,10 @@ static int check_net_features(const struct vdpa_dev_set_config *c, const char *o
 		missing |= VDPA_BIT(VIRTIO_NET_F_MAC);
 	if (c->mask & VDPA_CFG_NET_MTU)
 		missing |= VDPA_BIT(VIRTIO_NET_F_MTU);
+	/* Without a control queue of its own the device does not have the bit: whoever drives it by
+	 * a protocol of several pairs (vhost-user) offers it. */
 	if (c->mask & VDPA_CFG_NET_MAX_VQP && c->net.max_vq_pairs > 1)
-		missing |= VDPA_BIT(VIRTIO_NET_F_MQ);
+		missing |= VDPA_BIT(VIRTIO_NET_F_MQ) & mdev->supported_features;
 	missing &= ~c->device_features;
 	if (!missing)
 		return 0;
@@ -160,6 +162,14 @@ static bool in_table(const struct vdpa_attr_spec *spec, const char *key)
 	return false;
 }
 
+bool vdpa_mgmt_own_attr(const struct vdpa_mgmt_dev *mdev, const char *key)
+{
+	for (size_t i = 0; i < sizeof(attr_names) / sizeof(attr_names[0]); i++)
+		if (!strcmp(attr_names[i].name, key))
+			return true;
+	return in_table(mdev->attrs, key);
+}
+
 /*
  * Attributes of the management device's own table are checked here. When that table has a
  * "backend", keys that it does not know are the chosen backend's, and are checked by the parent,
@@ -195,7 +205,7 @@ int vdpa_mgmt_check_add(const struct vdpa_mgmt_dev *mdev, const char *name,
 	if (!ret)
 		ret = check_net_values(config, object.s, err);
 	if (!ret)
-		ret = check_net_features(config, object.s, err);
+		ret = check_net_features(mdev, config, object.s, err);
 	if (!ret)
 		ret = check_supported(mdev, config->mask, object.s, err);
 	if (!ret)

@@ -151,7 +151,7 @@ def test_what_is_not_there_says_what_is(disk):
     assert '(there are: none); bind a device' in disk.fails('drv', 'virtio0', 'info')
     disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     assert '(there are: virtio0)' in disk.fails('drv', 'virtio1', 'info')
-    assert 'mac is allowed' in disk.fails('dev', 'set', 'name', 'd0', code=2)
+    assert 'mac and backend are allowed' in disk.fails('dev', 'set', 'name', 'd0', code=2)
     assert '1 to 999 is allowed' in disk.fails('log', 'x', code=2)
 
 

@@ -319,7 +319,6 @@ static int make_device(struct vdpa_mgmt_dev *mdev, struct blk_plan *plan,
 {
 	struct blk_backend *be = plan->blk.be;
 	struct soft_blk *blk;
-	int r;
 
 	make_config(&plan->blk, plan->block_bytes, plan->config);
 	params->config = plan->config;
@@ -335,59 +334,45 @@ static int make_device(struct vdpa_mgmt_dev *mdev, struct blk_plan *plan,
 	for (unsigned i = 0; i < blk->num_queues; i++) {
 		struct blk_vq *bv = calloc(1, sizeof(*bv));
 
-		if (!bv) {
-			vdpa_put_device(&blk->soft.vdpa);
-			return vdpa_error_set(err, ENOMEM, NULL, "no memory for the queues");
-		}
+		if (!bv)
+			return soft_born(&blk->soft, -ENOMEM, err);
 		bv->vq = vdpa_soft_get_vq(&blk->soft, (uint16_t)i);
 		vdpa_soft_vq_set_priv(bv->vq, bv);
 	}
 	blk_reset(&blk->soft);
-	r = vdpa_soft_register(&blk->soft, err);
-	if (r)
-		vdpa_put_device(&blk->soft.vdpa);
-	return r;
+	return soft_born(&blk->soft, 0, err);
 }
 
-static int add_with(struct vdpa_mgmt_dev *mdev, const char *name,
-		    const struct vdpa_dev_set_config *config, const struct soft_attrs *attrs,
-		    struct vdpa_error *err)
+static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *err)
 {
-	const char *backend = vdpa_attr_get(attrs->parent, "backend");
-	struct backend_open_params open = {
-		.size = sizeof(open),
-		.loops = vdpa_ctx_loops(mdev->ctx),
-		.log = vdpa_ctx_log(mdev->ctx),
-		.name = name,
-		.attrs = attrs->backend,
-	};
+	struct backend_open_params open = soft_open_params(add);
 	struct vdpa_soft_params params = {
 		.size = sizeof(params),
 		.struct_size = sizeof(struct soft_blk),
 		.ops = &blk_ops,
-		.name = name,
-		.parent = mdev->name,
+		.name = add->name,
+		.parent = add->mdev->name,
 		.device_id = VIRTIO_ID_BLOCK,
 		.priv_bytes = sizeof(struct blk_io),
 	};
 	struct blk_plan plan = {0};
-	int r = blk_backend_open(backend ? backend : "ram", &open, &plan.blk.be, err);
+	int r = blk_backend_open(add->backend, &open, &plan.blk.be, err);
 
 	if (r)
 		return r;
-	r = plan_disk(&plan, name, attrs->parent, err);
+	r = plan_disk(&plan, add->name, add->attrs.parent, err);
 	if (!r) {
-		vdpa_soft_params_attrs(&params, attrs->parent);
+		vdpa_soft_params_attrs(&params, add->attrs.parent);
 		params.nvqs = plan.blk.num_queues;
 		params.features = offered(&plan.blk);
 		plan.blk.depth = params.num_max ? params.num_max : 256;
-		r = soft_apply_features(&params, config, err);
+		r = soft_apply_features(&params, add->config, err);
 	}
 	if (r) {
 		plan.blk.be->ops->close(plan.blk.be);
 		return r;
 	}
-	return make_device(mdev, &plan, &params, err);
+	return make_device(add->mdev, &plan, &params, err);
 }
 
 static int blk_dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
@@ -395,18 +380,14 @@ static int blk_dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 {
 	const char *backend = vdpa_attr_get(config->attrs, "backend");
 	const struct blk_backend_ops *ops = blk_backend_find(backend ? backend : "ram");
-	struct soft_attrs attrs;
-	int r;
+	struct soft_add add = {.mdev = mdev, .name = name, .config = config};
 
 	if (!ops)
 		return blk_backend_open(backend, &(struct backend_open_params){.name = name}, NULL,
 					err);
-	r = soft_attrs_split(config->attrs, mdev->attrs, ops->attrs, &attrs, err);
-	if (r)
-		return r;
-	r = add_with(mdev, name, config, &attrs, err);
-	soft_attrs_free(&attrs);
-	return r;
+	add.backend = ops->name;
+	add.specs = ops->attrs;
+	return soft_add(&add, add_with, NULL, err);
 }
 
 static const struct vdpa_mgmtdev_ops blk_mgmt_ops = {

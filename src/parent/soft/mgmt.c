@@ -60,9 +60,16 @@ static int check_queue_size(const struct vdpa_attr *attrs, struct vdpa_error *er
 			      (unsigned long long)num);
 }
 
-int soft_attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spec *parent,
-		     const struct vdpa_attr_spec *backend, struct soft_attrs *out,
-		     struct vdpa_error *err)
+static void attrs_free(struct soft_attrs *attrs)
+{
+	free(attrs->parent);
+	free(attrs->backend);
+	attrs->parent = attrs->backend = NULL;
+}
+
+static int attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spec *parent,
+		       const struct vdpa_attr_spec *backend, struct soft_attrs *out,
+		       struct vdpa_error *err)
 {
 	unsigned n = 0, np = 0, nb = 0;
 	char names[256] = "";
@@ -73,7 +80,7 @@ int soft_attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spec 
 	out->parent = calloc(n + 1, sizeof(*out->parent));
 	out->backend = calloc(n + 1, sizeof(*out->backend));
 	if (!out->parent || !out->backend) {
-		soft_attrs_free(out);
+		attrs_free(out);
 		return vdpa_error_set(err, ENOMEM, NULL, "no memory for the attributes");
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -91,22 +98,50 @@ int soft_attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spec 
 		r = vdpa_error_set(err, EINVAL, NULL,
 				   "unknown attribute \"%.40s\"; with this backend there are: %s",
 				   attrs[i].key, names);
-		soft_attrs_free(out);
+		attrs_free(out);
 		return r;
 	}
 	r = vdpa_attr_check(out->parent, parent, NULL, err);
 	if (!r)
 		r = check_queue_size(out->parent, err);
 	if (r)
-		soft_attrs_free(out);
+		attrs_free(out);
 	return r;
 }
 
-void soft_attrs_free(struct soft_attrs *attrs)
+int soft_add(struct soft_add *add,
+	     int (*then)(void *arg, const struct soft_add *add, struct vdpa_error *err), void *arg,
+	     struct vdpa_error *err)
 {
-	free(attrs->parent);
-	free(attrs->backend);
-	attrs->parent = attrs->backend = NULL;
+	int r = attrs_split(add->config->attrs, add->mdev->attrs, add->specs, &add->attrs, err);
+
+	if (r)
+		return r;
+	r = then(arg, add, err);
+	attrs_free(&add->attrs);
+	return r;
+}
+
+struct backend_open_params soft_open_params(const struct soft_add *add)
+{
+	return (struct backend_open_params){
+		.size = sizeof(struct backend_open_params),
+		.loops = vdpa_ctx_loops(add->mdev->ctx),
+		.log = vdpa_ctx_log(add->mdev->ctx),
+		.name = add->name,
+		.attrs = add->attrs.backend,
+	};
+}
+
+int soft_born(struct vdpa_soft *dev, int r, struct vdpa_error *err)
+{
+	if (r)
+		vdpa_error_set(err, -r, NULL, "no memory for the queues");
+	else
+		r = vdpa_soft_register(dev, err);
+	if (r)
+		vdpa_put_device(&dev->vdpa);
+	return r;
 }
 
 int soft_apply_features(struct vdpa_soft_params *params, const struct vdpa_dev_set_config *config,

@@ -3,6 +3,7 @@
 #ifndef PARENT_SOFT_MGMT_H
 #define PARENT_SOFT_MGMT_H
 
+#include <uvdpa/backend.h>
 #include <uvdpa/soft.h>
 
 #define SOFT_MGMT_ATTRS 24
@@ -22,11 +23,27 @@ struct soft_attrs {
 	struct vdpa_attr *parent, *backend;
 };
 
-/** Tell @attrs apart and check the parent's. 0 or -errno with @err. */
-int soft_attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spec *parent,
-		     const struct vdpa_attr_spec *backend, struct soft_attrs *out,
-		     struct vdpa_error *err);
-void soft_attrs_free(struct soft_attrs *attrs);
+/** A request for a device, or for another backend of one. */
+struct soft_add {
+	struct vdpa_mgmt_dev *mdev;
+	const char *name;
+	const struct vdpa_dev_set_config *config;
+	const char *backend;		    /**< that was chosen, */
+	const struct vdpa_attr_spec *specs; /**< and its attributes */
+	struct soft_attrs attrs;	    /**< made by soft_add() */
+};
+
+/** Tell the attributes apart, check the parent's, and @then do it. 0 or -errno with @err. */
+int soft_add(struct soft_add *add,
+	     int (*then)(void *arg, const struct soft_add *add, struct vdpa_error *err), void *arg,
+	     struct vdpa_error *err);
+/** What its backend is opened with. */
+struct backend_open_params soft_open_params(const struct soft_add *add);
+/**
+ * The end of a birth: @r is how far it got (0, or -ENOMEM: no memory for the device's queues). The
+ * device is registered, or freed with its backend.
+ */
+int soft_born(struct vdpa_soft *dev, int r, struct vdpa_error *err);
 
 /**
  * The features that a device offers when its user asked for @config->device_features: sets @params'

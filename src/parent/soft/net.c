@@ -137,7 +137,7 @@ static const struct vdpa_soft_ops net_ops = {
 static const struct vdpa_attr_spec net_attrs[] = {
 	{.name = "backend",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "what it is connected to: loopback (default); its own attributes follow"},
+	 .help = "what it is connected to: loopback (default), tap; its own attributes follow"},
 	{.name = "filter",
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "drop frames that are for another address (default off)"},
@@ -164,8 +164,7 @@ static int choose_mac(const struct vdpa_dev_set_config *config, uint8_t mac[6],
 	return 0;
 }
 
-static int choose_pairs(const struct soft_net *net, const struct vdpa_dev_set_config *config,
-			struct vdpa_error *err)
+static int check_pairs(const struct soft_net *net, struct vdpa_error *err)
 {
 	unsigned max = net->info.max_pairs < NET_MAX_PAIRS ? net->info.max_pairs : NET_MAX_PAIRS;
 
@@ -178,7 +177,8 @@ static int choose_pairs(const struct soft_net *net, const struct vdpa_dev_set_co
 static int make_config(struct soft_net *net, const struct vdpa_dev_set_config *config, uint8_t *to,
 		       struct vdpa_error *err)
 {
-	uint16_t mtu = config->mask & VDPA_CFG_NET_MTU ? config->net.mtu : NET_DEFAULT_MTU;
+	uint16_t usual = net->info.mtu ? net->info.mtu : NET_DEFAULT_MTU;
+	uint16_t mtu = config->mask & VDPA_CFG_NET_MTU ? config->net.mtu : usual;
 	struct virtio_net_config c;
 	int r;
 
@@ -189,8 +189,7 @@ static int make_config(struct soft_net *net, const struct vdpa_dev_set_config *c
 	if (net->info.mtu && mtu > net->info.mtu)
 		return vdpa_error_set(err, EINVAL, NULL, "mtu %u: this backend takes at most %u",
 				      mtu, net->info.mtu);
-	net->npairs = config->mask & VDPA_CFG_NET_MAX_VQP ? config->net.max_vq_pairs : 1;
-	r = choose_pairs(net, config, err);
+	r = check_pairs(net, err);
 	if (r)
 		return r;
 	atomic_store(&net->mac, mac_number(c.mac));
@@ -218,47 +217,39 @@ static int make_device(struct vdpa_mgmt_dev *mdev, const struct soft_net *plan,
 	net->filter = plan->filter;
 	atomic_store(&net->mac, atomic_load(&plan->mac));
 	net->soft.vdpa.mdev = mdev;
-	r = net_pairs_new(net);
-	if (r)
-		vdpa_error_set(err, -r, NULL, "no memory for the queues");
-	else
-		r = vdpa_soft_register(&net->soft, err);
-	if (r)
-		vdpa_put_device(&net->soft.vdpa);
+	r = soft_born(&net->soft, net_pairs_new(net), err);
+	if (!r)
+		net_link_watch(net);
 	return r;
 }
 
-static int add_with(struct vdpa_mgmt_dev *mdev, const char *name,
-		    const struct vdpa_dev_set_config *config, const struct soft_attrs *attrs,
-		    struct vdpa_error *err)
+static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *err)
 {
-	const char *backend = vdpa_attr_get(attrs->parent, "backend");
-	struct backend_open_params open = {
-		.size = sizeof(open),
-		.loops = vdpa_ctx_loops(mdev->ctx),
-		.log = vdpa_ctx_log(mdev->ctx),
-		.name = name,
-		.attrs = attrs->backend,
-	};
+	const struct vdpa_dev_set_config *config = add->config;
+	struct backend_open_params open = soft_open_params(add);
 	uint8_t space[NET_CONFIG_BYTES];
 	struct vdpa_soft_params params = {
 		.size = sizeof(params),
 		.struct_size = sizeof(struct soft_net),
 		.ops = &net_ops,
-		.name = name,
-		.parent = mdev->name,
+		.name = add->name,
+		.parent = add->mdev->name,
 		.device_id = VIRTIO_ID_NET,
 		.config = space,
 		.config_bytes = sizeof(space),
 	};
 	struct soft_net plan = {0};
-	int r = net_backend_open(backend ? backend : "loopback", &open, &plan.be, err);
+	int r;
 
+	plan.npairs = config->mask & VDPA_CFG_NET_MAX_VQP ? config->net.max_vq_pairs : 1;
+	open.pairs = plan.npairs;
+	open.mtu = config->mask & VDPA_CFG_NET_MTU ? config->net.mtu : 0;
+	r = net_backend_open(add->backend, &open, &plan.be, err);
 	if (r)
 		return r;
 	plan.be->ops->get_info(plan.be, &plan.info);
-	plan.filter = vdpa_attr_bool(attrs->parent, "filter", false);
-	vdpa_soft_params_attrs(&params, attrs->parent);
+	plan.filter = vdpa_attr_bool(add->attrs.parent, "filter", false);
+	vdpa_soft_params_attrs(&params, add->attrs.parent);
 	params.features = NET_FEATURES | offload_features(plan.info.offload);
 	r = make_config(&plan, config, space, err);
 	if (!r)
@@ -268,41 +259,53 @@ static int add_with(struct vdpa_mgmt_dev *mdev, const char *name,
 		return r;
 	}
 	params.nvqs = 2 * plan.npairs;
-	return make_device(mdev, &plan, &params, err);
+	return make_device(add->mdev, &plan, &params, err);
+}
+
+/* Attributes of the backend that the request names. */
+static int with_backend(struct soft_add *add, const char *backend,
+			int (*then)(void *arg, const struct soft_add *add, struct vdpa_error *err),
+			void *arg, struct vdpa_error *err)
+{
+	const struct net_backend_ops *ops = net_backend_find(backend);
+
+	if (!ops)
+		return net_backend_open(backend, &(struct backend_open_params){.name = add->name},
+					NULL, err);
+	add->backend = ops->name;
+	add->specs = ops->attrs;
+	return soft_add(add, then, arg, err);
 }
 
 static int net_dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 		       const struct vdpa_dev_set_config *config, struct vdpa_error *err)
 {
+	struct soft_add add = {.mdev = mdev, .name = name, .config = config};
 	const char *backend = vdpa_attr_get(config->attrs, "backend");
-	const struct net_backend_ops *ops = net_backend_find(backend ? backend : "loopback");
-	struct soft_attrs attrs;
-	int r;
 
-	if (!ops)
-		return net_backend_open(backend, &(struct backend_open_params){.name = name}, NULL,
-					err);
-	r = soft_attrs_split(config->attrs, mdev->attrs, ops->attrs, &attrs, err);
-	if (r)
-		return r;
-	r = add_with(mdev, name, config, &attrs, err);
-	soft_attrs_free(&attrs);
-	return r;
+	return with_backend(&add, backend ? backend : "loopback", add_with, NULL, err);
 }
 
-/* As Linux: the address may be changed while the device exists. */
+/* As Linux: the address may be changed while the device exists. Here the backend may, too. */
 static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 		       const struct vdpa_dev_set_config *config, struct vdpa_error *err)
 {
 	struct soft_net *net = to_net(vdpa_to_soft(vdev));
+	struct soft_add add = {.mdev = mdev, .name = vdev->name, .config = config};
+	const char *backend = vdpa_attr_get(config->attrs, "backend");
+	bool attrs = config->attrs && config->attrs->key;
 	uint8_t mac[6];
-	int r;
+	int r = 0;
 
-	if (config->mask != VDPA_CFG_NET_MAC)
+	if ((config->mask & ~VDPA_CFG_NET_MAC) || (!config->mask && !attrs) || (attrs && !backend))
 		return vdpa_error_set(err, EOPNOTSUPP, vdev->name,
-				      "of this device only mac can be changed");
-	r = choose_mac(config, mac, err);
-	if (r)
+				      "of this device only mac can be changed, and backend with "
+				      "its attributes");
+	if (config->mask)
+		r = choose_mac(config, mac, err);
+	if (!r && backend)
+		r = with_backend(&add, backend, net_change_backend, net, err);
+	if (r || !config->mask)
 		return r;
 	atomic_store(&net->mac, mac_number(mac));
 	return vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, mac), mac, 6);

@@ -7,6 +7,8 @@
  * net_tx.c   from the driver to the backend
  * net_rx.c   from the backend to the driver
  * net_hdr.c  the header of a packet: checks, checksum, segmentation
+ * net_soften.c what the backend cannot do for the driver
+ * net_change.c another backend for a device that runs
  *
  * Both queues of a pair live on one loop. Nothing is queued here: a packet that nobody takes stays
  * in the driver's ring (its chain is given back), and is got again when there is room.
@@ -44,6 +46,7 @@ struct net_hdr {
 };
 
 struct soft_net;
+struct soft_add;
 
 /* A frame in memory of our own: what has to be changed before it is delivered. */
 struct net_frame {
@@ -64,6 +67,8 @@ struct net_gso {
 struct net_pair {
 	struct soft_net *net;
 	unsigned index;
+	struct net_backend *be;	      /* whose port it has, or will have */
+	uint64_t be_offload;	      /* NET_OFFLOAD_* that its send() takes */
 	struct net_port *port;	      /* while one of the queues runs */
 	struct vdpa_soft_vq *rx, *tx; /* while they run */
 	uint32_t rx_num;
@@ -72,6 +77,8 @@ struct net_pair {
 	bool starved;		  /* a packet waits for receive buffers */
 	bool blocked;		  /* the port takes nothing */
 	uint32_t next_segment;	  /* of the packet that waits for buffers */
+	uint64_t soften;	  /* NET_OFFLOAD_* of the driver that the backend does not take */
+	uint32_t next_soft;	  /* segment of the packet that waits for the port */
 	uint8_t *frame, *segment; /* NET_MAX_FRAME bytes each */
 	struct iovec *iov;	  /* NET_TX_IOVS */
 	_Atomic uint64_t rx_stats[NET_STATS], tx_stats[NET_STATS];
@@ -84,8 +91,9 @@ struct soft_net {
 	unsigned npairs;
 	struct net_pair *pairs;
 	bool filter;
-	unsigned announced;   /* times; the control thread's */
-	_Atomic uint64_t mac; /* in the lower 48 bits, first byte lowest */
+	unsigned announced;	   /* times; the control thread's */
+	struct net_change *change; /* under way; the control thread's */
+	_Atomic uint64_t mac;	   /* in the lower 48 bits, first byte lowest */
 };
 
 static inline struct soft_net *to_net(struct vdpa_soft *dev)
@@ -108,6 +116,26 @@ void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 bool net_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);
 void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg);
 uint64_t net_offload(uint64_t features, bool guest);
+
+/* Is there a port now? With none, nothing is taken from the ring. [q] */
+int net_port_open(struct net_pair *pair, struct vdpa_loop *loop);
+void net_port_close(struct net_pair *pair);
+
+/* net_soften.c: send(), for packets that the backend does not take as they are. */
+unsigned net_send_softened(struct net_pair *pair, const struct net_packet *pkts, unsigned n);
+/* As the backend's send(). [q] */
+static inline unsigned net_send(struct net_pair *pair, const struct net_packet *pkts, unsigned n)
+{
+	if (pair->soften)
+		return net_send_softened(pair, pkts, n);
+	return pair->be->ops->send(pair->port, pkts, n);
+}
+
+/* net_change.c */
+/* Open another backend, and move to it: for soft_add(). @arg: the struct soft_net. */
+int net_change_backend(void *arg, const struct soft_add *add, struct vdpa_error *err);
+/* Watch the backend's link, and show it to the driver. Control thread. */
+void net_link_watch(struct soft_net *net);
 
 /* net_tx.c, net_rx.c */
 bool net_tx_run(struct net_pair *pair, unsigned budget);

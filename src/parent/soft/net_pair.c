@@ -26,6 +26,8 @@ int net_pairs_new(struct soft_net *net)
 
 		pair->net = net;
 		pair->index = i;
+		pair->be = net->be;
+		pair->be_offload = net->info.offload;
 		pair->frame = malloc(NET_MAX_FRAME);
 		pair->segment = malloc(NET_MAX_FRAME);
 		pair->iov = calloc(NET_TX_IOVS, sizeof(pair->iov[0]));
@@ -74,12 +76,12 @@ static void writable(void *arg)
 		vdpa_soft_vq_wake(pair->tx);
 }
 
-static int open_port(struct net_pair *pair, struct vdpa_soft_vq *vq)
+int net_port_open(struct net_pair *pair, struct vdpa_loop *loop)
 {
 	struct soft_net *net = pair->net;
 	struct net_port_config config = {
 		.size = sizeof(config),
-		.loop = vdpa_soft_vq_loop(vq),
+		.loop = loop,
 		.pair = pair->index,
 		.deliver = net_rx_deliver,
 		.writable = writable,
@@ -93,15 +95,23 @@ static int open_port(struct net_pair *pair, struct vdpa_soft_vq *vq)
 		pair->features & (VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF))
 			? 12
 			: 10;
+	pair->soften = net_offload(pair->features, false) & ~pair->be_offload;
 	pair->starved = pair->blocked = false;
-	pair->next_segment = 0;
-	return net->be->ops->port_open(net->be, &config, &pair->port);
+	pair->next_segment = pair->next_soft = 0;
+	return pair->be->ops->port_open(pair->be, &config, &pair->port);
+}
+
+void net_port_close(struct net_pair *pair)
+{
+	if (pair->port)
+		pair->be->ops->port_close(pair->port);
+	pair->port = NULL;
 }
 
 int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 {
 	struct net_pair *pair = pair_of(vq);
-	int r = pair->port ? 0 : open_port(pair, vq);
+	int r = pair->port ? 0 : net_port_open(pair, vdpa_soft_vq_loop(vq));
 
 	if (r)
 		return r;
@@ -121,7 +131,7 @@ void net_stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 	struct net_pair *pair = pair_of(vq);
 
 	if (is_tx(vq))
-		pair->next_segment = 0;
+		pair->next_segment = pair->next_soft = 0;
 }
 
 void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
@@ -134,8 +144,7 @@ void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 		pair->rx = NULL;
 	if (pair->rx || pair->tx)
 		return;
-	pair->net->be->ops->port_close(pair->port);
-	pair->port = NULL;
+	net_port_close(pair);
 }
 
 /* A kick of the receive queue: there are buffers; somebody may wait for them. */
@@ -143,7 +152,7 @@ static bool rx_run(struct net_pair *pair)
 {
 	if (pair->starved) {
 		pair->starved = false;
-		pair->net->be->ops->resume(pair->port);
+		pair->be->ops->resume(pair->port);
 	}
 	return false;
 }

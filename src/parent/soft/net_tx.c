@@ -117,7 +117,7 @@ static void fill_batch(struct net_pair *pair, struct tx_batch *b, unsigned got)
 /* Packets [@first, @first + @n) of the batch: how many were taken. They are completed. */
 static unsigned send_run(struct net_pair *pair, struct tx_batch *b, unsigned first, unsigned n)
 {
-	unsigned taken = pair->net->be->ops->send(pair->port, &b->pkts[first], n);
+	unsigned taken = net_send(pair, &b->pkts[first], n);
 	uint64_t bytes = 0;
 
 	for (unsigned i = first; i < first + taken; i++) {

@@ -225,6 +225,26 @@ static void send_to(struct soft_guest *g, const uint8_t dst[6])
 	assert_true(ng_tx_done(g, SG_SECOND));
 }
 
+/* Without a control queue of its own the device has no MQ, and does not have to. */
+static void test_pairs_and_features(void **state)
+{
+	struct vdpa_dev_set_config config = {
+		.mask = VDPA_CFG_NET_MAX_VQP | VDPA_CFG_FEATURES,
+		.device_features = NG_FEATURES,
+		.net.max_vq_pairs = 2,
+		.attrs = plain,
+	};
+	struct vdpa_error err;
+	struct soft_guest g;
+
+	sg_open(&g, 0);
+	assert_int_equal(sg_try_add(&g, "soft_net", "d0", &config, &err), 0);
+	sg_use(&g, vdpa_find_device(g.ctx, "d0"));
+	assert_int_equal(vdpa_get_device_features(g.dev) & ~NG_FEATURES, 0);
+	sg_start(&g, NG_FEATURES, 4, 16);
+	sg_close(&g);
+}
+
 static void test_filter(void **state)
 {
 	const uint8_t own[6] = {2, 1, 2, 3, 4, 5}, other[6] = {2, 1, 2, 3, 4, 6};
@@ -254,6 +274,8 @@ static void test_filter(void **state)
 	assert_int_equal(sg_stat(&g, 0, "rx drops"), 1);
 	/* The address may be changed from outside. */
 	memcpy(config.net.mac, other, 6);
+	assert_int_equal(vdpa_dev_set(g.dev, &config, &err), -EOPNOTSUPP); /* "filter" cannot */
+	config.attrs = NULL;
 	assert_int_equal(vdpa_dev_set(g.dev, &config, &err), 0);
 	assert_int_equal(g.config_calls, 1);
 	send_to(&g, other);
@@ -352,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_cuts),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_legacy_header),
+		cmocka_unit_test(test_pairs_and_features),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_no_filter),
 		cmocka_unit_test(test_config),
