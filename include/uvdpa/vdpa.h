@@ -498,6 +498,10 @@ VDPA_API bool vdpa_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t 
 VDPA_API int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 				const struct vdpa_done *done);
 VDPA_API int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6]);
+/** Word @i (1, 2, ...) of the features; 0 when the parent has none above 63. */
+VDPA_API uint64_t vdpa_get_features_word(struct vdpa_device *vdev, unsigned i);
+/** -EINVAL when the parent has none above 63 and @features is not 0. */
+VDPA_API int vdpa_set_features_word(struct vdpa_device *vdev, unsigned i, uint64_t features);
 
 /* ---- management devices ---- */
 

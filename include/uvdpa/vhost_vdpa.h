@@ -116,6 +116,12 @@ VDPA_API int vhost_vdpa_get_vring_group(struct vhost_vdpa *v, uint32_t idx, uint
 VDPA_API int vhost_vdpa_get_vring_desc_group(struct vhost_vdpa *v, uint32_t idx, uint32_t *group);
 /** -EINVAL: not a power of two, or too large; -EBUSY while enabled. */
 VDPA_API int vhost_vdpa_set_vring_num(struct vhost_vdpa *v, uint32_t idx, uint32_t num);
+/**
+ * VHOST_SET/GET_VRING_BUSYLOOP_TIMEOUT, microseconds. Kept and given back, as Linux's vhost-vdpa
+ * does; how long a device polls is its own attribute.
+ */
+VDPA_API int vhost_vdpa_set_vring_busyloop(struct vhost_vdpa *v, uint32_t idx, uint32_t us);
+VDPA_API int vhost_vdpa_get_vring_busyloop(struct vhost_vdpa *v, uint32_t idx, uint32_t *us);
 /** Addresses are IOVAs. -EINVAL while running. */
 VDPA_API int vhost_vdpa_set_vring_addr(struct vhost_vdpa *v, uint32_t idx,
 				       const struct vhost_vring_addr *addr);

@@ -91,3 +91,25 @@ int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6])
 	vdpa_unlock(vdev);
 	return ret;
 }
+
+uint64_t vdpa_get_features_word(struct vdpa_device *vdev, unsigned i)
+{
+	uint64_t word = 0;
+
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, get_features_word))
+		word = vdev->ext->get_features_word(vdev, i);
+	vdpa_unlock(vdev);
+	return word;
+}
+
+int vdpa_set_features_word(struct vdpa_device *vdev, unsigned i, uint64_t features)
+{
+	int ret = features ? -EINVAL : 0;
+
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, set_features_word))
+		ret = vdev->ext->set_features_word(vdev, i, features);
+	vdpa_unlock(vdev);
+	return ret;
+}

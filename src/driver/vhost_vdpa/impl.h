@@ -24,6 +24,7 @@ struct vv_vring {
 	uint32_t idx;
 	bool enabled;
 	bool stopping; /* a drain is under way */
+	uint32_t busyloop_us;
 	struct vv_fd *kick, *call, *err;
 	struct vdpa_callback call_cb, err_cb; /* in force while there is no eventfd */
 	struct vdpa_loop_fd kick_watch;	      /* for parents that do not poll kicks by themselves */
@@ -81,7 +82,9 @@ void vv_vrings_untrack(struct vhost_vdpa *v);
 /* Drop all descriptors and callbacks. */
 void vv_vrings_release(struct vhost_vdpa *v);
 
-/* iotlb.c: take everything out of every address space. */
+/* iotlb.c. Checks that all messages share: 0, -EPERM, -EINVAL. */
+int vv_iotlb_check(const struct vhost_vdpa *v, unsigned asid);
+/* Take everything out of every address space. */
 int vv_iotlb_release(struct vhost_vdpa *v, const struct vdpa_done *done);
 
 #endif

@@ -21,8 +21,7 @@ static struct vhost_iotlb *as_get(const struct vhost_vdpa *v, unsigned asid)
 	return asid < v->vdev->nas ? &v->as[asid] : NULL;
 }
 
-/* Checks that all messages share. */
-static int check_as(const struct vhost_vdpa *v, unsigned asid)
+int vv_iotlb_check(const struct vhost_vdpa *v, unsigned asid)
 {
 	if (!v->owner)
 		return -EPERM;
@@ -36,7 +35,7 @@ static int check_as(const struct vhost_vdpa *v, unsigned asid)
 static int check_update(struct vhost_vdpa *v, const struct vhost_vdpa_update *u)
 {
 	struct vdpa_iova_range range = vdpa_get_iova_range(v->vdev);
-	int err = check_as(v, u->asid);
+	int err = vv_iotlb_check(v, u->asid);
 
 	if (err)
 		return err;
@@ -305,7 +304,7 @@ int vhost_vdpa_iotlb_invalidate(struct vhost_vdpa *v, unsigned asid, iova_t iova
 				const struct vdpa_done *done)
 {
 	struct vv_join *join;
-	int err = check_as(v, asid);
+	int err = vv_iotlb_check(v, asid);
 
 	if (err)
 		return err;
@@ -376,7 +375,7 @@ int vhost_vdpa_iotlb_forget(struct vhost_vdpa *v, const struct vdpa_region *regi
 
 int vhost_vdpa_iotlb_batch_begin(struct vhost_vdpa *v, unsigned asid)
 {
-	int err = check_as(v, asid);
+	int err = vv_iotlb_check(v, asid);
 
 	if (err)
 		return err;
@@ -388,7 +387,7 @@ int vhost_vdpa_iotlb_batch_begin(struct vhost_vdpa *v, unsigned asid)
 int vhost_vdpa_iotlb_batch_end(struct vhost_vdpa *v, unsigned asid, const struct vdpa_done *done)
 {
 	struct vv_join *join;
-	int err = check_as(v, asid);
+	int err = vv_iotlb_check(v, asid);
 
 	if (err)
 		return err;

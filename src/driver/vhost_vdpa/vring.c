@@ -69,6 +69,26 @@ int vhost_vdpa_get_vring_desc_group(struct vhost_vdpa *v, uint32_t idx, uint32_t
 	return *group < v->vdev->ngroups ? 0 : -EIO;
 }
 
+int vhost_vdpa_set_vring_busyloop(struct vhost_vdpa *v, uint32_t idx, uint32_t us)
+{
+	struct vv_vring *r = vring_get(v, idx);
+
+	if (!r)
+		return -ENOBUFS;
+	r->busyloop_us = us;
+	return 0;
+}
+
+int vhost_vdpa_get_vring_busyloop(struct vhost_vdpa *v, uint32_t idx, uint32_t *us)
+{
+	struct vv_vring *r = vring_get(v, idx);
+
+	if (!r)
+		return -ENOBUFS;
+	*us = r->busyloop_us;
+	return 0;
+}
+
 int vhost_vdpa_set_vring_num(struct vhost_vdpa *v, uint32_t idx, uint32_t num)
 {
 	struct vv_vring *r = vring_get(v, idx);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The character device of vhost-vdpa (/dev/vhost-vdpa-N) as bytes: its ioctls and the messages that
+ * are written to it, on a struct vhost_vdpa. Whoever brings them (a supervisor that catches another
+ * program's system calls, CUSE, a test) moves bytes and descriptors; what they mean is said here,
+ * with the errors of Linux's drivers/vhost/vdpa.c and vhost.c. Linux: include/uapi/linux/vhost.h.
+ *
+ * Threads: the control thread of the device's context; vhost_uapi_size() any.
+ */
+#ifndef UVDPA_VHOST_UAPI_H
+#define UVDPA_VHOST_UAPI_H
+
+#include <uvdpa/types.h>
+#include <uvdpa/vhost_vdpa.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Most bytes that the argument of an ioctl has. */
+#define VHOST_UAPI_ARG_MAX 4104u
+/** Bytes of an IOTLB message, of either version. */
+#define VHOST_UAPI_MSG_BYTES 72u
+
+/** What an ioctl moves between the caller's memory and the device. */
+struct vhost_uapi_size {
+	uint32_t in;  /**< bytes to read from the caller's memory */
+	uint32_t out; /**< bytes to write there when it succeeded */
+	bool more;    /**< @in is only a head: ask again once it was read */
+	int fd_at;    /**< byte offset of the int that is a descriptor; -1: there is none */
+};
+
+/**
+ * How much of the caller's memory does @cmd concern? @head: the first @head_bytes of the argument,
+ * as far as they were read; for an ioctl of variable size the whole size is known from them. 0;
+ * -ENOTTY: no such ioctl (also those of vhost that vhost-vdpa refuses: memory tables, logs,
+ * workers); -E2BIG: longer than any configuration space.
+ */
+VDPA_API int vhost_uapi_size(uint32_t cmd, const void *head, size_t head_bytes,
+			     struct vhost_uapi_size *size);
+
+struct vhost_uapi_call {
+	size_t size; /**< sizeof(struct vhost_uapi_call) */
+	uint32_t cmd;
+	void *arg; /**< the larger of in and out bytes of vhost_uapi_size(); stays until done */
+	size_t arg_bytes;
+	/**
+	 * What the argument's descriptor is here; -1: the caller passed -1, or none. Taken in any
+	 * case.
+	 */
+	int fd;
+	struct vdpa_done done; /**< result: 0 or -errno; out bytes are in @arg */
+};
+
+/**
+ * ioctl(2). Returns 0 when it was begun: done is called, once, perhaps before this returns. Else
+ * -errno, and done is not called: -ENOTTY; -EINVAL (@arg_bytes is too small); -EPERM (no owner
+ * yet); -ENOBUFS (no such vring); and those of the function in <uvdpa/vhost_vdpa.h> that it stands
+ * for.
+ */
+VDPA_API int vhost_uapi_ioctl(struct vhost_vdpa *v, struct vhost_uapi_call *call);
+
+/** Does this message name memory of the caller's (an UPDATE)? Then where; all bytes as written. */
+VDPA_API bool vhost_uapi_msg_memory(const void *msg, size_t bytes, uint64_t *uaddr, uint64_t *size);
+
+/**
+ * write(2) of an IOTLB message, struct vhost_msg or struct vhost_msg_v2. As above; the result is
+ * the number of bytes written or -errno: -EINVAL (short, or not known), -EEXIST (overlap), -EFAULT
+ * (memory that the front cannot reach), -EPERM, -ENOSPC, -ENOMEM.
+ */
+VDPA_API int vhost_uapi_write(struct vhost_vdpa *v, const void *msg, size_t bytes,
+			      const struct vdpa_done *done);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
