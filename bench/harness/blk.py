@@ -14,19 +14,20 @@ SPAN = 256 << 20
 class BlkLoad:
     """bench/blkload.c on the driver's CPU."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, seconds=None):
         self.bench = bench
+        self.seconds = seconds or bench.seconds
         self.program = bench.cache.compile(str(TOP / 'bench' / 'blkload.c'), bench.work,
                                            '$(pkg-config --cflags --libs blkio)')
 
     def run(self, device, value='iops', **options):
         """One run against @device; the sample's value is that member of what it prints."""
-        options = {'ms': int(self.bench.seconds * 1000), 'span': SPAN, **options}
+        options = {'ms': int(self.seconds * 1000), 'span': SPAN, **options}
         words = [f'{k}={v}' for k, v in options.items()]
         argv = self.bench.in_tree('taskset', '-c', DRIVER_CPU, self.program, device.socket,
                                   f'pid={device.pid}', *words)
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              timeout=20 + self.bench.seconds, check=False)
+                              timeout=20 + self.seconds, check=False)
         if done.returncode:
             raise CannotRun(f'blkload {words} on {device.child.args}: {done.stderr.decode()}')
         got = json.loads(done.stdout)

@@ -10,6 +10,8 @@ import time
 
 from . import rows as table
 from .blk import null_groups
+from .files import file_groups
+from .idle import IdleGroup
 from .iotlb import IotlbGroup
 from .net import net_groups
 from .testbed import TOP, Bench, CannotRun, vmlib
@@ -20,7 +22,8 @@ def say(text):
 
 
 def all_groups(bench):
-    return [*net_groups(bench), *null_groups(bench), IotlbGroup(bench)]
+    return [*net_groups(bench), *null_groups(bench), *file_groups(bench), IdleGroup(bench),
+            IotlbGroup(bench)]
 
 
 def run_group(group, words):

@@ -8,8 +8,10 @@ import sys
 import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(TOP / 'tests' / 'vm'))
+for folder in ('vm', 'cli'):
+    sys.path.insert(0, str(TOP / 'tests' / folder))
 
+import cliutil  # noqa: E402  pylint: disable=wrong-import-position
 import vmlib  # noqa: E402  pylint: disable=wrong-import-position
 
 DEVICE_CPU, DRIVER_CPU = 0, 1
@@ -45,6 +47,32 @@ class Device(vmlib.Process):
         return os.path.exists(path)
 
 
+class Daemon(Device):
+    """Our daemon on the device's CPU."""
+
+    def __init__(self, program, log, control):
+        super().__init__([program, '--socket', control], log, control)
+        self.rpc = vmlib.wait_until('answering daemon', lambda: self.connect(control), 10)
+
+    @staticmethod
+    def connect(control):
+        try:
+            return cliutil.Client(control)
+        except OSError:     # bound, and not listening yet
+            return None
+
+    def call(self, method, **params):
+        answer = self.rpc.call(method, **params)
+        if answer is None or 'error' in answer:
+            raise CannotRun(f'{method} {params}: {answer}')
+        return answer['result']
+
+    def add(self, name, mgmtdev, attrs, path):
+        """A device behind a vhost-user socket."""
+        self.call('dev.add', name=name, mgmtdev=mgmtdev, attrs=attrs,
+                  driver={'name': 'vhost-user', 'attrs': {'path': path}})
+
+
 class Bench:
     """One call of tools/bench: how long, how often, with what."""
 
@@ -53,6 +81,7 @@ class Bench:
         self.quick = quick
         self.pairs = 1 if quick else 5
         self.seconds = 0.5 if quick else 1.0
+        self.file_seconds = 0.3 if quick else 0.6
         self.net_seconds = 0.7 if quick else 1.5
         self.cache = vmlib.Cache()
         self.work = None
@@ -106,6 +135,14 @@ class Bench:
         path = self.path('sock')
         return Device([self.uvdpa(), 'serve', kind, f'--socket-path={path}', *options],
                       self.path('log'), path)
+
+    @staticmethod
+    def busyloop():
+        return []
+
+    def daemon(self, stack):
+        program = str(self.build / 'daemon' / 'uvdpad')
+        return stack.enter_context(Daemon(program, self.path('log'), self.path('ctl')))
 
     def storage_daemon(self, blockdev, *, iothread=False, binary='qemu-storage-daemon'):
         """qemu-storage-daemon with one disk behind a vhost-user socket."""
