@@ -22,6 +22,7 @@
 
 #include "base/fd.h"
 #include "base/list.h"
+#include "base/unix.h"
 #include "driver/vhost_user/protocol.h"
 
 struct vu_dev;
@@ -197,10 +198,7 @@ struct vu_dev {
 	enum vu_mode mode;
 	bool relisten, control_queue, iommu;
 	char *path; /* NULL: a descriptor was given */
-	int listen_fd;
-	bool unlink; /* the socket file is ours */
-	dev_t sock_dev;
-	ino_t sock_ino;
+	struct vdpa_unix listen;
 	struct vdpa_loop_fd listen_lfd;
 	struct vdpa_loop_timer retry;
 	bool told_retry;
