@@ -43,8 +43,10 @@ struct vdpa_loop_msg {
 	struct vdpa_loop_msg *next;
 };
 
-/** Called once per iteration while added; returns true when it did work. A loop with pollers does
- * not sleep. */
+/**
+ * Called once per iteration while added; returns true when it did work. A loop with pollers does
+ * not sleep; it looks at its descriptors, which is a system call, every 20 us.
+ */
 struct vdpa_loop_poller {
 	bool (*fn)(struct vdpa_loop_poller *poller);
 	struct vdpa_loop *loop; /* NULL: not added */
@@ -100,8 +102,9 @@ VDPA_API void vdpa_loop_stop(struct vdpa_loop *loop);
 VDPA_API int vdpa_loop_pollfd(const struct vdpa_loop *loop);
 
 /**
- * Watch @fd (not owned) for @events (EPOLLIN, EPOLLOUT; level-triggered). Loop's thread.
- * Returns 0 or -errno.
+ * Watch @fd (not owned) for @events (EPOLLIN, EPOLLOUT; level-triggered, or with EPOLLET: @fn is
+ * called once for what is there now and once for each time that more came, and need not read).
+ * Loop's thread. Returns 0 or -errno.
  */
 VDPA_API int vdpa_loop_fd_add(struct vdpa_loop *loop, struct vdpa_loop_fd *lfd, int fd,
 			      uint32_t events,
@@ -131,6 +134,18 @@ VDPA_API void vdpa_loop_poller_del(struct vdpa_loop_poller *poller);
 
 /** CLOCK_MONOTONIC in nanoseconds. */
 VDPA_API uint64_t vdpa_clock_ns(void);
+/** The same, read at most once per iteration of @loop. Loop's thread, inside of an iteration. */
+VDPA_API uint64_t vdpa_loop_now(struct vdpa_loop *loop);
+
+/** Totals of a loop since it was made. */
+struct vdpa_loop_stats {
+	uint64_t sleeps;  /**< times that it waited for something to do */
+	uint64_t wakeups; /**< times that it woke because there was */
+	uint64_t spins;	  /**< iterations without sleep in which nothing was found to do */
+	uint64_t looks;	  /**< times that it looked at its descriptors without waiting */
+};
+/** Any thread. */
+VDPA_API void vdpa_loop_get_stats(const struct vdpa_loop *loop, struct vdpa_loop_stats *stats);
 
 #ifdef __cplusplus
 }

@@ -13,9 +13,9 @@ static uintptr_t thread_self(void)
 	return (uintptr_t)pthread_self();
 }
 
+/* Edge-triggered: nobody reads the counter, and it takes 2^64 messages to fill it. */
 static void on_wake(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
-	vdpa_eventfd_drain(lfd->fd);
 }
 
 static void on_timerfd(struct vdpa_loop_fd *lfd, uint32_t revents)
@@ -46,7 +46,7 @@ int loop_init(struct vdpa_loop *loop, struct vdpa_loop_group *group, unsigned in
 		ret = -errno;
 		goto err;
 	}
-	ret = vdpa_loop_fd_add(loop, &loop->wake_fd, loop->wakefd, EPOLLIN, on_wake);
+	ret = vdpa_loop_fd_add(loop, &loop->wake_fd, loop->wakefd, EPOLLIN | EPOLLET, on_wake);
 	if (!ret)
 		ret = vdpa_loop_fd_add(loop, &loop->timer_fd, loop->timerfd, EPOLLIN, on_timerfd);
 	if (ret)
@@ -143,28 +143,84 @@ static int timeout_ms(int64_t timeout_ns)
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-/* Wait for descriptors. The inbox is looked at after @sleeping was announced: see loop_impl.h. */
-static int loop_wait(struct vdpa_loop *loop, int64_t timeout_ns)
+uint64_t vdpa_loop_now(struct vdpa_loop *loop)
+{
+	if (!loop->now_ns)
+		loop->now_ns = vdpa_clock_ns();
+	return loop->now_ns;
+}
+
+static void loop_count(struct vdpa_loop *loop, enum loop_counter counter)
+{
+	_Atomic uint64_t *c = &loop->counters[counter];
+
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+void vdpa_loop_get_stats(const struct vdpa_loop *loop, struct vdpa_loop_stats *stats)
+{
+	const _Atomic uint64_t *c = loop->counters;
+
+	stats->sleeps = atomic_load_explicit(&c[LOOP_SLEEPS], memory_order_relaxed);
+	stats->wakeups = atomic_load_explicit(&c[LOOP_WAKEUPS], memory_order_relaxed);
+	stats->spins = atomic_load_explicit(&c[LOOP_SPINS], memory_order_relaxed);
+	stats->looks = atomic_load_explicit(&c[LOOP_LOOKS], memory_order_relaxed);
+}
+
+static int loop_epoll(struct vdpa_loop *loop, int64_t timeout_ns)
+{
+	int n = epoll_wait(loop->epfd, loop->events, LOOP_EVENTS, timeout_ms(timeout_ns));
+
+	return n < 0 && errno == EINTR ? 0 : n < 0 ? -errno : n;
+}
+
+/* The inbox is looked at after @sleeping was announced: see loop_impl.h. */
+static int loop_sleep(struct vdpa_loop *loop, int64_t timeout_ns)
 {
 	int n;
 
-	if (loop->pollers)
+	atomic_store(&loop->sleeping, true);
+	if (loop_has_messages(loop)) {
 		timeout_ns = 0;
-	if (timeout_ns != 0) {
-		atomic_store(&loop->sleeping, true);
-		if (loop_has_messages(loop))
-			timeout_ns = 0;
+		loop_count(loop, LOOP_LOOKS);
+	} else {
+		loop_count(loop, LOOP_SLEEPS);
 	}
-	n = epoll_wait(loop->epfd, loop->events, LOOP_EVENTS, timeout_ms(timeout_ns));
-	if (n < 0)
-		n = errno == EINTR ? 0 : -errno;
+	n = loop_epoll(loop, timeout_ns);
+	if (timeout_ns && n > 0)
+		loop_count(loop, LOOP_WAKEUPS);
 	atomic_store(&loop->sleeping, false);
+	loop->now_ns = 0;
 	return n;
+}
+
+/* Descriptors have to be looked at now? While there are pollers that is not free. */
+static bool loop_look_due(struct vdpa_loop *loop)
+{
+	uint64_t now = vdpa_loop_now(loop);
+
+	if (now - loop->look_ns < LOOP_LOOK_NS)
+		return false;
+	loop->look_ns = now;
+	return true;
+}
+
+/* @timeout_ns < 0: the loop runs for long, and need not look at each iteration. */
+static int loop_wait(struct vdpa_loop *loop, int64_t timeout_ns)
+{
+	loop->now_ns = 0;
+	if (!loop->pollers && timeout_ns)
+		return loop_sleep(loop, timeout_ns);
+	if (timeout_ns < 0 && !loop_look_due(loop))
+		return 0;
+	loop_count(loop, LOOP_LOOKS);
+	return loop_epoll(loop, 0);
 }
 
 static int loop_iterate(struct vdpa_loop *loop, int64_t timeout_ns)
 {
-	bool ran;
+	bool ran, awake = loop->pollers;
 	int n;
 
 	loop_timer_arm(loop);
@@ -177,6 +233,8 @@ static int loop_iterate(struct vdpa_loop *loop, int64_t timeout_ns)
 	ran |= loop_fds(loop);
 	ran |= loop_timers(loop);
 	ran |= loop_pollers(loop);
+	if (awake && !ran)
+		loop_count(loop, LOOP_SPINS);
 	return ran;
 }
 
@@ -199,13 +257,20 @@ static void loop_leave(struct vdpa_loop *loop)
 	atomic_store(&loop->running, false);
 }
 
+/* The first look is for the common case: no write. */
+static bool loop_stopped(struct vdpa_loop *loop)
+{
+	return atomic_load_explicit(&loop->stop, memory_order_relaxed) &&
+	       atomic_exchange(&loop->stop, false);
+}
+
 int loop_run(struct vdpa_loop *loop)
 {
 	int ret = loop_enter(loop);
 
 	if (ret)
 		return ret;
-	while (ret >= 0 && !atomic_exchange(&loop->stop, false))
+	while (ret >= 0 && !loop_stopped(loop))
 		ret = loop_iterate(loop, -1);
 	loop_leave(loop);
 	return ret < 0 ? ret : 0;

@@ -20,6 +20,10 @@
 
 /* Most descriptors served per iteration; the kernel hands the rest out next time, in turn. */
 #define LOOP_EVENTS 64
+/* A loop that does not sleep looks at its descriptors so often. */
+#define LOOP_LOOK_NS 20000u
+
+enum loop_counter { LOOP_SLEEPS, LOOP_WAKEUPS, LOOP_SPINS, LOOP_LOOKS, LOOP_COUNTERS };
 
 struct vdpa_loop {
 	struct vdpa_loop_group *group;
@@ -30,11 +34,14 @@ struct vdpa_loop {
 	_Atomic(struct vdpa_loop_msg *) inbox;
 	atomic_bool sleeping;
 	atomic_bool stop;
-	atomic_bool running;	  /* somebody is inside an iteration */
-	_Atomic(uintptr_t) owner; /* thread that ran it last; 0: none yet */
+	atomic_bool running;			  /* somebody is inside an iteration */
+	_Atomic(uintptr_t) owner;		  /* thread that ran it last; 0: none yet */
+	_Atomic uint64_t counters[LOOP_COUNTERS]; /* written by the loop's thread */
 
 	/* The loop's thread. */
 	struct vdpa_loop_fd wake_fd, timer_fd;
+	uint64_t now_ns;  /* of this iteration; 0: nobody asked yet */
+	uint64_t look_ns; /* when the descriptors were looked at */
 	struct epoll_event events[LOOP_EVENTS];
 	int nevents, at_event;		 /* events[at_event..] are still to be served */
 	struct vdpa_loop_timer *timers;	 /* by deadline */

@@ -78,7 +78,7 @@ bool loop_timers(struct vdpa_loop *loop)
 
 	if (!loop->timers)
 		return false;
-	now = vdpa_clock_ns();
+	now = vdpa_loop_now(loop);
 	while (*end && (*end)->deadline_ns <= now)
 		end = &(*end)->next;
 	if (end == &loop->timers)
