@@ -78,6 +78,11 @@ struct vdpa_soft_ops {
 			  struct vdpa_error *err);
 	/** O. Last reference is gone: free the device's own. */
 	void (*free)(struct vdpa_soft *dev);
+	/**
+	 * O [q]. Look for completions, without waiting and, if possible, without a system call;
+	 * called after each @run. True when there were some.
+	 */
+	bool (*poll)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 };
 
 enum vdpa_soft_map {
@@ -106,6 +111,7 @@ struct vdpa_soft_params {
 	enum vdpa_soft_map map;
 	uint64_t stop_timeout_ns; /**< 0: 30 s */
 	unsigned budget;	  /**< requests per wake-up and queue; 0: 64 */
+	unsigned busyloop_us;	  /**< vdpa_soft_set_busyloop() */
 };
 
 /**
@@ -130,6 +136,20 @@ VDPA_API void vdpa_soft_params_attrs(struct vdpa_soft_params *params,
  */
 VDPA_API int vdpa_soft_dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 			       const struct vdpa_done *done);
+
+/**
+ * After work a queue is looked at for at most @us microseconds (as long as that has been worth it)
+ * before its loop sleeps and needs a kick. 0: only as long as its requests have paid for, which is
+ * never longer than they took. Control thread; for the next wait of each queue.
+ */
+VDPA_API void vdpa_soft_set_busyloop(struct vdpa_soft *dev, unsigned us);
+VDPA_API unsigned vdpa_soft_get_busyloop(const struct vdpa_soft *dev);
+/**
+ * dev_set_attr for parents: those of the kit's attributes that a device takes while it exists
+ * (busyloop). -EINVAL with @err: another one.
+ */
+VDPA_API int vdpa_soft_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+			       const struct vdpa_dev_set_config *config, struct vdpa_error *err);
 
 /* Device. Any loop. */
 VDPA_API uint64_t vdpa_soft_features(const struct vdpa_soft *dev); /**< negotiated */

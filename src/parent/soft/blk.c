@@ -149,6 +149,14 @@ static void blk_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 	bv->bq = NULL;
 }
 
+static bool blk_poll(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	struct soft_blk *blk = to_blk(dev);
+	struct blk_vq *bv = vdpa_soft_vq_get_priv(vq);
+
+	return blk->be->ops->poll && blk->be->ops->poll(bv->bq);
+}
+
 static void blk_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit,
 			 void *arg)
 {
@@ -235,6 +243,7 @@ static void blk_free(struct vdpa_soft *dev)
 static const struct vdpa_soft_ops blk_ops = {
 	.size = sizeof(blk_ops),
 	.run = soft_blk_run,
+	.poll = blk_poll,
 	.start = blk_start,
 	.stop = blk_stop,
 	.stopped = blk_stopped,
@@ -393,6 +402,7 @@ static int blk_dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 static const struct vdpa_mgmtdev_ops blk_mgmt_ops = {
 	.dev_add = blk_dev_add,
 	.dev_del = vdpa_soft_dev_del,
+	.dev_set_attr = vdpa_soft_dev_set,
 };
 
 int soft_blk_register(struct vdpa_ctx *ctx)

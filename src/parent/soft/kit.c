@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Birth, registration and end of a software device, and the two tables of config ops. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "parent/soft/kit.h"
@@ -36,7 +37,11 @@ static void soft_show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 {
 	struct vdpa_soft *dev = vdpa_to_soft(vdev);
 
+	char text[16];
+
 	emit(arg, "dma", vdev->config->set_map ? "set_map" : "dma_map");
+	snprintf(text, sizeof(text), "%u", vdpa_soft_get_busyloop(dev));
+	emit(arg, "busyloop", text);
 	if (soft_has_op(dev, show))
 		dev->ops->show(dev, emit, arg);
 }
@@ -168,6 +173,7 @@ static struct vdpa_soft_core *core_new(struct vdpa_soft *dev, const struct vdpa_
 	core->priv_bytes = p->priv_bytes;
 	core->stop_timeout_ns = p->stop_timeout_ns ? p->stop_timeout_ns : SOFT_STOP_TIMEOUT_NS;
 	core->budget = p->budget ? p->budget : SOFT_BUDGET;
+	atomic_init(&core->busyloop_us, p->busyloop_us);
 	core->nas = dev->vdpa.nas;
 	core->ngroups = dev->vdpa.ngroups;
 	core->config_cb.trigger = -1;
@@ -329,6 +335,11 @@ const struct vdpa_attr_spec vdpa_soft_attrs[] = {
 	 .min = 1,
 	 .max = 3600000,
 	 .help = "how long a stop waits for requests before the device is broken (default 30000)"},
+	{.name = "busyloop",
+	 .type = VDPA_ATTR_U64,
+	 .max = SOFT_BUSYLOOP_MAX_US,
+	 .help = "how long a queue is polled after work before its worker sleeps, in microseconds; "
+		 "can be changed (default 0: no longer than the work took)"},
 	{0},
 };
 
@@ -344,4 +355,23 @@ void vdpa_soft_params_attrs(struct vdpa_soft_params *params, const struct vdpa_a
 		params->stop_timeout_ns = ms * 1000000;
 	if (num)
 		params->num_max = (uint16_t)num;
+	params->busyloop_us = (unsigned)vdpa_attr_u64(attrs, "busyloop", params->busyloop_us);
+}
+
+int vdpa_soft_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+		      const struct vdpa_dev_set_config *config, struct vdpa_error *err)
+{
+	struct vdpa_soft *dev = vdpa_to_soft(vdev);
+	int r = vdpa_attr_check(config->attrs, vdpa_soft_attrs, vdev->name, err);
+
+	for (const struct vdpa_attr *a = config->attrs; !r && a && a->key; a++)
+		if (strcmp(a->key, "busyloop"))
+			r = vdpa_error_set(err, EINVAL, vdev->name,
+					   "%.40s is chosen when a device is added; busyloop can "
+					   "be changed",
+					   a->key);
+	if (!r)
+		vdpa_soft_set_busyloop(dev, (unsigned)vdpa_attr_u64(config->attrs, "busyloop",
+								    vdpa_soft_get_busyloop(dev)));
+	return r;
 }

@@ -6,6 +6,7 @@
  * kit_status.c features, status, config space, reset, suspend
  * kit_vq.c     a queue as the control thread sees it: set up, start, stop, deadline
  * kit_run.c    a queue as its loop sees it: serve, complete, kicks and calls
+ * kit_spin.c   how long a queue is looked at before its loop sleeps
  * kit_wire.c   the eventfds and callbacks that tie a queue to its driver; they change while it runs
  * kit_map.c    address spaces, groups, dirty log
  * kit_state.c  save and load
@@ -43,6 +44,7 @@
 #define SOFT_BUDGET 64
 #define SOFT_STOP_TIMEOUT_NS 30000000000ull
 #define SOFT_CANCEL_TIMEOUT_NS 1000000000ull
+#define SOFT_BUSYLOOP_MAX_US 1000000
 #define SOFT_WHY_BYTES 192
 
 enum soft_vq_state { SOFT_IDLE, SOFT_RUNNING, SOFT_STOPPING, SOFT_OVERDUE, SOFT_STRANDED };
@@ -79,12 +81,24 @@ struct soft_vq_shared {
 	bool call_new, kick_new;
 	struct soft_call call;
 	int kick_fd;
+	bool kick_edges;	  /* it is an eventfd */
 	char why[SOFT_WHY_BYTES]; /* of an error */
 	_Atomic bool apply_queued, kick_queued, cancel_queued;
 	_Atomic bool cancel_wanted; /* by the stop under way: what is out shall be cancelled */
 	_Atomic bool drop;	    /* nothing may be written to guest memory any more */
 	_Atomic uint32_t state;	    /* vringh_state(), split */
 	_Atomic uint64_t counters[SOFT_COUNTERS];
+};
+
+/* kit_spin.c has the theory. */
+struct soft_spin {
+	uint64_t since_ns;   /* there is nothing to do since; 0: there is, or nobody asks */
+	uint64_t limit_ns;   /* of this wait */
+	uint64_t adapted_ns; /* with a busyloop: of the next one */
+	uint64_t saved_ns;   /* without: what requests have paid for */
+	unsigned price;	     /* they pay a fraction of it */
+	bool trusted;	     /* the last wait that was paid for was not in vain */
+	bool gave_up;	     /* the queue is no longer looked at */
 };
 
 struct soft_vq_loop {
@@ -96,6 +110,8 @@ struct soft_vq_loop {
 	bool drain_queued;
 	bool in_run;
 	bool short_of; /* the last getdesc found the ring empty */
+	unsigned got;  /* requests, in this run */
+	struct soft_spin spin;
 	bool kicks_off;
 	bool unpublished;	  /* completions that the driver cannot see yet */
 	bool parked;		  /* the last getdesc could not go on */
@@ -104,6 +120,7 @@ struct soft_vq_loop {
 	struct vdpa_loop_poller poller;
 	struct vdpa_loop_fd kick_lfd;
 	int kick_fd; /* ours; -1: none */
+	bool kick_edges;
 	struct soft_call call;
 	struct vdpa_ratelimit limit;
 	uint64_t base[SOFT_COUNTERS]; /* of the rings that this queue had before */
@@ -160,6 +177,7 @@ struct vdpa_soft_core {
 	_Atomic uint64_t features;
 	_Atomic uint8_t status;
 	_Atomic unsigned epoch; /* counts resets */
+	_Atomic uint32_t busyloop_us;
 
 	/* Control. */
 	bool registered, suspended, resetting, broken;
@@ -278,6 +296,13 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg);
 void soft_vq_loop_stop(struct vdpa_loop_msg *msg);
 void soft_vq_loop_cancel(struct vdpa_loop_msg *msg);
 extern const struct vdpa_view_ops soft_view_ops;
+
+/* kit_spin.c, [q] */
+void soft_spin_reset(struct vdpa_soft_vq *vq);
+/* The queue had something to do: @requests, or completions. */
+void soft_spin_worked(struct vdpa_soft_vq *vq, unsigned requests);
+/* It has nothing to do: is it to be looked at once more? */
+bool soft_spin_wait(struct vdpa_soft_vq *vq);
 
 /* kit_wire.c */
 void soft_kick_vq(struct vdpa_device *vdev, uint16_t idx);

@@ -2,7 +2,8 @@
 /*
  * A queue as its loop sees it. While there may be work it is a poller of the loop, and is given one
  * budget per iteration: a queue that never runs dry takes turns with everything else. When the ring
- * was found empty, kicks are asked for, the ring is looked at once more, and the poller leaves.
+ * was found empty it is looked at for a while (kit_spin.c); then kicks are asked for, the ring is
+ * looked at once more, and the poller leaves.
  *
  * Who attacks: the driver, through the ring (vringh finds out; here the queue is stopped and the
  * control thread told), and by kicking for nothing (a kick costs one empty look).
@@ -135,6 +136,7 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 	l->stopping = l->cancelling = l->failed = l->drained = false;
 	l->kicks_off = l->unpublished = l->parked = false;
 	l->ask_owed = vq->inflight != NULL;
+	soft_spin_reset(vq);
 	l->misses_answered = 0;
 	soft_wire_apply(vq);
 	soft_wire_watch(vq);
@@ -179,10 +181,16 @@ static bool rearm(struct vdpa_soft_vq *vq)
 	return vringh_notify_enable(vq->l.vr);
 }
 
+/* Completions that are there need not be waited for. */
+static bool poll_device(struct vdpa_soft_vq *vq)
+{
+	return vq->l.live && soft_has_op(vq->dev, poll) && vq->dev->ops->poll(vq->dev, vq);
+}
+
 static bool serve(struct vdpa_loop_poller *poller)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(poller, struct vdpa_soft_vq, l.poller);
-	bool more;
+	bool more, worked;
 
 	if (!vq->l.live) {
 		vdpa_loop_poller_del(poller);
@@ -191,15 +199,19 @@ static bool serve(struct vdpa_loop_poller *poller)
 	refresh(vq);
 	vq->l.in_run = true;
 	vq->l.short_of = false;
+	vq->l.got = 0;
 	more = vq->dev->ops->run(vq->dev, vq, vq->core->budget);
+	worked = poll_device(vq) || vq->l.got;
 	vq->l.in_run = false;
 	vdpa_soft_flush(vq);
+	if (worked)
+		soft_spin_worked(vq, vq->l.got);
 	if (more && vq->l.live)
 		return true;
-	if (vq->l.live && vq->l.short_of && rearm(vq))
-		return true;
+	if (vq->l.live && vq->l.short_of && (soft_spin_wait(vq) || rearm(vq)))
+		return worked;
 	vdpa_loop_poller_del(poller);
-	return true;
+	return worked;
 }
 
 static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
@@ -270,6 +282,7 @@ unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains
 	if (l->ask_owed)
 		call_owed(vq);
 	l->short_of = (unsigned)n < max;
+	l->got += (unsigned)n;
 	if (n && !l->kicks_off) {
 		vringh_notify_disable(l->vr);
 		l->kicks_off = true;

@@ -66,11 +66,19 @@ static void kick_came(struct vdpa_soft_vq *vq)
 	vdpa_soft_vq_wake(vq);
 }
 
+/*
+ * An eventfd is watched by edges: each kick is an event, and nobody has to read the counter, which
+ * would be a system call per kick. Anything else has to be emptied.
+ */
 static void kick_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(lfd, struct vdpa_soft_vq, l.kick_lfd);
-	ssize_t r = kick_read(vq->l.kick_fd);
+	ssize_t r;
 
+	if (vq->l.kick_edges && !(revents & (EPOLLHUP | EPOLLERR)))
+		r = 1;
+	else
+		r = kick_read(vq->l.kick_fd);
 	if (r > 0) {
 		kick_came(vq);
 		return;
@@ -83,11 +91,12 @@ static void kick_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 
 void soft_wire_watch(struct vdpa_soft_vq *vq)
 {
+	uint32_t events = vq->l.kick_edges ? EPOLLIN | EPOLLET : EPOLLIN;
 	int r;
 
 	if (vq->l.kick_fd < 0 || vq->l.kick_lfd.loop)
 		return;
-	r = vdpa_loop_fd_add(vq->loop, &vq->l.kick_lfd, vq->l.kick_fd, EPOLLIN, kick_ready);
+	r = vdpa_loop_fd_add(vq->loop, &vq->l.kick_lfd, vq->l.kick_fd, events, kick_ready);
 	if (r)
 		vdpa_log_limited(soft_log(vq->core), &vq->l.limit, VDPA_LOG_WARN, vq->object,
 				 "the kick cannot be watched: %s", strerror(-r));
@@ -114,6 +123,7 @@ void soft_wire_apply(struct vdpa_soft_vq *vq)
 		vdpa_loop_fd_del(&vq->l.kick_lfd);
 		vdpa_fd_close(&vq->l.kick_fd);
 		vq->l.kick_fd = vdpa_fd_take(&s->kick_fd);
+		vq->l.kick_edges = s->kick_edges;
 		s->kick_new = false;
 		kick = true;
 	}
@@ -214,6 +224,7 @@ int soft_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int fd)
 	pthread_mutex_lock(&vq->shared.lock);
 	vdpa_fd_close(&vq->shared.kick_fd);
 	vq->shared.kick_fd = copy;
+	vq->shared.kick_edges = copy >= 0 && vdpa_fd_is_eventfd(copy) == 1;
 	vq->shared.kick_new = true;
 	pthread_mutex_unlock(&vq->shared.lock);
 	apply_soon(vq);

@@ -297,14 +297,16 @@ static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 	uint8_t mac[6];
 	int r = 0;
 
-	if ((config->mask & ~VDPA_CFG_NET_MAC) || (!config->mask && !attrs) || (attrs && !backend))
+	if ((config->mask & ~VDPA_CFG_NET_MAC) || (!config->mask && !attrs))
 		return vdpa_error_set(err, EOPNOTSUPP, vdev->name,
-				      "of this device only mac can be changed, and backend with "
-				      "its attributes");
+				      "of this device only mac and busyloop can be changed, and "
+				      "backend with its attributes");
 	if (config->mask)
 		r = choose_mac(config, mac, err);
 	if (!r && backend)
 		r = with_backend(&add, backend, net_change_backend, net, err);
+	else if (!r)
+		r = vdpa_soft_dev_set(mdev, vdev, config, err);
 	if (r || !config->mask)
 		return r;
 	atomic_store(&net->mac, mac_number(mac));
