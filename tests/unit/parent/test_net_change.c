@@ -132,7 +132,7 @@ static void test_refused(void **state)
 	fds = sg_open_fds();
 	assert_int_equal(set(&g, (struct vdpa_attr[]){{"backend", "none"}, {0}}, &err), -ENOENT);
 	assert_int_equal(set(&g, (struct vdpa_attr[]){{"backend", "tap"}, {0}}, &err), -EINVAL);
-	assert_int_equal(set(&g, (struct vdpa_attr[]){{"ifname", "t0"}, {0}}, &err), -EOPNOTSUPP);
+	assert_int_equal(set(&g, (struct vdpa_attr[]){{"ifname", "t0"}, {0}}, &err), -EINVAL);
 	assert_int_equal(set(&g, (struct vdpa_attr[]){{0}}, &err), -EOPNOTSUPP);
 	assert_int_equal(
 		set(&g, (struct vdpa_attr[]){{"backend", "loopback"}, {"filter", "on"}, {0}}, &err),
