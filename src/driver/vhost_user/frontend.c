@@ -123,7 +123,9 @@ static int fe_reset(struct virtio_device *dev, const struct vdpa_done *done)
 static uint64_t fe_get_features(struct virtio_device *dev)
 {
 	struct fe *fe = to_fe(dev);
-	uint64_t not_virtio = VDPA_BIT(VHOST_USER_F_PROTOCOL_FEATURES) | VDPA_BIT(VHOST_F_LOG_ALL);
+	/* No eventfd carries the data of a notification. */
+	uint64_t not_virtio = VDPA_BIT(VHOST_USER_F_PROTOCOL_FEATURES) | VDPA_BIT(VHOST_F_LOG_ALL) |
+			      VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA);
 
 	if (!fe->iommu)
 		not_virtio |= VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM);
@@ -184,6 +186,14 @@ static bool fe_vq_ready(struct virtio_device *dev, uint16_t index)
 	return to_fe(dev)->rings[index].ready;
 }
 
+static int fe_reset_vq(struct virtio_device *dev, struct virtio_vq *vq,
+		       const struct vdpa_done *done)
+{
+	fe_ring_reset(to_fe(dev), vq);
+	vdpa_done_call(done, 0);
+	return 0;
+}
+
 static void fe_notify(struct virtio_device *dev, struct virtio_vq *vq)
 {
 	vdpa_eventfd_signal_shared(to_fe(dev)->rings[vq->index].kick);
@@ -240,6 +250,7 @@ const struct virtio_config_ops vhost_user_fe_ops = {
 	.setup_vq = fe_setup_vq,
 	.del_vq = fe_del_vq,
 	.vq_ready = fe_vq_ready,
+	.reset_vq = fe_reset_vq,
 	.notify = fe_notify,
 	.iova_range = fe_iova_range,
 	.map = fe_map,

@@ -153,7 +153,10 @@ int fe_ring_addr(struct fe *fe, iova_t iova, uint64_t *addr);
 int fe_slot_gpa(struct fe *fe, iova_t iova, uint64_t bytes, gpa_t *gpa);
 
 /* frontend_ring.c */
+/** While the device runs the ring starts at once. */
 int fe_ring_setup(struct fe *fe, struct virtio_vq *vq, struct vdpa_error *err);
+/** Stopped and drained by the back end, or there is none; ready to be set up again. */
+void fe_ring_reset(struct fe *fe, struct virtio_vq *vq);
 /** Frees its descriptors: nobody kicks any more. */
 void fe_ring_close(struct fe_ring *ring);
 int fe_rings_start(struct fe *fe);

@@ -27,7 +27,21 @@ static int send_fd(struct fe *fe, uint32_t request, uint16_t index, int fd)
 	return fe_set(fe, &msg, &fd, fd < 0 ? 0 : 1);
 }
 
-/* Where the used ring stands: where a back end that starts anew goes on. */
+static bool is_packed(const struct virtio_vq *vq)
+{
+	return virtio_has_feature(vq->dev, VIRTIO_F_RING_PACKED);
+}
+
+/* "Ring states": what SET_VRING_BASE carries; packed: both places, each with its wrap counter. */
+static uint32_t wire_base(const struct virtio_vq *vq, const struct vdpa_vq_state *s)
+{
+	if (!is_packed(vq))
+		return s->split.avail_index;
+	return s->packed.last_avail_idx | (uint32_t)s->packed.last_avail_counter << 15 |
+	       (uint32_t)s->packed.last_used_idx << 16 |
+	       (uint32_t)s->packed.last_used_counter << 31;
+}
+
 static uint16_t used_index(const struct virtio_vq *vq)
 {
 	iova_t desc, driver, device;
@@ -36,6 +50,40 @@ static uint16_t used_index(const struct virtio_vq *vq)
 	virtqueue_addrs(vq->ring, &desc, &driver, &device);
 	idx = (const void *)((const char *)vq->mem + (device - vq->mem_iova) + 2);
 	return *idx;
+}
+
+/*
+ * In poll mode the ring is another thread's, and nothing of it may be looked at here but the memory
+ * that the device shares. That is enough for split rings; of packed ones the in-flight area knows
+ * more than the base says.
+ */
+static int polled_state(struct fe *fe, const struct virtio_vq *vq, struct vdpa_vq_state *s)
+{
+	if (is_packed(vq)) {
+		*s = virtqueue_first_state(vq->ring);
+		return fe->inflight_fd >= 0 ? 0 : -ENOTSUP;
+	}
+	*s = (struct vdpa_vq_state){.split.avail_index = used_index(vq)};
+	return 0;
+}
+
+/* Where a back end that starts anew goes on: where the used ring stands. */
+static int restart_base(struct fe *fe, const struct virtio_vq *vq, uint32_t *base)
+{
+	struct vdpa_vq_state s;
+	int r = vq->dev->opts.poll ? polled_state(fe, vq, &s)
+				   : virtqueue_device_state(vq->ring, &s);
+
+	*base = wire_base(vq, &s);
+	/* The in-flight area tells which requests are open. */
+	if (r == -ESTALE && fe->inflight_fd >= 0)
+		return 0;
+	if (!r)
+		return 0;
+	virtio_log(&fe->vd, VDPA_LOG_ERR,
+		   "queue %u: without requests tracked in flight nobody knows which ones are open",
+		   vq->index);
+	return -ENOTSUP;
 }
 
 static int send_addr(struct fe *fe, const struct virtio_vq *vq)
@@ -56,7 +104,7 @@ static int send_addr(struct fe *fe, const struct virtio_vq *vq)
 	if (!r)
 		r = fe_ring_addr(fe, device, &u);
 	if (!r)
-		r = fe_slot_gpa(fe, device, 4 + 8ull * vq->num, &log);
+		r = fe_slot_gpa(fe, device, is_packed(vq) ? 4 : 4 + 8ull * vq->num, &log);
 	if (r)
 		return r;
 	msg.p.addr = (struct vhost_vring_addr){
@@ -71,7 +119,7 @@ static int send_addr(struct fe *fe, const struct virtio_vq *vq)
 	return fe_set(fe, &msg, NULL, 0);
 }
 
-static int send_setup(struct fe *fe, const struct virtio_vq *vq, uint16_t base)
+static int send_setup(struct fe *fe, const struct virtio_vq *vq, uint32_t base)
 {
 	int r = send_state(fe, VHOST_USER_SET_VRING_NUM, vq->index, vq->num);
 
@@ -136,25 +184,6 @@ void fe_ring_close(struct fe_ring *ring)
 	ring->ready = false;
 }
 
-int fe_ring_setup(struct fe *fe, struct virtio_vq *vq, struct vdpa_error *err)
-{
-	struct fe_ring *ring = &fe->rings[vq->index];
-	int r;
-
-	ring->vq = vq;
-	r = ring_open(fe, ring);
-	if (!r)
-		r = send_setup(fe, vq, 0);
-	if (!r) {
-		ring->ready = true;
-		return 0;
-	}
-	fe_ring_close(ring);
-	return vdpa_error_set(err, -r, fe->vd.name,
-			      "the back end does not take queue %u of %u entries: %s", vq->index,
-			      vq->num, strerror(-r));
-}
-
 /* ---- in-flight area ---- */
 
 static int inflight_send(struct fe *fe)
@@ -207,6 +236,9 @@ static int inflight_start(struct fe *fe)
 
 	if (!fe_has(fe, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
 		return 0;
+	/* A queue that is reset may come back larger. */
+	if (virtio_has_feature(&fe->vd, VIRTIO_F_RING_RESET))
+		size = (uint16_t)fe->queue_size_max;
 	for (unsigned i = 0; i < fe->queues; i++) {
 		if (!fe->rings[i].ready)
 			continue;
@@ -240,6 +272,28 @@ static int ring_start(struct fe *fe, struct fe_ring *ring)
 	return r;
 }
 
+int fe_ring_setup(struct fe *fe, struct virtio_vq *vq, struct vdpa_error *err)
+{
+	struct fe_ring *ring = &fe->rings[vq->index];
+	struct vdpa_vq_state first = virtqueue_first_state(vq->ring);
+	int r;
+
+	ring->vq = vq;
+	r = ring_open(fe, ring);
+	if (!r)
+		r = send_setup(fe, vq, wire_base(vq, &first));
+	if (!r && fe->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		r = ring_start(fe, ring);
+	if (!r) {
+		ring->ready = true;
+		return 0;
+	}
+	fe_ring_close(ring);
+	return vdpa_error_set(err, -r, fe->vd.name,
+			      "the back end does not take queue %u of %u entries: %s", vq->index,
+			      vq->num, strerror(-r));
+}
+
 int fe_rings_start(struct fe *fe)
 {
 	int r = inflight_start(fe);
@@ -270,6 +324,15 @@ static void ring_stop(struct fe *fe, struct fe_ring *ring)
 		fe_lose(fe, "a reply for another ring");
 }
 
+void fe_ring_reset(struct fe *fe, struct virtio_vq *vq)
+{
+	struct fe_ring *ring = &fe->rings[vq->index];
+
+	if (ring->started && fe->connected)
+		ring_stop(fe, ring);
+	fe_ring_close(ring);
+}
+
 /* Stopped, by the back end's word or because there is none any more. */
 void fe_rings_stop(struct fe *fe)
 {
@@ -290,6 +353,7 @@ void fe_rings_stop(struct fe *fe)
 int fe_rings_restore(struct fe *fe)
 {
 	bool running = fe->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	uint32_t base;
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < fe->queues; i++) {
@@ -298,7 +362,9 @@ int fe_rings_restore(struct fe *fe)
 		if (!ring->ready)
 			continue;
 		ring->started = false;
-		r = send_setup(fe, ring->vq, used_index(ring->vq));
+		r = restart_base(fe, ring->vq, &base);
+		if (!r)
+			r = send_setup(fe, ring->vq, base);
 	}
 	if (r || !running)
 		return r;
