@@ -25,6 +25,7 @@ struct virtio_vq {
 	struct virtio_device *dev;
 	uint16_t index;
 	uint32_t num;
+	uint32_t num_max; /* what the device said before it was told @num: it may say that since */
 	struct virtqueue *ring;
 	void *mem;
 	iova_t mem_iova;
@@ -232,6 +233,8 @@ bool virtio_vqs_idle(const struct virtio_device *dev);
  * stays.
  */
 int virtio_vq_renew(struct virtio_vq *vq, uint32_t num, struct vdpa_error *err);
+/** In use, or NULL. */
+struct virtio_vq *virtio_vq_find(const struct virtio_device *dev, uint16_t index);
 /** @num: 0: chosen. 0, -EINVAL or -ENODEV with @err and a line in the log. */
 int virtio_vq_check_num(struct virtio_device *dev, uint16_t index, uint32_t *num,
 			struct vdpa_error *err);

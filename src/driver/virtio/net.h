@@ -65,7 +65,7 @@ void net_rx_fill(struct virtio_net_pair *p);
 unsigned net_rx_reap(struct virtio_net_pair *p, unsigned max);
 void net_rx_used(struct virtio_vq *vq);
 void net_rx_free(struct virtio_net_pair *p);
-/* The ring is empty, and of another size maybe. 0 or -ENOMEM. */
+/* The ring is empty, and of another size maybe. 0, -EINVAL (too small) or -ENOMEM. */
 int net_rx_restart(struct virtio_net_pair *p);
 
 /* net_tx.c */

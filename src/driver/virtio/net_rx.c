@@ -23,15 +23,30 @@ static bool guest_gso(const struct virtio_device *dev)
 		VDPA_BIT(VIRTIO_NET_F_GUEST_UFO));
 }
 
+static size_t frame_max(const struct virtio_net *net)
+{
+	size_t mtu = net->info.mtu > 1500 ? net->info.mtu : 1500;
+
+	return guest_gso(net->dev) ? GSO_FRAME_MAX : mtu + ETH_HDR_MAX;
+}
+
 /* Without mergeable buffers each must hold the largest packet (5.1.6.3.1). */
 static size_t buf_bytes(const struct virtio_net *net)
 {
-	size_t mtu = net->info.mtu > 1500 ? net->info.mtu : 1500;
-	size_t frame = guest_gso(net->dev) ? GSO_FRAME_MAX : mtu + ETH_HDR_MAX;
-
 	if (net->info.mergeable)
 		return net->dev->opts.rx_buf_bytes ? net->dev->opts.rx_buf_bytes : RX_BUF_BYTES;
-	return (NET_HDR + frame + 63) & ~(size_t)63;
+	return (NET_HDR + frame_max(net) + 63) & ~(size_t)63;
+}
+
+/* All buffers together must hold a frame, or it never comes. */
+static bool holds_frame(const struct virtio_net_pair *p)
+{
+	const struct virtio_device *dev = p->net->dev;
+	unsigned n = virtio_pieces(dev, p->rx_buf_bytes, p->rx->num);
+	bool table =
+		virtio_has_feature(dev, VIRTIO_RING_F_INDIRECT_DESC) && n >= dev->opts.indirect_min;
+
+	return p->rx->num / (table ? 1 : n) * p->rx_buf_bytes >= NET_HDR + frame_max(p->net);
 }
 
 static int bufs_new(struct virtio_net_pair *p)
@@ -39,6 +54,8 @@ static int bufs_new(struct virtio_net_pair *p)
 	size_t stride = (p->rx_buf_bytes + 63) & ~(size_t)63;
 	iova_t iova;
 
+	if (!holds_frame(p))
+		return -EINVAL;
 	p->rx_bufs = calloc(p->rx->num, sizeof(*p->rx_bufs));
 	p->parts = calloc(p->rx->num, sizeof(*p->parts));
 	p->part_bufs = calloc(p->rx->num, sizeof(struct net_buf *));
@@ -70,9 +87,12 @@ int net_rx_init(struct virtio_net_pair *p, struct vdpa_error *err)
 		return vdpa_error_set(err, EINVAL, dev->name,
 				      "receive buffers of %zu bytes: at least %u", p->rx_buf_bytes,
 				      RX_BUF_BYTES_MIN);
-	if (bufs_new(p))
-		return vdpa_error_set(err, ENOMEM, dev->name, "no memory for receive buffers");
-	return 0;
+	r = bufs_new(p);
+	if (r == -EINVAL)
+		return vdpa_error_set(err, EINVAL, dev->name,
+				      "%u entries with buffers of %zu bytes do not hold a frame",
+				      p->rx->num, p->rx_buf_bytes);
+	return r ? vdpa_error_set(err, -r, dev->name, "no memory for receive buffers") : 0;
 }
 
 int net_rx_restart(struct virtio_net_pair *p)

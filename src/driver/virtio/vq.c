@@ -45,11 +45,27 @@ void virtio_vq_kick(struct virtio_vq *vq)
 	vq->dev->ops->notify(vq->dev, vq);
 }
 
+struct virtio_vq *virtio_vq_find(const struct virtio_device *dev, uint16_t index)
+{
+	for (unsigned i = 0; i < dev->nvqs; i++) {
+		if (dev->vqs[i]->index == index)
+			return dev->vqs[i];
+	}
+	return NULL;
+}
+
+static uint32_t num_max(struct virtio_device *dev, uint16_t index)
+{
+	const struct virtio_vq *vq = virtio_vq_find(dev, index);
+
+	return vq ? vq->num_max : dev->ops->vq_num_max(dev, index);
+}
+
 /* A queue that cannot be is an error, and somebody should see it. */
 static int bad_num(struct virtio_device *dev, uint16_t index, uint32_t num, struct vdpa_error *err)
 {
 	const char *what = virtio_has_feature(dev, VIRTIO_F_RING_PACKED) ? "" : "a power of two, ";
-	uint32_t max = dev->ops->vq_num_max(dev, index);
+	uint32_t max = num_max(dev, index);
 
 	virtio_log(dev, VDPA_LOG_WARN, "queue %u: invalid size %u (%sat most %u)", index, num, what,
 		   max);
@@ -61,7 +77,7 @@ static int bad_num(struct virtio_device *dev, uint16_t index, uint32_t num, stru
 int virtio_vq_check_num(struct virtio_device *dev, uint16_t index, uint32_t *num,
 			struct vdpa_error *err)
 {
-	uint32_t max = dev->ops->vq_num_max(dev, index), n = *num;
+	uint32_t max = num_max(dev, index), n = *num;
 
 	if (!max) {
 		virtio_log(dev, VDPA_LOG_WARN, "queue %u: the device says its size is 0", index);
@@ -130,6 +146,7 @@ static int vq_alloc(struct virtio_device *dev, const struct virtio_vq_params *pa
 		return -ENOMEM;
 	vq->dev = dev;
 	vq->index = params->index;
+	vq->num_max = dev->ops->vq_num_max(dev, params->index);
 	vq->callback = params->callback;
 	vq->priv = params->priv;
 	r = ring_new(vq, num);
@@ -187,11 +204,8 @@ int virtio_setup_vq(struct virtio_device *dev, const struct virtio_vq_params *pa
 	if (params->index >= dev->ops->num_vqs(dev))
 		return vdpa_error_set(err, EINVAL, dev->name, "there is no queue %u: it has %u",
 				      params->index, dev->ops->num_vqs(dev));
-	for (unsigned i = 0; i < dev->nvqs; i++) {
-		if (dev->vqs[i]->index == params->index)
-			return vdpa_error_set(err, EBUSY, dev->name, "queue %u is in use",
-					      params->index);
-	}
+	if (virtio_vq_find(dev, params->index))
+		return vdpa_error_set(err, EBUSY, dev->name, "queue %u is in use", params->index);
 	r = virtio_vq_check_num(dev, params->index, &num, err);
 	if (r)
 		return r;

@@ -9,15 +9,6 @@
 #include <string.h>
 #include "driver/virtio/device.h"
 
-static struct virtio_vq *find(struct virtio_device *dev, uint16_t index)
-{
-	for (unsigned i = 0; i < dev->nvqs; i++) {
-		if (dev->vqs[i]->index == index)
-			return dev->vqs[i];
-	}
-	return NULL;
-}
-
 /* Interrupts that came meanwhile were dropped, and whoever waits for them would wait forever. */
 static void catch_up(struct virtio_device *dev)
 {
@@ -63,7 +54,7 @@ static void reset_posted(struct vdpa_loop_msg *msg)
 
 static int check(struct virtio_device *dev, uint16_t index, uint32_t *num, struct vdpa_error *err)
 {
-	struct virtio_vq *vq = find(dev, index);
+	struct virtio_vq *vq = virtio_vq_find(dev, index);
 
 	if (dev->state != VIRTIO_ATTACHED)
 		return vdpa_error_set(err, EBUSY, dev->name,
@@ -92,7 +83,7 @@ int virtio_queue_reset(struct virtio_device *dev, uint16_t index, uint32_t num,
 		return r;
 	dev->state = VIRTIO_BUSY;
 	dev->done = done ? *done : (struct vdpa_done){0};
-	dev->reset_vq = find(dev, index);
+	dev->reset_vq = virtio_vq_find(dev, index);
 	dev->reset_num = num;
 	dev->drv->vq_stop(dev->reset_vq);
 	if (atomic_load(&dev->depth))

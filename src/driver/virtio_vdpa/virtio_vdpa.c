@@ -271,7 +271,33 @@ static const struct virtio_config_ops vv_ops = {
 	.release = vv_release,
 };
 
-static void options(const struct vdpa_attr *attrs, struct virtio_options *opts)
+/* Attributes that are off: features that are not negotiated. The names are those of QEMU's devices.
+ */
+static const struct {
+	const char *attr;
+	unsigned bit;
+	bool net; /* another meaning for other types */
+} switches[] = {
+	{"packed", VIRTIO_F_RING_PACKED, false},
+	{"in_order", VIRTIO_F_IN_ORDER, false},
+	{"event_idx", VIRTIO_RING_F_EVENT_IDX, false},
+	{"indirect_desc", VIRTIO_RING_F_INDIRECT_DESC, false},
+	{"mrg_rxbuf", VIRTIO_NET_F_MRG_RXBUF, true},
+};
+
+static uint64_t features_off(const struct vdpa_attr *attrs, uint32_t id)
+{
+	uint64_t off = 0;
+
+	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+		if (!vdpa_attr_bool(attrs, switches[i].attr, true) &&
+		    (!switches[i].net || id == VIRTIO_ID_NET))
+			off |= VDPA_BIT(switches[i].bit);
+	}
+	return off;
+}
+
+static void options(const struct vdpa_attr *attrs, uint32_t id, struct virtio_options *opts)
 {
 	const char *mode = vdpa_attr_get(attrs, "mode");
 
@@ -280,6 +306,10 @@ static void options(const struct vdpa_attr *attrs, struct virtio_options *opts)
 		.queues = (unsigned)vdpa_attr_u64(attrs, "queues", 0),
 		.queue_size = (uint32_t)vdpa_attr_u64(attrs, "queue_size", 0),
 		.poll = mode && !strcmp(mode, "poll"),
+		.features_off = features_off(attrs, id),
+		.indirect_min = (uint32_t)vdpa_attr_u64(attrs, "indirect_min", 0),
+		.piece_bytes = (uint32_t)vdpa_attr_u64(attrs, "piece_bytes", 0),
+		.rx_buf_bytes = (uint32_t)vdpa_attr_u64(attrs, "rx_buf_bytes", 0),
 	};
 }
 
@@ -299,7 +329,7 @@ static int vv_probe(struct vdpa_device *vdpa, const struct vdpa_attr *attrs, str
 	vhost_iotlb_init(&vv->map, 0, 0);
 	virtio_device_init(&vv->vd, vdpa->ctx, &vv_ops, vdpa_get_device_id(vdpa));
 	snprintf(vv->vd.bus_name, sizeof(vv->vd.bus_name), "vdpa/%s", vdpa->name);
-	options(attrs, &opts);
+	options(attrs, vv->vd.id, &opts);
 	vdpa_set_drvdata(vdpa, vv);
 	r = virtio_device_register(&vv->vd, &opts, err);
 	if (r)
@@ -344,11 +374,41 @@ static const struct vdpa_attr_spec vv_attrs[] = {
 	 .type = VDPA_ATTR_U64,
 	 .min = 1,
 	 .max = 32768,
-	 .help = "entries of each queue, a power of two; default: the device's, at most 256"},
+	 .help = "entries of each queue, of split rings a power of two; default: the device's, at "
+		 "most 256"},
 	{.name = "mode",
 	 .type = VDPA_ATTR_ENUM,
 	 .choices = modes,
 	 .help = "how completions are found: callback (default) or poll"},
+	{.name = "packed",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "off: split rings, whatever is offered (default on)"},
+	{.name = "in_order",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "off: requests may end in any order (default on, if offered)"},
+	{.name = "event_idx", .type = VDPA_ATTR_BOOL, .help = "off: no event index (default on)"},
+	{.name = "indirect_desc",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "off: no indirect tables (default on)"},
+	{.name = "mrg_rxbuf",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "off: a NIC receives each packet in one buffer (default on)"},
+	{.name = "indirect_min",
+	 .type = VDPA_ATTR_U64,
+	 .min = 1,
+	 .max = UINT32_MAX,
+	 .help = "pieces from which on a request goes through an indirect table; default 2"},
+	{.name = "piece_bytes",
+	 .type = VDPA_ATTR_U64,
+	 .min = 1,
+	 .max = UINT32_MAX,
+	 .help = "cut headers and frames into pieces of so many bytes, at most eight; default: one "
+		 "piece"},
+	{.name = "rx_buf_bytes",
+	 .type = VDPA_ATTR_U64,
+	 .min = 64,
+	 .max = 65536,
+	 .help = "a NIC's receive buffers when several make a packet; default 2048"},
 	{0},
 };
 
