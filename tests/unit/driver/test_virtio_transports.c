@@ -3,18 +3,7 @@
  * The same drivers over every transport, on the software disk and NIC: in process, and through the
  * vhost-user socket of a back end in another process. One suite, one table.
  */
-#include "driver/vhost_user/protocol.h"
-#include "vhost_user_back.h"
-
-struct transport {
-	const char *name;
-	bool vhost_user;
-	unsigned workers;
-	bool poll;
-	const char *map; /* of a vDPA device: how it is told its memory */
-	bool iommu;
-	uint64_t protocol_off;
-};
+#include "virtio_rig.h"
 
 static const struct transport transports[] = {
 	{"vdpa", .workers = 0},
@@ -35,86 +24,9 @@ static const struct transport transports[] = {
 	 .protocol_off = ~(1ull << VHOST_USER_PROTOCOL_F_CONFIG)},
 };
 
-struct rig {
-	const struct transport *t;
-	struct vdpa_ctx *ctx;
-	struct vdpa_device *vdev;
-	struct back back;
-	struct virtio_device *dev;
-};
-
-static void up_vdpa(struct rig *rig, const char *mgmtdev, const struct vdpa_attr *attrs)
-{
-	struct vdpa_attr bind[] = {
-		{"mode", rig->t->poll ? "poll" : "callback"}, {"queues", "2"}, {0}};
-	struct vdpa_error err = {0};
-
-	assert_int_equal(back_device(rig->ctx, mgmtdev, attrs, &rig->vdev), 0);
-	if (vdpa_bind(rig->vdev, "virtio-vdpa", bind, &err))
-		fail_msg("%s: %s", rig->t->name, err.msg);
-	rig->dev = virtio_vdpa_device(rig->vdev);
-}
-
-static void up_vhost_user(struct rig *rig, const char *mgmtdev, uint32_t id,
-			  const struct vdpa_attr *attrs)
-{
-	struct virtio_options options = {
-		.size = sizeof(options), .queues = 2, .poll = rig->t->poll};
-	struct vhost_user_frontend_config config = {
-		.path = rig->back.path,
-		.device_id = id,
-		.options = &options,
-		.iommu = rig->t->iommu,
-		.protocol_features_off = rig->t->protocol_off,
-	};
-
-	back_start(&rig->back, mgmtdev, attrs, rig->t->workers);
-	assert_int_equal(front_connect(rig->ctx, &config, &rig->dev), 0);
-}
-
 static void up(struct rig *rig, const struct transport *t, uint32_t id)
 {
-	bool disk = id == VIRTIO_ID_BLOCK;
-	const char *map = t->map ? t->map : "dma_map";
-	struct vdpa_attr blk[] = {
-		{"backend", "ram"}, {"size", "4M"}, {"num_queues", "2"}, {"dma", map}, {0}};
-	struct vdpa_attr net[] = {{"backend", "loopback"}, {"dma", map}, {0}};
-	const char *mgmtdev = disk ? "soft_blk" : "soft_net";
-	struct vdpa_ctx_config config = {
-		.size = sizeof(config),
-		.workers = t->vhost_user ? 0 : t->workers,
-		.log = {.fn = log_line, .level = VDPA_LOG_WARN},
-	};
-
-	*rig = (struct rig){.t = t};
-	/* The child is made before there are threads. */
-	assert_int_equal(vdpa_ctx_new(&config, &rig->ctx), 0);
-	assert_int_equal(vdpa_register_builtin(rig->ctx), 0);
-	if (t->vhost_user)
-		up_vhost_user(rig, mgmtdev, id, disk ? blk : net);
-	else
-		up_vdpa(rig, mgmtdev, disk ? blk : net);
-	fake_until(rig->ctx, virtio_driver_name(rig->dev) &&
-				     virtio_get_status(rig->dev) & VIRTIO_CONFIG_S_DRIVER_OK);
-}
-
-static void down(struct rig *rig)
-{
-	bool done = false;
-
-	if (rig->t->vhost_user) {
-		front_free(rig->ctx, rig->dev);
-		back_kill(&rig->back);
-	} else {
-		assert_int_equal(vdpa_unbind(rig->vdev, &(struct vdpa_done){set_flag, &done}), 0);
-		fake_until(rig->ctx, done);
-		done = false;
-		assert_int_equal(
-			vdpa_dev_del(rig->vdev, &(struct vdpa_done){set_flag, &done}, NULL), 0);
-		fake_until(rig->ctx, done);
-	}
-	/* A worker may still hold the device for a moment. */
-	fake_until(rig->ctx, vdpa_ctx_free(rig->ctx) == 0);
+	up_shaped(rig, t, NULL, id);
 }
 
 static void each(void (*check)(struct rig *rig), uint32_t id)
@@ -133,146 +45,12 @@ static void each(void (*check)(struct rig *rig), uint32_t id)
 
 /* ---- disk ---- */
 
-static void check_disk(struct rig *rig)
-{
-	struct virtio_blk *blk = virtio_blk_of(rig->dev);
-	static uint8_t out[3 << 20], in[3 << 20];
-	struct virtio_blk_info info;
-	char id[21];
-
-	assert_non_null(blk);
-	virtio_blk_get_info(blk, &info);
-	assert_int_equal(info.capacity_sectors, (4 << 20) / 512);
-	fill_pattern(out, sizeof(out), 5);
-	/* Larger than one request of the helper. */
-	assert_int_equal(virtio_blk_write(blk, 512, out, sizeof(out)), 0);
-	assert_int_equal(virtio_blk_flush(blk), 0);
-	assert_int_equal(virtio_blk_read(blk, 512, in, sizeof(in)), 0);
-	assert_memory_equal(in, out, sizeof(in));
-	assert_int_equal(virtio_blk_get_id(blk, id), 0);
-	if (info.write_zeroes) {
-		assert_int_equal(virtio_blk_write_zeroes(blk, 520, 8, true), 0);
-		assert_int_equal(virtio_blk_read(blk, 512, in, 32 * 512), 0);
-		memset(out + 8 * 512, 0, 8 * 512);
-		assert_memory_equal(in, out, 32 * 512);
-	}
-	if (info.discard)
-		assert_int_equal(virtio_blk_discard(blk, 0, 64), 0);
-	assert_int_equal(virtio_blk_read(blk, info.capacity_sectors, in, 512), -EINVAL);
-	assert_false(virtio_is_broken(rig->dev));
-}
-
 static void test_disk(void **state)
 {
 	each(check_disk, VIRTIO_ID_BLOCK);
 }
 
 /* ---- load on two queues ---- */
-
-#define DEPTH 24
-#define ROUNDS 40
-
-struct io {
-	struct virtio_blk_request req;
-	struct virtio_blk *blk;
-	struct virtqueue_sg sg[3];
-	uint8_t *mem;
-	unsigned queue, slot, n;
-	bool bad, idle;
-};
-
-static void io_next(struct io *io);
-
-static void io_done(struct virtio_blk_request *req, int result)
-{
-	struct io *io = vdpa_container_of(req, struct io, req);
-	uint8_t expect[4096];
-
-	fill_pattern(expect, sizeof(expect), io->n / 2 + io->slot * 100);
-	if (result || memcmp(io->mem, expect, sizeof(expect)))
-		io->bad = true;
-	io->n++;
-	io_next(io);
-}
-
-/* Odd rounds read back what the even ones wrote, in pieces of uneven lengths. */
-static void io_next(struct io *io)
-{
-	bool write = io->n % 2 == 0;
-
-	io->idle = io->n == 2 * ROUNDS;
-	if (io->idle)
-		return;
-	memset(io->mem, 0, 4096);
-	if (write)
-		fill_pattern(io->mem, 4096, io->n / 2 + io->slot * 100);
-	io->req = (struct virtio_blk_request){
-		.type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
-		.sector = (io->queue * DEPTH + io->slot) * 8,
-		.sg = io->sg,
-		.nsg = 3,
-		.done = io_done,
-	};
-	if (virtio_blk_submit(io->blk, io->queue, &io->req))
-		io->bad = io->idle = true;
-}
-
-static void io_init(struct rig *rig, struct io *io, unsigned queue, unsigned slot)
-{
-	iova_t iova;
-
-	*io = (struct io){.blk = virtio_blk_of(rig->dev), .queue = queue, .slot = slot};
-	io->mem = virtio_mem_alloc(rig->dev, 4096, &iova);
-	assert_non_null(io->mem);
-	io->sg[0] = (struct virtqueue_sg){iova, 1000};
-	io->sg[1] = (struct virtqueue_sg){iova + 1000, 1};
-	io->sg[2] = (struct virtqueue_sg){iova + 1001, 3095};
-}
-
-static void io_start(struct rig *rig, struct io *io, unsigned queue, unsigned slot)
-{
-	io_init(rig, io, queue, slot);
-	io_next(io);
-}
-
-static bool io_pump(struct rig *rig, struct io *io, unsigned queues)
-{
-	struct virtio_blk *blk = virtio_blk_of(rig->dev);
-	bool busy = false;
-
-	for (unsigned q = 0; q < queues; q++) {
-		if (rig->t->poll) {
-			virtio_blk_poll(blk, q, 16);
-			virtio_blk_kick(blk, q);
-		}
-		for (unsigned i = 0; i < DEPTH; i++)
-			busy |= !io[q * DEPTH + i].idle;
-	}
-	if (busy)
-		vdpa_loop_run_once(vdpa_ctx_control(rig->ctx), rig->t->poll ? 0 : 1000000);
-	return busy;
-}
-
-static void check_load(struct rig *rig)
-{
-	static struct io io[2 * DEPTH];
-	uint64_t end = vdpa_clock_ns() + 20000000000ull;
-	struct virtio_blk_info info;
-
-	virtio_blk_get_info(virtio_blk_of(rig->dev), &info);
-	for (unsigned q = 0; q < info.queues; q++) {
-		for (unsigned i = 0; i < DEPTH; i++)
-			io_start(rig, &io[q * DEPTH + i], q, i);
-		virtio_blk_kick(virtio_blk_of(rig->dev), q);
-	}
-	while (io_pump(rig, io, info.queues) && vdpa_clock_ns() < end)
-		;
-	for (unsigned i = 0; i < info.queues * DEPTH; i++) {
-		assert_true(io[i].idle);
-		assert_false(io[i].bad);
-		virtio_mem_free(rig->dev, io[i].mem);
-	}
-}
 
 static void test_load(void **state)
 {
@@ -342,59 +120,6 @@ static void test_threads(void **state)
 }
 
 /* ---- NIC ---- */
-
-struct sink {
-	unsigned packets, bad;
-	uint8_t expect[1514];
-	size_t len;
-};
-
-static void sink_rx(void *arg, unsigned pair, const struct virtio_net_packet *pkt)
-{
-	struct sink *sink = arg;
-	size_t off = 0;
-
-	sink->packets++;
-	if (pkt->len != sink->len)
-		sink->bad++;
-	for (unsigned i = 0; i < pkt->niov && off < sink->len; i++) {
-		size_t n = pkt->iov[i].iov_len;
-
-		if (n > sink->len - off || memcmp(sink->expect + off, pkt->iov[i].iov_base, n))
-			sink->bad++;
-		off += n;
-	}
-}
-
-static void check_nic(struct rig *rig)
-{
-	struct virtio_net *net = virtio_net_of(rig->dev);
-	static struct sink sink;
-	struct virtio_net_info info;
-
-	assert_non_null(net);
-	memset(&sink, 0, sizeof(sink));
-	virtio_net_get_info(net, &info);
-	assert_true(info.link_up);
-	virtio_net_on_receive(net, sink_rx, &sink);
-	for (unsigned n = 0; n < 300; n++) {
-		struct iovec iov = {sink.expect, 60 + n * 53 % 1455};
-		uint64_t end = vdpa_clock_ns() + 5000000000ull;
-
-		sink.len = iov.iov_len;
-		fill_pattern(sink.expect, sink.len, n);
-		memcpy(sink.expect, info.mac, 6);
-		assert_int_equal(virtio_net_send(net, 0, &iov, 1, NULL), 0);
-		virtio_net_kick(net, 0);
-		while (sink.packets == n && vdpa_clock_ns() < end) {
-			if (rig->t->poll)
-				virtio_net_poll(net, 0, 16);
-			vdpa_loop_run_once(vdpa_ctx_control(rig->ctx), rig->t->poll ? 0 : 1000000);
-		}
-		assert_int_equal(sink.packets, n + 1);
-	}
-	assert_int_equal(sink.bad, 0);
-}
 
 static void test_nic(void **state)
 {

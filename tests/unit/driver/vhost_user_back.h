@@ -23,6 +23,9 @@ struct back {
  */
 static bool back_holds;
 
+/* Offer also what is offered when asked for only: IN_ORDER, NOTIFICATION_DATA. */
+static bool back_full_featured;
+
 static inline bool hold_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
 {
 	struct vringh_chain *chains[16];
@@ -72,6 +75,13 @@ static inline int back_device(struct vdpa_ctx *ctx, const char *mgmtdev,
 		vdpa_register_driver(ctx, vhost_user_driver());
 	back_holds = !strcmp(mgmtdev, "hold");
 	mdev = vdpa_mgmtdev_find(ctx, mgmtdev);
+	if (mdev && back_full_featured) {
+		config.mask = VDPA_CFG_FEATURES;
+		config.device_features = mdev->supported_features;
+		if (!strcmp(mgmtdev, "soft_blk"))
+			config.device_features &=
+				~(VDPA_BIT(VIRTIO_BLK_F_RO) | VDPA_BIT(VIRTIO_BLK_F_CONFIG_WCE));
+	}
 	r = mdev ? vdpa_dev_add(mdev, "s0", &config, &err) : hold_device(ctx);
 	if (r) {
 		print_message("%s: %s\n", mgmtdev, err.msg);
