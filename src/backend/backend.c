@@ -18,6 +18,7 @@ static const struct blk_backend_ops *const blk_backends[] = {
 static const struct net_backend_ops *const net_backends[] = {
 	&net_loopback_ops,
 	&net_tap_ops,
+	&net_socket_ops,
 	NULL,
 };
 

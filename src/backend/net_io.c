@@ -12,7 +12,8 @@
 
 static void update(struct net_io *io)
 {
-	uint32_t events = (io->starved ? 0u : EPOLLIN) | (io->blocked ? EPOLLOUT : 0u);
+	uint32_t events =
+		(io->starved ? 0u : EPOLLIN) | (io->blocked || io->unsent ? EPOLLOUT : 0u);
 
 	if (io->lfd.loop)
 		vdpa_loop_fd_mod(&io->lfd, events);
@@ -30,12 +31,20 @@ static bool hand_over(struct net_io *io)
 	return !io->starved;
 }
 
+static bool next_turn(struct vdpa_loop_poller *poller)
+{
+	struct net_io *io = vdpa_container_of(poller, struct net_io, more);
+
+	vdpa_loop_poller_del(poller);
+	return !io->starved && net_io_receive(io);
+}
+
 bool net_io_receive(struct net_io *io)
 {
 	unsigned left = NET_IO_BUDGET;
 	bool any = false;
 
-	while (hand_over(io) && io->lfd.loop && left) {
+	while (hand_over(io) && io->open && left) {
 		int n = io->ops->fill(io);
 
 		if (n < 0)
@@ -47,6 +56,9 @@ bool net_io_receive(struct net_io *io)
 		left -= (unsigned)n < left ? (unsigned)n : left;
 		any = true;
 	}
+	/* What a port has read already makes no descriptor readable. */
+	if (!left && !io->starved && io->open && !io->more.loop)
+		vdpa_loop_poller_add(io->config.loop, &io->more, next_turn);
 	update(io);
 	return any;
 }
@@ -57,15 +69,15 @@ void net_io_resume(struct net_port *port)
 
 	if (!io->starved)
 		return;
-	hand_over(io);
-	update(io);
+	io->starved = false;
+	net_io_receive(io);
 }
 
 bool net_io_poll(struct net_port *port)
 {
 	struct net_io *io = to_net_io(port);
 
-	return !io->starved && io->lfd.loop && net_io_receive(io);
+	return !io->starved && io->open && net_io_receive(io);
 }
 
 /* ---- sending ---- */
@@ -75,20 +87,27 @@ unsigned net_io_send(struct net_port *port, const struct net_packet *pkts, unsig
 	struct net_io *io = to_net_io(port);
 	unsigned taken = 0;
 
-	if (!io->lfd.loop) {
+	if (!io->open) {
 		net_io_drop(&io->stats->tx_dropped, n);
 		return n;
 	}
 	if (!io->blocked)
 		taken = io->ops->transmit(io, pkts, n);
 	/* Its end may have been found just now: nobody would call for what is left. */
-	if (taken < n && !io->lfd.loop) {
+	if (taken < n && !io->open) {
 		net_io_drop(&io->stats->tx_dropped, n - taken);
 		return n;
 	}
 	io->blocked = taken < n;
 	update(io);
 	return taken;
+}
+
+void net_io_push(struct net_io *io, const struct net_packet *pkt)
+{
+	if (io->open && !io->blocked)
+		io->ops->transmit(io, pkt, 1);
+	update(io);
 }
 
 static void unblock(struct net_io *io)
@@ -105,11 +124,13 @@ static void on_event(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
 	struct net_io *io = vdpa_container_of(lfd, struct net_io, lfd);
 
-	if (revents & EPOLLOUT)
+	if ((revents & EPOLLOUT) && io->unsent)
+		io->ops->flush(io);
+	if ((revents & EPOLLOUT) && !io->unsent)
 		unblock(io);
 	if ((revents & EPOLLIN) && !io->starved)
 		net_io_receive(io);
-	if ((revents & (EPOLLERR | EPOLLHUP)) && io->lfd.loop) {
+	if ((revents & (EPOLLERR | EPOLLHUP)) && io->open) {
 		if (io->ops->hangup)
 			io->ops->hangup(io);
 		else
@@ -125,22 +146,32 @@ void net_io_init(struct net_io *io, struct net_backend *be, const struct net_por
 	io->config = *config;
 	io->ops = ops;
 	io->stats = stats;
+	io->starved = io->blocked = false;
+	io->first = io->n = 0;
 }
 
 int net_io_attach(struct net_io *io, int fd)
 {
-	return vdpa_loop_fd_add(io->config.loop, &io->lfd, fd, io->starved ? 0 : EPOLLIN, on_event);
+	int r = vdpa_loop_fd_add(io->config.loop, &io->lfd, fd, EPOLLIN, on_event);
+
+	io->open = !r;
+	update(io);
+	return r;
 }
 
 void net_io_detach(struct net_io *io)
 {
 	vdpa_loop_fd_del(&io->lfd);
+	vdpa_loop_poller_del(&io->more);
+	io->open = false;
 	unblock(io);
 }
 
 void net_io_fini(struct net_io *io)
 {
 	vdpa_loop_fd_del(&io->lfd);
+	vdpa_loop_poller_del(&io->more);
+	io->open = false;
 	net_io_drop(&io->stats->rx_dropped, io->n - io->first);
 	io->first = io->n = 0;
 	free(io->bounce);

@@ -30,7 +30,9 @@ struct net_io_ops {
 	 * and taken. Fewer than @n: when the descriptor is writable.
 	 */
 	unsigned (*transmit)(struct net_io *io, const struct net_packet *pkts, unsigned n);
-	/* The descriptor has an error, or its other end is gone. NULL: see EPOLLIN. */
+	/* The descriptor is writable: go on with what transmit() began (io->unsent). */
+	void (*flush)(struct net_io *io);
+	/* The descriptor has an error, or its other end is gone. NULL: it is not used any more. */
 	void (*hangup)(struct net_io *io);
 };
 
@@ -46,10 +48,13 @@ struct net_io {
 	const struct net_io_ops *ops;
 	struct net_io_stats *stats;
 	struct vdpa_loop_fd lfd;
+	struct vdpa_loop_poller more; /* while a turn was too short */
 	struct net_packet pkts[NET_IO_BATCH];
 	unsigned first, n; /* of pkts: held */
+	bool open;	   /* there is a descriptor; it is watched, but for one that hung up */
 	bool starved;	   /* the device has no buffers */
 	bool blocked;	   /* the descriptor takes nothing */
+	bool unsent;	   /* part of a packet that was taken is not sent yet */
 	uint8_t *bounce;   /* NET_IO_BYTES, made when needed */
 };
 
@@ -73,6 +78,8 @@ bool net_io_poll(struct net_port *port);
 
 /* One turn of receiving: was there anything? */
 bool net_io_receive(struct net_io *io);
+/* A packet of our own, if there is room for it just now. */
+void net_io_push(struct net_io *io, const struct net_packet *pkt);
 static inline void net_io_drop(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);

@@ -161,7 +161,7 @@ static int listen_file(struct vdpa_unix *u, const struct sockaddr_un *addr, int 
 	if (o->chmod && chmod(path, o->mode))
 		return vdpa_error_set(err, errno, NULL, "%s: cannot change the mode: %s", path,
 				      strerror(errno));
-	if (listen(u->fd, BACKLOG))
+	if (type != SOCK_DGRAM && listen(u->fd, BACKLOG))
 		return vdpa_error_set(err, errno, NULL, "%s: cannot listen: %s", path,
 				      strerror(errno));
 	return 0;

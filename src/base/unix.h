@@ -25,7 +25,7 @@ int vdpa_unix_address(const char *path, struct sockaddr_un *addr, struct vdpa_er
 /* Of @type (SOCK_STREAM, ...), not blocking, close-on-exec. fd or -errno. */
 int vdpa_unix_socket(int type);
 /*
- * Listen at @path. @attrs (may be NULL): socket_mode (octal) and socket_owner (USER, USER:GROUP,
+ * Listen at @path (SOCK_DGRAM: be there). @attrs (may be NULL): socket_mode (octal) and socket_owner (USER, USER:GROUP,
  * :GROUP). 0; -EADDRINUSE: somebody listens there, or it is no socket; and others, all with @err.
  * On an error *@u is as after vdpa_unix_close().
  */

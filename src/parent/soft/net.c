@@ -137,7 +137,8 @@ static const struct vdpa_soft_ops net_ops = {
 static const struct vdpa_attr_spec net_attrs[] = {
 	{.name = "backend",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "what it is connected to: loopback (default), tap; its own attributes follow"},
+	 .help = "what it is connected to: loopback (default), tap, socket, ...; its own "
+		 "attributes follow"},
 	{.name = "filter",
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "drop frames that are for another address (default off)"},
