@@ -3,6 +3,7 @@
 #include <uvdpa/vdpa.h>
 #include <uvdpa/vhost_user.h>
 #include <uvdpa/virtio.h>
+#include "driver/vhost_cdev/cdev.h"
 #include "parent/soft/mgmt.h"
 #include "uvdpa-config.h"
 
@@ -25,5 +26,7 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 	if (!r)
 		r = vdpa_register_driver(ctx, vhost_user_driver());
 #endif
+	if (!r)
+		r = vdpa_register_driver(ctx, vhost_cdev_driver());
 	return r;
 }

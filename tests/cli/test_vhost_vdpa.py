@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A device as /dev/vhost-vdpa-N on a socket: the suite that the kernel's device passes too, and hostile peers."""
+import array
+import os
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from cliutil import PATIENCE, clean_env, wait_for
+
+SUITE = os.environ['VHOST_VDPA_SUITE']
+OPEN, IOCTL, WRITE = 1, 2, 3
+EBUSY, EINVAL, EFAULT, ENOTTY = 16, 22, 14, 25
+SET_OWNER = 0xaf01
+GET_DEVICE_ID = 0x8004af70
+PAGE = 4096
+
+
+class Cdev:
+    """One open file, by hand."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(str(path))
+        self.result, self.hello = self.reply(OPEN)
+
+    def reply(self, kind):
+        data = self.sock.recv(8192)
+        assert len(data) >= 16
+        got, result, size, _ = struct.unpack_from('<IiII', data)
+        assert got == kind and size == len(data) - 16
+        return result, data[16:]
+
+    def send(self, data, fds=()):
+        anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
+        self.sock.sendmsg([data], anc)
+
+    def ioctl(self, cmd, arg=b'', fds=()):
+        self.send(struct.pack('<IIII', IOCTL, cmd, 0, len(arg)) + arg, fds)
+        return self.reply(IOCTL)
+
+    def update(self, iova, size, mems, fds):
+        """An UPDATE whose memory are @mems: (uaddr, size, offset, writable)."""
+        msg = struct.pack('<IIQQQBB6x', 2, 0, iova, size, 0x10000, 3, 2).ljust(72, b'\0')
+        mem = b''.join(struct.pack('<QQQII', *m, 0) for m in mems)
+        self.send(struct.pack('<IIII', WRITE, 0, len(mems), 72) + mem + msg, fds)
+        return self.reply(WRITE)[0]
+
+    def ends(self):
+        try:
+            return self.sock.recv(8192) == b''
+        except ConnectionResetError:
+            return True
+
+    def close(self):
+        self.sock.close()
+
+
+@pytest.fixture
+def disk(start, folder):
+    daemon = start()
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M')
+    daemon.path = folder / 'd0.cdev'
+    daemon.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', daemon.path)
+    return daemon
+
+
+@pytest.fixture
+def memory():
+    fd = os.memfd_create('memory')
+    os.truncate(fd, 4 * PAGE)
+    yield fd
+    os.close(fd)
+
+
+def test_suite(disk):
+    done = subprocess.run([SUITE, str(disk.path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=clean_env(), timeout=PATIENCE * 2, check=False)
+    assert done.returncode == 0, done.stdout
+    assert ' 0 failed' in done.stdout
+
+
+def test_show(disk):
+    shown = disk.ok('dev', 'show', 'd0', '--all')
+    assert 'vhost-vdpa-0' in shown and str(disk.path) in shown
+
+
+def test_number(disk, folder):
+    """The smallest number that is free, and the file goes with the binding."""
+    for name, number in (('d1', 1), ('d2', 2)):
+        disk.ok('dev', 'add', 'name', name, 'mgmtdev', 'soft_blk', 'backend', 'null', 'size', '1M')
+        disk.ok('dev', 'bind', name, 'vhost-vdpa', 'path', folder / name)
+        cdev = Cdev(folder / name)
+        assert cdev.hello[8:].rstrip(b'\0') == b'vhost-vdpa-%d' % number
+        cdev.close()
+    disk.ok('dev', 'unbind', 'd1')
+    assert not (folder / 'd1').exists()
+    disk.ok('dev', 'bind', 'd1', 'vhost-vdpa', 'path', folder / 'again')
+    cdev = Cdev(folder / 'again')
+    assert cdev.hello[8:].rstrip(b'\0') == b'vhost-vdpa-1'
+    cdev.close()
+
+
+def test_busy_then_free(disk):
+    """A second open is refused while the first is there; one that comes while it closes waits."""
+    first = Cdev(disk.path)
+    assert first.result == 0
+    assert Cdev(disk.path).result == -EBUSY
+    first.close()
+    for _ in range(50):
+        cdev = Cdev(disk.path)
+        assert cdev.result == 0
+        assert cdev.ioctl(SET_OWNER) == (0, b'')
+        cdev.close()
+
+
+def test_unbind_while_open(disk):
+    cdev = Cdev(disk.path)
+    assert cdev.ioctl(SET_OWNER)[0] == 0
+    disk.ok('dev', 'unbind', 'd0')
+    assert cdev.ends()
+    disk.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', disk.path)
+    cdev = Cdev(disk.path)
+    assert cdev.ioctl(GET_DEVICE_ID) == (0, struct.pack('<I', 2))
+
+
+@pytest.mark.parametrize('data', [
+    b'', b'\0', b'x' * 15, b'\0' * 16, struct.pack('<IIII', 9, 0, 0, 0),
+    struct.pack('<IIII', IOCTL, 0, 1, 0) + b'\0' * 32, struct.pack('<IIII', IOCTL, 0, 0, 4),
+    struct.pack('<IIII', WRITE, 0, 17, 0) + b'\0' * 17 * 32, struct.pack('<IIII', WRITE, 0, 0xffffffff, 0xffffffff),
+    b'\xff' * 8000])
+def test_no_message(disk, data):
+    """What is no message ends the connection, and nothing else."""
+    cdev = Cdev(disk.path)
+    cdev.send(data) if data else cdev.sock.shutdown(socket.SHUT_WR)
+    assert cdev.ends()
+    assert Cdev(disk.path).result == 0
+
+
+def test_refused_ioctls(disk):
+    cdev = Cdev(disk.path)
+    assert cdev.ioctl(0xaf03)[0] == -ENOTTY
+    assert cdev.ioctl(0)[0] == -ENOTTY
+    assert cdev.ioctl(GET_DEVICE_ID, b'x' * 4104) == (0, struct.pack('<I', 2))
+
+
+def test_memory(disk, memory):
+    cdev = Cdev(disk.path)
+    assert cdev.ioctl(SET_OWNER)[0] == 0
+    ok = (0x10000, PAGE, 0, 1)
+    # In two pieces, from two offsets.
+    assert cdev.update(0x100000, 2 * PAGE, [ok, (0x10000 + PAGE, PAGE, 3 * PAGE, 1)], [memory, memory]) == 72
+    assert cdev.update(0x100000, PAGE, [ok], [memory]) == -17
+    # Not all of what the message names.
+    assert cdev.update(0x200000, 2 * PAGE, [ok], [memory]) == -EFAULT
+    assert cdev.update(0x200000, PAGE, [], []) == -EFAULT
+    # Beyond the file, and sums that wrap.
+    assert cdev.update(0x200000, PAGE, [(0x10000, PAGE, 4 * PAGE, 1)], [memory]) == -EFAULT
+    assert cdev.update(0x200000, PAGE, [(0x10000, PAGE, 2 ** 64 - PAGE, 1)], [memory]) == -EFAULT
+    assert cdev.update(0x200000, PAGE, [(2 ** 64 - 1, PAGE, 0, 1)], [memory]) == -EINVAL
+    assert cdev.update(0x200000, PAGE, [(0x10000, 0, 0, 1)], [memory]) == -EINVAL
+    # More or fewer descriptors than pieces.
+    assert cdev.update(0x200000, PAGE, [ok], []) == -EINVAL
+    assert cdev.update(0x200000, PAGE, [ok], [memory, memory]) == -EINVAL
+    # No file that can be mapped.
+    read, write = os.pipe()
+    assert cdev.update(0x200000, PAGE, [ok], [read]) < 0
+    os.close(read)
+    os.close(write)
+    assert cdev.update(0x200000, PAGE, [ok], [memory]) == 72
+
+
+def test_descriptors(disk, memory):
+    """Whatever comes with whatever: no descriptor stays open."""
+    cdev = Cdev(disk.path)
+    assert cdev.ioctl(SET_OWNER)[0] == 0
+    cdev.close()
+    before = disk.settled_fds()
+    cdev = Cdev(disk.path)
+    for _ in range(50):
+        cdev.ioctl(SET_OWNER, fds=[memory])
+        cdev.ioctl(0, fds=[memory] * 16)
+        cdev.update(0x100000, PAGE, [(0x10000, PAGE, 5 * PAGE, 1)], [memory])
+    cdev.send(b'no message', [memory] * 16)
+    assert cdev.ends()
+    wait_for(lambda: disk.settled_fds() == before)
