@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include "backend/blk_file.h"
 
-static const char *const cache_choices[] = {"direct", "buffered", NULL};
+const char *const blk_file_caches[] = {"none",	 "writeback", "writethrough", "directsync",
+				       "unsafe", "direct",    "buffered",     NULL};
 
 static const struct vdpa_attr_spec file_attrs[] = {
 	{.name = "path",
@@ -12,8 +13,10 @@ static const struct vdpa_attr_spec file_attrs[] = {
 	 .help = "regular file or block device"},
 	{.name = "cache",
 	 .type = VDPA_ATTR_ENUM,
-	 .choices = cache_choices,
-	 .help = "direct: past the page cache where that is possible (default); buffered"},
+	 .choices = blk_file_caches,
+	 .help = "as QEMU's: none past the page cache where that is possible (default), writeback "
+		 "through it, both with flushes; directsync and writethrough sync each write; "
+		 "unsafe never. direct is none, buffered is writeback"},
 	{.name = "read_only", .type = VDPA_ATTR_BOOL, .help = "never write (default off)"},
 	{.name = "lock",
 	 .type = VDPA_ATTR_BOOL,
@@ -35,7 +38,7 @@ static void file_get_info(struct blk_backend *be, struct blk_backend_info *info)
 		.discard = disk->punch && !disk->read_only,
 		.write_zeroes = !disk->read_only,
 		.write_zeroes_unmap = disk->punch && !disk->read_only,
-		.volatile_cache = true,
+		.volatile_cache = !disk->writethrough && !disk->unsafe,
 	};
 }
 
@@ -51,7 +54,11 @@ static void file_show(struct blk_backend *be,
 	char text[32];
 
 	emit(arg, "path", disk->path);
-	emit(arg, "cache", disk->direct_fd < 0 ? "buffered" : "direct");
+	emit(arg, "cache", disk->cache);
+	emit(arg, "io",
+	     disk->in_memory	   ? "in memory"
+	     : disk->direct_fd < 0 ? "page cache"
+				   : "direct");
 	emit(arg, "lock", disk->locked ? "on" : "off");
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)disk->capacity_bytes);
 	emit(arg, "size", text);

@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of the file backend. Each queue has an io_uring of its own; an eventfd, watched by the
- * queue's loop, says that there are completions. A request is carried out in steps (struct
- * file_io): a step moves as much as one submission can, and what is left makes the next one. So a
- * short read or write, more pieces than one call takes, and a piece that direct I/O cannot take
- * are one mechanism.
+ * Theory of the file backend. A request is carried out in steps (struct file_io): a step moves as
+ * much as one submission is allowed to, and what is left makes the next one. So a short read or
+ * write, more pieces than one call takes, a request of gigabytes, and a piece that direct I/O
+ * cannot take are one mechanism. Requests of a batch that are neighbours on the disk may share a
+ * step; when that does anything but succeed as a whole, each is begun anew by itself.
+ *
+ * A step is described as an io_uring submission. Where the file's data are memory (tmpfs), io_uring
+ * would hand every step to a thread of the kernel, since these file systems cannot say "not now",
+ * and a plain system call is several times faster: there the queue carries its steps out itself, a
+ * bounded number of bytes per turn of the loop (blk_file_sync.c). Everywhere else each queue has an
+ * io_uring of its own, whose descriptor the queue's loop watches; a batch is submitted by one
+ * system call, and completions are taken from memory. Where the kernel can (6.1), it posts them
+ * only when asked, instead of interrupting the loop.
  *
  * The file is open twice: through the page cache, and with O_DIRECT where it can be. Each step
  * picks: direct when offset, length and memory are aligned; direct through a bounce buffer when
@@ -13,7 +21,8 @@
  * in time, and for those that do a disk promises nothing either.
  *
  * Who attacks: whoever else can write to the file. It may shrink (what is missing reads as
- * zeroes), grow (ignored), or fill its file system (the write fails).
+ * zeroes), grow (ignored), or fill its file system (the write fails). And the driver, by requests
+ * that keep the loop busy: hence the bounds.
  */
 #ifndef BACKEND_BLK_FILE_H
 #define BACKEND_BLK_FILE_H
@@ -26,6 +35,14 @@
 #define FILE_BOUNCE_BYTES (256u << 10)
 #define FILE_BOUNCE_KEEP 8 /* idle bounce buffers that a queue keeps */
 #define FILE_RETRIES 16	   /* of one step, after EINTR or EAGAIN */
+/* Most bytes of one step: through the page cache they are copied while the loop waits. */
+#define FILE_STEP_BYTES (1u << 20)
+#define FILE_DIRECT_STEP_BYTES (4u << 20)
+#define FILE_PUNCH_STEP_BYTES (16u << 20) /* when it is carried out by the loop itself */
+/* Requests of one batch that share a step. */
+#define FILE_MERGE_BYTES (256u << 10)
+#define FILE_MERGE_PIECES 64u
+#define FILE_MERGE_KEEP 16 /* lists of pieces that a queue keeps */
 
 struct file_disk {
 	struct blk_backend be;
@@ -35,7 +52,10 @@ struct file_disk {
 	uint32_t block_bytes, physical_block_bytes;
 	uint32_t mem_align, offset_align; /* of direct I/O */
 	bool block_device, read_only, locked;
-	bool punch; /* holes can be punched */
+	bool in_memory;	   /* the loop carries steps out itself */
+	bool writethrough; /* whatever the driver asks for */
+	bool unsafe;	   /* flushes are not carried out */
+	bool punch;	   /* holes can be punched */
 	/* Any loop. */
 	_Atomic bool zero_range; /* FALLOC_FL_ZERO_RANGE works */
 	_Atomic bool writeback;
@@ -43,6 +63,7 @@ struct file_disk {
 	const struct vdpa_log *log;
 	char *name; /* of the device */
 	char *path;
+	const char *cache; /* as asked for */
 };
 
 struct file_queue;
@@ -56,7 +77,8 @@ enum file_stage {
 
 /* One request on its way; the queue's loop. */
 struct file_io {
-	struct blk_request *req;
+	struct blk_request *req;  /* merged: the first one; the others follow by their next */
+	struct file_merge *merge; /* NULL: one request only */
 	struct file_io *next;
 	enum file_stage stage;
 	uint64_t moved_bytes; /* READ, WRITE, zeroes: done so far */
@@ -66,24 +88,36 @@ struct file_io {
 	struct iovec single; /* rest of a piece, or the bounce buffer */
 	void *bounce;
 	unsigned retries;
-	bool busy, cancelled, direct, no_direct, no_alloc;
+	bool busy, cancelled, direct, no_direct;
+};
+
+/* Pieces of neighbours. */
+struct file_merge {
+	struct file_merge *next;
+	uint64_t bytes;
+	unsigned niov;
+	struct iovec iov[FILE_MERGE_PIECES];
 };
 
 struct file_queue {
 	struct blk_queue q;
 	struct file_disk *disk;
 	struct vdpa_loop *loop;
-	struct io_uring ring;
+	struct io_uring ring; /* not with in_memory */
+	bool registered;      /* the ring knows the files: 0 page cache, 1 direct */
 	int eventfd;
 	struct vdpa_loop_fd lfd;
+	struct vdpa_loop_poller poller; /* in_memory: while there are steps */
 	struct vdpa_loop_timer retry;
 	struct file_io *ios;
 	unsigned nios;
 	struct file_io *idle;
-	struct file_io *stalled, **stalled_tail;     /* no submission entry was free */
+	struct file_io *stalled, **stalled_tail; /* no submission entry was free, or in_memory */
 	struct blk_request *waiting, **waiting_tail; /* no struct file_io was free */
 	void *bounces[FILE_BOUNCE_KEEP];
 	unsigned nbounces;
+	struct file_merge *merges; /* idle */
+	unsigned nmerges;
 };
 
 static inline struct file_disk *to_file(struct blk_backend *be)
@@ -95,6 +129,8 @@ static inline struct file_queue *to_file_queue(struct blk_queue *q)
 {
 	return vdpa_container_of(q, struct file_queue, q);
 }
+
+extern const char *const blk_file_caches[]; /* the first is the default */
 
 int blk_file_open(const struct backend_open_params *params, struct blk_backend **out,
 		  struct vdpa_error *err);
@@ -117,5 +153,19 @@ int blk_file_io_advance(struct file_queue *fq, struct file_io *io, int res);
 /* Needs no submission at all? Then *@result is the request's. */
 bool blk_file_io_trivial(struct file_queue *fq, struct file_io *io, int *result);
 void blk_file_io_end(struct file_queue *fq, struct file_io *io);
+/* Writes of @req are to be on stable storage when they complete? */
+bool blk_file_needs_sync(const struct file_disk *disk, const struct blk_request *req);
+
+/* How many requests from the front can share a step; 1: none with the first. */
+unsigned blk_file_merge_count(const struct file_queue *fq, struct blk_request *const *reqs,
+			      unsigned n);
+/* Begin a step of @n requests in @io. False: no memory, begin them one by one. */
+bool blk_file_merge_begin(struct file_queue *fq, struct file_io *io, struct blk_request **reqs,
+			  unsigned n);
+void blk_file_merge_end(struct file_queue *fq, struct file_io *io);
+void blk_file_merge_free(struct file_queue *fq);
+
+/* Carry the step out now: its result, as the ring would give it. */
+int blk_file_sync(const struct io_uring_sqe *sqe);
 
 #endif

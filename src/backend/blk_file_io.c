@@ -36,9 +36,11 @@ static void bounce_put(struct file_queue *fq, struct file_io *io)
 	io->bounce = NULL;
 }
 
-static bool needs_sync(const struct file_disk *disk, const struct blk_request *req)
+bool blk_file_needs_sync(const struct file_disk *disk, const struct blk_request *req)
 {
-	return (req->flags & BLK_F_FUA) || !atomic_load(&disk->writeback);
+	if (disk->unsafe)
+		return false;
+	return (req->flags & BLK_F_FUA) || disk->writethrough || !atomic_load(&disk->writeback);
 }
 
 void blk_file_io_begin(struct file_queue *fq, struct file_io *io, struct blk_request *req)
@@ -76,6 +78,8 @@ bool blk_file_io_trivial(struct file_queue *fq, struct file_io *io, int *result)
 		return req->op != BLK_READ || !req->len_bytes;
 	}
 	if (req->op == BLK_FLUSH) {
+		if (fq->disk->unsafe)
+			return true;
 		*result = atomic_load(&fq->disk->flush_error);
 		return *result != 0;
 	}
@@ -86,8 +90,15 @@ bool blk_file_io_trivial(struct file_queue *fq, struct file_io *io, int *result)
 	return !req->len_bytes;
 }
 
-/* The request's pieces from where it is, as one submission takes them. */
-static const struct iovec *next_pieces(struct file_io *io, unsigned *n)
+/* Some of the request's memory, from where it is. */
+struct run {
+	const struct iovec *iov;
+	unsigned n;
+	uint64_t bytes;
+	bool aligned; /* for direct I/O */
+};
+
+static void skip_done(struct file_io *io)
 {
 	const struct blk_request *req = io->req;
 
@@ -95,35 +106,59 @@ static const struct iovec *next_pieces(struct file_io *io, unsigned *n)
 		io->piece_off -= req->iov[io->piece].iov_len;
 		io->piece++;
 	}
-	if (io->piece_off) {
-		const struct iovec *iov = &req->iov[io->piece];
-
-		io->single.iov_base = (char *)iov->iov_base + io->piece_off;
-		io->single.iov_len = iov->iov_len - io->piece_off;
-		*n = 1;
-		return &io->single;
-	}
-	*n = req->niov - io->piece < IOV_MAX ? req->niov - io->piece : IOV_MAX;
-	return &req->iov[io->piece];
 }
 
-static bool pieces_aligned(const struct file_disk *disk, const struct iovec *iov, unsigned n,
-			   uint64_t *bytes)
+static bool piece_aligned(const struct file_disk *disk, const struct iovec *iov)
 {
-	bool aligned = true;
+	return !((uintptr_t)iov->iov_base % disk->mem_align || iov->iov_len % disk->offset_align);
+}
 
-	*bytes = 0;
-	for (unsigned i = 0; i < n; i++) {
-		*bytes += iov[i].iov_len;
-		if ((uintptr_t)iov[i].iov_base % disk->mem_align ||
-		    iov[i].iov_len % disk->offset_align)
-			aligned = false;
+/* The rest of a piece that was begun, or the front of one that is too large. */
+static void part_run(const struct file_disk *disk, struct file_io *io, uint64_t max,
+		     struct run *run)
+{
+	const struct iovec *iov = &io->req->iov[io->piece];
+
+	io->single.iov_base = (char *)iov->iov_base + io->piece_off;
+	io->single.iov_len = iov->iov_len - io->piece_off;
+	if (io->single.iov_len > max)
+		io->single.iov_len = max;
+	*run = (struct run){&io->single, 1, io->single.iov_len, true};
+	if (disk->direct_fd >= 0)
+		run->aligned = piece_aligned(disk, run->iov);
+}
+
+/*
+ * As much as one step takes. A long run of aligned pieces is not made to share the fate of a piece
+ * that is not aligned and comes later; a short one is: copying it is cheaper than a step more.
+ */
+static void next_run(const struct file_disk *disk, struct file_io *io, uint64_t max,
+		     struct run *run)
+{
+	const struct blk_request *req = io->req;
+	unsigned i;
+
+	skip_done(io);
+	if (io->piece_off || req->iov[io->piece].iov_len > max) {
+		part_run(disk, io, max, run);
+		return;
 	}
-	return aligned;
+	*run = (struct run){&req->iov[io->piece], 0, 0, true};
+	for (i = io->piece; i < req->niov && run->n < IOV_MAX; i++) {
+		const struct iovec *iov = &req->iov[i];
+		bool aligned = disk->direct_fd < 0 || piece_aligned(disk, iov);
+
+		if (run->bytes + iov->iov_len > max ||
+		    (!aligned && run->aligned && run->bytes > FILE_BOUNCE_BYTES))
+			break;
+		run->aligned &= aligned;
+		run->bytes += iov->iov_len;
+		run->n++;
+	}
 }
 
 /* Through a bounce buffer? Then it is filled (for a write) and io->single describes it. */
-static bool bounce_step(struct file_queue *fq, struct file_io *io)
+static bool bounce_step(struct file_queue *fq, struct file_io *io, struct run *run)
 {
 	const struct blk_request *req = io->req;
 	uint64_t bytes = req->len_bytes - io->moved_bytes;
@@ -140,38 +175,42 @@ static bool bounce_step(struct file_queue *fq, struct file_io *io)
 		blk_iov_to_buf(req->iov, req->niov, io->moved_bytes, io->bounce, bytes);
 	io->single.iov_base = io->bounce;
 	io->single.iov_len = bytes;
-	io->step_bytes = bytes;
+	*run = (struct run){&io->single, 1, bytes, true};
 	return true;
+}
+
+/* One piece needs no list of pieces: cheaper. */
+static void prepare_rw(struct file_queue *fq, struct file_io *io, const struct run *run,
+		       struct io_uring_sqe *sqe)
+{
+	const struct blk_request *req = io->req;
+	uint64_t offset = req->offset_bytes + io->moved_bytes;
+	int fd = io->direct ? fq->disk->direct_fd : fq->disk->fd;
+	unsigned len = run->n == 1 ? (unsigned)run->bytes : run->n;
+	const void *addr = run->n == 1 ? run->iov->iov_base : (const void *)run->iov;
+	static const uint8_t ops[2][2] = {{IORING_OP_READV, IORING_OP_READ},
+					  {IORING_OP_WRITEV, IORING_OP_WRITE}};
+
+	io_uring_prep_rw(ops[req->op == BLK_WRITE][run->n == 1], sqe, fd, addr, len, offset);
+	if (req->op == BLK_WRITE && blk_file_needs_sync(fq->disk, req))
+		sqe->rw_flags = RWF_DSYNC;
+	io->step_bytes = run->bytes;
 }
 
 static void prepare_data(struct file_queue *fq, struct file_io *io, struct io_uring_sqe *sqe)
 {
-	const struct blk_request *req = io->req;
 	struct file_disk *disk = fq->disk;
-	uint64_t offset = req->offset_bytes + io->moved_bytes;
-	const struct iovec *iov;
-	unsigned n;
-	int fd;
+	uint64_t offset = io->req->offset_bytes + io->moved_bytes;
+	struct run run;
 
-	iov = next_pieces(io, &n);
 	io->direct = disk->direct_fd >= 0 && !io->no_direct && offset % disk->offset_align == 0;
-	if (!pieces_aligned(disk->direct_fd < 0
-				    ? &(struct file_disk){.mem_align = 1, .offset_align = 1}
-				    : disk,
-			    iov, n, &io->step_bytes) &&
-	    io->direct) {
-		io->direct = bounce_step(fq, io);
-		if (io->direct) {
-			iov = &io->single;
-			n = 1;
-		}
-	}
-	fd = io->direct ? disk->direct_fd : disk->fd;
-	if (req->op == BLK_READ)
-		io_uring_prep_readv(sqe, fd, iov, n, offset);
+	if (io->merge)
+		run = (struct run){io->merge->iov, io->merge->niov, io->merge->bytes, true};
 	else
-		io_uring_prep_writev2(sqe, fd, iov, n, offset,
-				      needs_sync(disk, req) ? RWF_DSYNC : 0);
+		next_run(disk, io, io->direct ? FILE_DIRECT_STEP_BYTES : FILE_STEP_BYTES, &run);
+	if (io->direct && !run.aligned && !bounce_step(fq, io, &run))
+		io->direct = false;
+	prepare_rw(fq, io, &run, sqe);
 }
 
 static void prepare_alloc(struct file_queue *fq, struct file_io *io, struct io_uring_sqe *sqe)
@@ -180,8 +219,13 @@ static void prepare_alloc(struct file_queue *fq, struct file_io *io, struct io_u
 	bool hole = req->op == BLK_DISCARD || ((req->flags & BLK_F_UNMAP) && fq->disk->punch);
 	int mode = FALLOC_FL_KEEP_SIZE | (hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 
-	io_uring_prep_fallocate(sqe, fq->disk->fd, mode, (off_t)req->offset_bytes,
-				(off_t)req->len_bytes);
+	io->step_bytes = req->len_bytes - io->moved_bytes;
+	/* The ring hands it to a thread. */
+	if (fq->disk->in_memory && io->step_bytes > FILE_PUNCH_STEP_BYTES)
+		io->step_bytes = FILE_PUNCH_STEP_BYTES;
+	io_uring_prep_fallocate(sqe, fq->disk->fd, mode,
+				(off_t)(req->offset_bytes + io->moved_bytes),
+				(off_t)io->step_bytes);
 }
 
 /* One page of zeroes, many times over. */
@@ -222,6 +266,10 @@ void blk_file_io_prepare(struct file_queue *fq, struct file_io *io, struct io_ur
 		io_uring_prep_fsync(sqe, fq->disk->fd, IORING_FSYNC_DATASYNC);
 		break;
 	}
+	if (fq->registered) {
+		sqe->fd = io->stage == FILE_DATA && io->direct;
+		sqe->flags |= IOSQE_FIXED_FILE;
+	}
 	io_uring_sqe_set_data(sqe, io);
 }
 
@@ -250,7 +298,7 @@ static int advance_data(struct file_queue *fq, struct file_io *io, uint64_t res)
 /* Zeroes are there; must they be on stable storage too? */
 static int advance_zeroes(struct file_queue *fq, struct file_io *io)
 {
-	if (io->req->op != BLK_WRITE_ZEROES || !needs_sync(fq->disk, io->req))
+	if (io->req->op != BLK_WRITE_ZEROES || !blk_file_needs_sync(fq->disk, io->req))
 		return 0;
 	io->stage = FILE_SYNC;
 	return 1;
@@ -296,7 +344,8 @@ int blk_file_io_advance(struct file_queue *fq, struct file_io *io, int res)
 	case FILE_DATA:
 		return advance_data(fq, io, (uint64_t)res);
 	case FILE_ALLOC:
-		return advance_zeroes(fq, io);
+		io->moved_bytes += io->step_bytes;
+		return io->moved_bytes < io->req->len_bytes ? 1 : advance_zeroes(fq, io);
 	case FILE_ZERO:
 		if (!res)
 			return -EIO;
@@ -311,5 +360,6 @@ int blk_file_io_advance(struct file_queue *fq, struct file_io *io, int res)
 void blk_file_io_end(struct file_queue *fq, struct file_io *io)
 {
 	bounce_put(fq, io);
+	blk_file_merge_end(fq, io);
 	io->req = NULL;
 }

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "backend/blk_file.h"
 #include "base/fd.h"
@@ -211,20 +213,44 @@ static int try_uring(struct file_disk *disk, struct vdpa_error *err)
 	return r;
 }
 
+/* Are the file's data nowhere but in memory? */
+static bool in_memory(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
+/* QEMU's words, and what they mean. True: direct I/O is wanted. */
+static bool choose_cache(struct file_disk *disk, const char *word)
+{
+	const char *const *choice = blk_file_caches;
+
+	while (word && strcmp(*choice, word) != 0)
+		choice++;
+	disk->cache = *choice;
+	disk->writethrough =
+		!strcmp(disk->cache, "writethrough") || !strcmp(disk->cache, "directsync");
+	disk->unsafe = !strcmp(disk->cache, "unsafe");
+	return !strcmp(disk->cache, "none") || !strcmp(disk->cache, "direct") ||
+	       !strcmp(disk->cache, "directsync");
+}
+
 static int file_setup(struct file_disk *disk, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
-	const char *cache = vdpa_attr_get(attrs, "cache");
+	bool direct = choose_cache(disk, vdpa_attr_get(attrs, "cache"));
 	int r = open_plain(disk, err);
 
 	if (!r && vdpa_attr_bool(attrs, "lock", true))
 		r = take_lock(disk, err);
 	if (!r)
 		r = find_size(disk, err);
-	if (!r)
+	disk->in_memory = !r && !disk->block_device && in_memory(disk->fd);
+	if (!r && !disk->in_memory)
 		r = try_uring(disk, err);
 	if (r)
 		return r;
-	if (!cache || strcmp(cache, "buffered") != 0)
+	if (direct && !disk->in_memory)
 		open_direct(disk);
 	find_abilities(disk);
 	return 0;

@@ -11,15 +11,20 @@
 
 static bool reap(struct file_queue *fq);
 
+/* @io is free; its requests, one or several, are over. */
 static void finish(struct file_queue *fq, struct file_io *io, int result)
 {
-	struct blk_request *req = io->req;
+	struct blk_request *req = io->req, *next;
+	bool merged = io->merge != NULL;
 
 	blk_file_io_end(fq, io);
 	io->busy = false;
 	io->next = fq->idle;
 	fq->idle = io;
-	req->done(req, result);
+	for (; req; req = next) {
+		next = merged ? req->next : NULL;
+		req->done(req, result);
+	}
 }
 
 static void stall(struct file_queue *fq, struct file_io *io)
@@ -37,7 +42,7 @@ static void step(struct file_queue *fq, struct file_io *io)
 		finish(fq, io, -ECANCELED);
 		return;
 	}
-	sqe = io_uring_get_sqe(&fq->ring);
+	sqe = fq->disk->in_memory ? NULL : io_uring_get_sqe(&fq->ring);
 	if (sqe)
 		blk_file_io_prepare(fq, io, sqe);
 	else
@@ -63,6 +68,116 @@ static void start(struct file_queue *fq, struct blk_request *req)
 	else
 		step(fq, io);
 }
+
+/* As many of @reqs as go together; returns how many. */
+static unsigned start_some(struct file_queue *fq, struct blk_request **reqs, unsigned n)
+{
+	unsigned together = blk_file_merge_count(fq, reqs, n);
+	struct file_io *io = fq->idle;
+
+	if (together < 2 || !io || !blk_file_merge_begin(fq, io, reqs, together)) {
+		start(fq, reqs[0]);
+		return 1;
+	}
+	fq->idle = io->next;
+	io->busy = true;
+	step(fq, io);
+	return together;
+}
+
+/* Which of them failed, or is not complete, shows when each is done by itself. */
+static void split(struct file_queue *fq, struct file_io *io)
+{
+	struct blk_request *req = io->req, *next;
+
+	blk_file_io_end(fq, io);
+	io->busy = false;
+	io->next = fq->idle;
+	fq->idle = io;
+	for (; req; req = next) {
+		next = req->next;
+		start(fq, req);
+	}
+}
+
+/* A step ended. */
+static void ended(struct file_queue *fq, struct file_io *io, int res)
+{
+	int r;
+
+	if (io->merge) {
+		if (res >= 0 && (uint64_t)res == io->merge->bytes)
+			finish(fq, io, 0);
+		else if (io->cancelled)
+			finish(fq, io, -ECANCELED);
+		else
+			split(fq, io);
+		return;
+	}
+	r = blk_file_io_advance(fq, io, res);
+	if (r > 0)
+		step(fq, io);
+	else
+		finish(fq, io, r);
+}
+
+static void unwait(struct file_queue *fq)
+{
+	while (fq->idle && fq->waiting) {
+		struct blk_request *req = fq->waiting;
+
+		fq->waiting = req->next;
+		if (!fq->waiting)
+			fq->waiting_tail = &fq->waiting;
+		start(fq, req);
+	}
+}
+
+/* ---- steps that the loop carries out ---- */
+
+/* What a step keeps the loop from doing, in bytes that are copied. */
+static uint64_t cost(const struct file_io *io)
+{
+	uint64_t bytes = io->step_bytes;
+
+	if (io->stage == FILE_ALLOC)
+		bytes /= FILE_PUNCH_STEP_BYTES / FILE_STEP_BYTES;
+	return bytes < BLK_SECTOR_BYTES ? BLK_SECTOR_BYTES : bytes;
+}
+
+/* One turn. A request that is not done afterwards goes behind the others. */
+static void work(struct file_queue *fq)
+{
+	uint64_t left = FILE_STEP_BYTES;
+	struct io_uring_sqe sqe;
+
+	unwait(fq);
+	while (left && fq->stalled) {
+		struct file_io *io = fq->stalled;
+		uint64_t bytes;
+
+		fq->stalled = io->next;
+		if (!fq->stalled)
+			fq->stalled_tail = &fq->stalled;
+		blk_file_io_prepare(fq, io, &sqe);
+		bytes = cost(io);
+		left -= bytes < left ? bytes : left;
+		ended(fq, io, blk_file_sync(&sqe));
+		unwait(fq);
+	}
+}
+
+static bool turn(struct vdpa_loop_poller *poller)
+{
+	struct file_queue *fq = vdpa_container_of(poller, struct file_queue, poller);
+
+	work(fq);
+	if (!fq->stalled)
+		vdpa_loop_poller_del(poller);
+	return true;
+}
+
+/* ---- steps that the ring carries out ---- */
 
 static void retry(struct vdpa_loop_timer *timer);
 
@@ -91,18 +206,6 @@ static void unstall(struct file_queue *fq)
 	}
 }
 
-static void unwait(struct file_queue *fq)
-{
-	while (fq->idle && fq->waiting) {
-		struct blk_request *req = fq->waiting;
-
-		fq->waiting = req->next;
-		if (!fq->waiting)
-			fq->waiting_tail = &fq->waiting;
-		start(fq, req);
-	}
-}
-
 static void retry(struct vdpa_loop_timer *timer)
 {
 	struct file_queue *fq = vdpa_container_of(timer, struct file_queue, retry);
@@ -110,26 +213,33 @@ static void retry(struct vdpa_loop_timer *timer)
 	reap(fq);
 }
 
+/* The kernel has completions that it posts when asked, or that did not fit. */
+static bool must_ask(const struct file_queue *fq)
+{
+	unsigned flags = __atomic_load_n(fq->ring.sq.kflags, __ATOMIC_RELAXED);
+
+	return flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN);
+}
+
 /* Bounded: what had completed when we looked, at most a ring full. */
 static bool reap(struct file_queue *fq)
 {
-	unsigned n = io_uring_cq_ready(&fq->ring);
 	struct io_uring_cqe *cqe;
 	bool any = false;
+	unsigned n;
 
+	if (must_ask(fq))
+		io_uring_get_events(&fq->ring);
+	n = io_uring_cq_ready(&fq->ring);
 	while (n-- && !io_uring_peek_cqe(&fq->ring, &cqe)) {
 		struct file_io *io = io_uring_cqe_get_data(cqe);
-		int r, res = cqe->res;
+		int res = cqe->res;
 
 		io_uring_cqe_seen(&fq->ring, cqe);
 		if (!io)
 			continue;
 		any = true;
-		r = blk_file_io_advance(fq, io, res);
-		if (r > 0)
-			step(fq, io);
-		else
-			finish(fq, io, r);
+		ended(fq, io, res);
 	}
 	unstall(fq);
 	unwait(fq);
@@ -137,29 +247,42 @@ static bool reap(struct file_queue *fq)
 	return any;
 }
 
+/* Each signal is an edge of its own, so the eventfd need not be read. */
 static void ring_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
 	struct file_queue *fq = vdpa_container_of(lfd, struct file_queue, lfd);
 
-	vdpa_eventfd_drain(fq->eventfd);
 	reap(fq);
 	/* Completions beyond the bound, or that the kernel keeps while the ring is full. */
-	if (io_uring_cq_ready(&fq->ring) || io_uring_cq_has_overflow(&fq->ring))
+	if (io_uring_cq_ready(&fq->ring) || must_ask(fq))
 		vdpa_eventfd_signal(fq->eventfd);
 }
 
 void blk_file_submit(struct blk_queue *q, struct blk_request **reqs, unsigned n)
 {
 	struct file_queue *fq = to_file_queue(q);
+	bool busy = fq->stalled != NULL;
 
-	for (unsigned i = 0; i < n; i++)
-		start(fq, reqs[i]);
-	push(fq);
+	for (unsigned i = 0; i < n;)
+		i += start_some(fq, reqs + i, n - i);
+	if (!fq->disk->in_memory) {
+		push(fq);
+		return;
+	}
+	if (!busy)
+		work(fq);
+	if (fq->stalled && !fq->poller.loop)
+		vdpa_loop_poller_add(fq->loop, &fq->poller, turn);
 }
 
+/* A look into memory: no system call when there is nothing. */
 bool blk_file_poll(struct blk_queue *q)
 {
-	return reap(to_file_queue(q));
+	struct file_queue *fq = to_file_queue(q);
+
+	if (fq->disk->in_memory || (!io_uring_cq_ready(&fq->ring) && !must_ask(fq)))
+		return false;
+	return reap(fq);
 }
 
 /* What waits is ended here; what the kernel has is asked back, and comes back through the ring. */
@@ -180,6 +303,10 @@ void blk_file_cancel(struct blk_queue *q)
 		if (fq->ios[i].busy)
 			fq->ios[i].cancelled = true;
 	unstall(fq);
+	if (fq->disk->in_memory) {
+		vdpa_loop_poller_del(&fq->poller);
+		return;
+	}
 	for (unsigned i = 0; i < fq->nios; i++) {
 		struct io_uring_sqe *sqe;
 
@@ -198,13 +325,41 @@ void blk_file_cancel(struct blk_queue *q)
 	push(fq);
 }
 
-static int queue_setup(struct file_queue *fq)
+/*
+ * A worker's ring belongs to one thread: the kernel may leave completions where they are until that
+ * thread asks, instead of interrupting it. The control loop may be run by any.
+ */
+static int ring_init(struct file_queue *fq)
 {
-	int r;
+	int r = -EINVAL;
 
+	if (vdpa_loop_index(fq->loop))
+		r = io_uring_queue_init(fq->nios, &fq->ring,
+					IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+						IORING_SETUP_TASKRUN_FLAG);
+	if (r == -EINVAL)
+		r = io_uring_queue_init(fq->nios, &fq->ring, 0);
+	return r;
+}
+
+static int ring_setup(struct file_queue *fq)
+{
+	int fds[2] = {fq->disk->fd, fq->disk->direct_fd};
+	int r = ring_init(fq);
+
+	if (r) {
+		fq->ring.ring_fd = -1;
+		return r;
+	}
+	/* Saves a look-up per step; where it is not possible, nothing is lost. */
+	fq->registered = !io_uring_register_files(&fq->ring, fds, fds[1] < 0 ? 1 : 2);
+	fq->eventfd = vdpa_eventfd_new();
+	if (fq->eventfd < 0)
+		return fq->eventfd;
 	r = io_uring_register_eventfd(&fq->ring, fq->eventfd);
 	if (!r)
-		r = vdpa_loop_fd_add(fq->loop, &fq->lfd, fq->eventfd, EPOLLIN, ring_ready);
+		r = vdpa_loop_fd_add(fq->loop, &fq->lfd, fq->eventfd, EPOLLIN | EPOLLET,
+				     ring_ready);
 	return r;
 }
 
@@ -219,6 +374,7 @@ static struct file_queue *queue_alloc(struct blk_backend *be, struct vdpa_loop *
 	fq->disk = to_file(be);
 	fq->loop = loop;
 	fq->eventfd = -1;
+	fq->ring.ring_fd = -1;
 	fq->stalled_tail = &fq->stalled;
 	fq->waiting_tail = &fq->waiting;
 	fq->nios = depth < 1 ? 1 : depth > FILE_IOS_MAX ? FILE_IOS_MAX : depth;
@@ -242,14 +398,7 @@ int blk_file_queue_open(struct blk_backend *be, struct vdpa_loop *loop, unsigned
 
 	if (!fq)
 		return -ENOMEM;
-	r = io_uring_queue_init(fq->nios, &fq->ring, 0);
-	if (r) {
-		free(fq->ios);
-		free(fq);
-		return r;
-	}
-	fq->eventfd = vdpa_eventfd_new();
-	r = fq->eventfd < 0 ? fq->eventfd : queue_setup(fq);
+	r = fq->disk->in_memory ? 0 : ring_setup(fq);
 	if (r) {
 		blk_file_queue_close(&fq->q);
 		return r;
@@ -263,11 +412,14 @@ void blk_file_queue_close(struct blk_queue *q)
 	struct file_queue *fq = to_file_queue(q);
 
 	vdpa_loop_timer_cancel(&fq->retry);
+	vdpa_loop_poller_del(&fq->poller);
 	vdpa_loop_fd_del(&fq->lfd);
-	io_uring_queue_exit(&fq->ring);
+	if (fq->ring.ring_fd >= 0)
+		io_uring_queue_exit(&fq->ring);
 	vdpa_fd_close(&fq->eventfd);
 	while (fq->nbounces)
 		free(fq->bounces[--fq->nbounces]);
+	blk_file_merge_free(fq);
 	free(fq->ios);
 	free(fq);
 }

@@ -112,7 +112,7 @@ static uint64_t offered(const struct soft_blk *blk)
 		f |= VDPA_BIT(VIRTIO_BLK_F_RO);
 	if (blk->num_queues > 1)
 		f |= VDPA_BIT(VIRTIO_BLK_F_MQ);
-	if (blk->be->ops->set_writeback)
+	if (blk->be->ops->set_writeback && blk->info.volatile_cache)
 		f |= VDPA_BIT(VIRTIO_BLK_F_CONFIG_WCE);
 	if (blk->info.discard && !blk->read_only)
 		f |= VDPA_BIT(VIRTIO_BLK_F_DISCARD);
