@@ -25,9 +25,9 @@ int vdpa_unix_address(const char *path, struct sockaddr_un *addr, struct vdpa_er
 /* Of @type (SOCK_STREAM, ...), not blocking, close-on-exec. fd or -errno. */
 int vdpa_unix_socket(int type);
 /*
- * Listen at @path (SOCK_DGRAM: be there). @attrs (may be NULL): socket_mode (octal) and socket_owner (USER, USER:GROUP,
- * :GROUP). 0; -EADDRINUSE: somebody listens there, or it is no socket; and others, all with @err.
- * On an error *@u is as after vdpa_unix_close().
+ * Listen at @path (SOCK_DGRAM: be there). @attrs (may be NULL): socket_mode (octal) and
+ * socket_owner (USER, USER:GROUP, :GROUP). 0; -EADDRINUSE: somebody listens there, or it is no
+ * socket; and others, all with @err. On an error *@u is as after vdpa_unix_close().
  */
 int vdpa_unix_listen(struct vdpa_unix *u, const char *path, int type, const struct vdpa_attr *attrs,
 		     struct vdpa_error *err);
