@@ -219,6 +219,8 @@ const struct cli_cmd cli_objects[] = {
 	{"daemon", 0, "", "the daemon itself", NULL, daemon_cmds, NULL},
 	{"serve", CMD_RAW, "{ blk | net } OPTIONS", "serve one device without the daemon",
 	 cmd_serve, NULL, NULL},
+	{"bench", CMD_RAW, "{ blk | net } OPTIONS", "load one device and measure it", cmd_bench,
+	 NULL, NULL},
 	{"completion", 0, "bash", "print the completion script of a shell", cmd_completion, NULL,
 	 NULL},
 	{"complete", CMD_HIDDEN | CMD_RAW, "WORD...", "candidates for the last word", cmd_complete,

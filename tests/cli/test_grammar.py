@@ -149,7 +149,7 @@ def test_examples_of_the_manual(daemon, folder):
     assert len(lines) >= 5
     for words in lines:
         if words[0] != 'serve':
-            daemon.ok(*[w.replace('/run/uvdpa', str(folder)) for w in words], cwd=folder)
+            daemon.ok(*[w.replace('\\-', '-').replace('/run/uvdpa', str(folder)) for w in words], cwd=folder)
 
 
 @pytest.mark.parametrize('words,says', [
