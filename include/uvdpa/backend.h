@@ -15,9 +15,17 @@
 extern "C" {
 #endif
 
+/** What backends of one context have in common: things that several of them find by name. */
+struct net_backend_shared;
+/** NULL: no memory. Control thread, as all that use it. */
+VDPA_API struct net_backend_shared *net_backend_shared_new(void);
+/** No backend is open any more; workers may still run. NULL is allowed. */
+VDPA_API void net_backend_shared_free(struct net_backend_shared *shared);
+
 /** What open() gets. @name: of the device, for messages. */
 struct backend_open_params {
-	size_t size; /**< sizeof(struct backend_open_params) */
+	size_t size;			   /**< sizeof(struct backend_open_params) */
+	struct net_backend_shared *shared; /**< NULL: backends that need it cannot be opened */
 	struct vdpa_loop_group *loops;
 	const struct vdpa_log *log;
 	const char *name;
@@ -120,12 +128,17 @@ struct net_port;
 #define NET_HDR_BYTES 12
 
 /** One packet: NET_HDR_BYTES of header (flags, gso_type, hdr_len, gso_size, csum_start,
- * csum_offset, num_buffers, little endian), then the frame. */
+ * csum_offset, num_buffers, little endian), then the frame. A device puts the header into a piece
+ * of its own; backends need not. */
 struct net_packet {
 	const struct iovec *iov;
 	unsigned niov;
 	uint64_t len_bytes; /**< header included */
+	void *cookie;	    /**< the sender's, for sent() */
 };
+
+/** Most packets of one send() or deliver(). */
+#define NET_PACKETS_MAX 32
 
 /** What a device gives to its port. All calls on the port's loop. */
 struct net_port_config {
@@ -141,6 +154,13 @@ struct net_port_config {
 	/** The port takes packets again after send() took fewer than asked. */
 	void (*writable)(void *arg);
 	void *arg;
+	/** The packet that deliver() did not take, though it had begun to, will not come again. */
+	void (*forget)(void *arg);
+	/**
+	 * Packets that send_held() kept are not needed any more: each exactly once, in any order,
+	 * possibly inside of any call. Also after port_close(), soon, if one was being copied then.
+	 */
+	void (*sent)(void *arg, void *const *cookies, unsigned n);
 };
 
 #define NET_OFFLOAD_CSUM 1u /**< partial checksums */
@@ -170,6 +190,21 @@ struct net_backend_ops {
 	/** Send; returns how many were taken, from the front. Taken means copied: the buffers are
 	 * free again. */
 	unsigned (*send)(struct net_port *port, const struct net_packet *pkts, unsigned n);
+	/**
+	 * Instead of send(), by a backend that takes all offloads; NULL: it keeps nothing. Bit i of
+	 * @held: packet i was taken, but the memory of its frame is needed until sent(). The array
+	 * of pieces, and the header, are needed during the call only.
+	 */
+	unsigned (*send_held)(struct net_port *port, const struct net_packet *pkts, unsigned n,
+			      uint32_t *held);
+	/**
+	 * Give back what is held, as if lost: what nobody copies at this moment inside of this
+	 * call, the rest soon. NULL when there is no send_held.
+	 */
+	void (*revoke)(struct net_port *port);
+	/** The device's address; on the control thread, after open and when it changes. NULL: of no
+	 * interest. */
+	void (*set_mac)(struct net_backend *be, const uint8_t mac[6]);
 	/** The device has receive buffers again. */
 	void (*resume)(struct net_port *port);
 	bool (*poll)(struct net_port *port);			       /**< NULL: nothing to poll */

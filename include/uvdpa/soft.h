@@ -83,6 +83,11 @@ struct vdpa_soft_ops {
 	 * called after each @run. True when there were some.
 	 */
 	bool (*poll)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+	/**
+	 * O [q]. Memory is to go that requests which are out refer to: end, soon, what the device
+	 * need not keep.
+	 */
+	void (*reclaim)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 };
 
 enum vdpa_soft_map {

@@ -2,6 +2,7 @@
 /* The tables of backends, and opening one by its name. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "backend/backends.h"
 #include "uvdpa-config.h"
@@ -17,10 +18,28 @@ static const struct blk_backend_ops *const blk_backends[] = {
 
 static const struct net_backend_ops *const net_backends[] = {
 	&net_loopback_ops,
+	&net_switch_ops,
 	&net_tap_ops,
 	&net_socket_ops,
 	NULL,
 };
+
+struct net_backend_shared *net_backend_shared_new(void)
+{
+	struct net_backend_shared *shared = calloc(1, sizeof(*shared));
+
+	if (shared)
+		list_init(&shared->switches);
+	return shared;
+}
+
+void net_backend_shared_free(struct net_backend_shared *shared)
+{
+	if (!shared)
+		return;
+	net_switches_sweep(shared, true);
+	free(shared);
+}
 
 const struct blk_backend_ops *const *blk_backend_list(void)
 {

@@ -10,8 +10,15 @@ extern const struct blk_backend_ops blk_ram_ops;
 extern const struct blk_backend_ops blk_null_ops;
 extern const struct blk_backend_ops blk_file_ops;
 extern const struct net_backend_ops net_loopback_ops;
+extern const struct net_backend_ops net_switch_ops;
 extern const struct net_backend_ops net_tap_ops;
 extern const struct net_backend_ops net_socket_ops;
+
+struct net_backend_shared {
+	struct list switches;
+};
+/* Free the switches that nobody uses, and whose packets have all come home. @wait: for those. */
+void net_switches_sweep(struct net_backend_shared *shared, bool wait);
 
 #define BLK_SECTOR_BYTES 512u
 

@@ -115,6 +115,7 @@ struct soft_vq_loop {
 	bool kicks_off;
 	bool unpublished;	  /* completions that the driver cannot see yet */
 	bool parked;		  /* the last getdesc could not go on */
+	bool reclaim;		  /* memory of what is out is wanted back */
 	bool ask_owed;		  /* a process that died may owe a call */
 	uint64_t misses_answered; /* so many of the ring's misses were before the newest map */
 	struct vdpa_loop_poller poller;

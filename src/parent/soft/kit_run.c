@@ -134,7 +134,7 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 	l->vr = vq->vr;
 	l->live = true;
 	l->stopping = l->cancelling = l->failed = l->drained = false;
-	l->kicks_off = l->unpublished = l->parked = false;
+	l->kicks_off = l->unpublished = l->parked = l->reclaim = false;
 	l->ask_owed = vq->inflight != NULL;
 	soft_spin_reset(vq);
 	l->misses_answered = 0;
@@ -200,6 +200,10 @@ static bool serve(struct vdpa_loop_poller *poller)
 	vq->l.in_run = true;
 	vq->l.short_of = false;
 	vq->l.got = 0;
+	if (vq->l.reclaim) {
+		vq->l.reclaim = false;
+		vq->dev->ops->reclaim(vq->dev, vq);
+	}
 	more = vq->dev->ops->run(vq->dev, vq, vq->core->budget);
 	worked = poll_device(vq) || vq->l.got;
 	vq->l.in_run = false;
@@ -214,11 +218,18 @@ static bool serve(struct vdpa_loop_poller *poller)
 	return worked;
 }
 
+/* The device is asked later: here requests must not end, and whoever asks counts them. */
 static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
 {
 	struct vdpa_soft_vq *vq = arg;
 
-	return vq->l.vr && vringh_in_use(vq->l.vr, first, last);
+	if (!vq->l.vr || !vringh_in_use(vq->l.vr, first, last))
+		return false;
+	if (soft_has_op(vq->dev, reclaim)) {
+		vq->l.reclaim = true;
+		vdpa_soft_vq_wake(vq);
+	}
+	return true;
 }
 
 /*

@@ -124,6 +124,7 @@ static const struct vdpa_soft_ops net_ops = {
 	.start = net_start,
 	.stop = net_stop,
 	.stopped = net_stopped,
+	.reclaim = net_reclaim,
 	.check_features = net_check_features,
 	.vq_affinity = net_vq_affinity,
 	.vq_stats = net_vq_stats,
@@ -134,10 +135,13 @@ static const struct vdpa_soft_ops net_ops = {
 
 /* ---- birth ---- */
 
+/* Under its address the context keeps what backends share. */
+static const char net_shared_key;
+
 static const struct vdpa_attr_spec net_attrs[] = {
 	{.name = "backend",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "what it is connected to: loopback (default), tap, socket, ...; its own "
+	 .help = "what it is connected to: loopback (default), switch, tap, socket, ...; its own "
 		 "attributes follow"},
 	{.name = "filter",
 	 .type = VDPA_ATTR_BOOL,
@@ -173,6 +177,12 @@ static int check_pairs(const struct soft_net *net, struct vdpa_error *err)
 		return 0;
 	return vdpa_error_set(err, EINVAL, NULL, "max_vqp %u: this backend takes 1 to %u",
 			      net->npairs, max);
+}
+
+void net_tell_mac(struct net_backend *be, const uint8_t mac[6])
+{
+	if (be->ops->set_mac)
+		be->ops->set_mac(be, mac);
 }
 
 static int make_config(struct soft_net *net, const struct vdpa_dev_set_config *config, uint8_t *to,
@@ -224,10 +234,18 @@ static int make_device(struct vdpa_mgmt_dev *mdev, const struct soft_net *plan,
 	return r;
 }
 
+struct backend_open_params net_open_params(const struct soft_add *add)
+{
+	struct backend_open_params open = soft_open_params(add);
+
+	open.shared = vdpa_ctx_get_data(add->mdev->ctx, &net_shared_key);
+	return open;
+}
+
 static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *err)
 {
 	const struct vdpa_dev_set_config *config = add->config;
-	struct backend_open_params open = soft_open_params(add);
+	struct backend_open_params open = net_open_params(add);
 	uint8_t space[NET_CONFIG_BYTES];
 	struct vdpa_soft_params params = {
 		.size = sizeof(params),
@@ -260,6 +278,7 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 		return r;
 	}
 	params.nvqs = 2 * plan.npairs;
+	net_tell_mac(plan.be, space);
 	return make_device(add->mdev, &plan, &params, err);
 }
 
@@ -311,6 +330,7 @@ static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 	if (r || !config->mask)
 		return r;
 	atomic_store(&net->mac, mac_number(mac));
+	net_tell_mac(net->be, mac);
 	return vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, mac), mac, 6);
 }
 
@@ -319,6 +339,21 @@ static const struct vdpa_mgmtdev_ops net_mgmt_ops = {
 	.dev_del = vdpa_soft_dev_del,
 	.dev_set_attr = net_dev_set,
 };
+
+static void free_shared(void *data)
+{
+	net_backend_shared_free(data);
+}
+
+static int make_shared(struct vdpa_ctx *ctx)
+{
+	struct net_backend_shared *shared = net_backend_shared_new();
+	int r = shared ? vdpa_ctx_set_data(ctx, &net_shared_key, shared, free_shared) : -ENOMEM;
+
+	if (r)
+		net_backend_shared_free(shared);
+	return r;
+}
 
 int soft_net_register(struct vdpa_ctx *ctx)
 {
@@ -335,6 +370,7 @@ int soft_net_register(struct vdpa_ctx *ctx)
 						       NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN),
 		.max_supported_vqs = 2 * NET_MAX_PAIRS,
 	};
+	int r = make_shared(ctx);
 
-	return soft_mgmt_register(ctx, &tmpl, net_attrs);
+	return r ? r : soft_mgmt_register(ctx, &tmpl, net_attrs);
 }

@@ -11,7 +11,8 @@
  * net_change.c another backend for a device that runs
  *
  * Both queues of a pair live on one loop. Nothing is queued here: a packet that nobody takes stays
- * in the driver's ring (its chain is given back), and is got again when there is room.
+ * in the driver's ring (its chain is given back), and is got again when there is room. A backend
+ * may hold a packet that it took; its chain is out until net_tx_sent().
  */
 #ifndef PARENT_SOFT_NET_H
 #define PARENT_SOFT_NET_H
@@ -112,6 +113,7 @@ int net_pairs_new(struct soft_net *net);
 void net_pairs_free(struct soft_net *net);
 int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 void net_stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+void net_reclaim(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 bool net_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget);
 void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg);
@@ -123,13 +125,23 @@ void net_port_close(struct net_pair *pair);
 
 /* net_soften.c: send(), for packets that the backend does not take as they are. */
 unsigned net_send_softened(struct net_pair *pair, const struct net_packet *pkts, unsigned n);
-/* As the backend's send(). [q] */
-static inline unsigned net_send(struct net_pair *pair, const struct net_packet *pkts, unsigned n)
+/* As the backend's send_held(). [q] */
+static inline unsigned net_send(struct net_pair *pair, const struct net_packet *pkts, unsigned n,
+				uint32_t *held)
 {
+	const struct net_backend_ops *ops = pair->be->ops;
+
+	if (ops->send_held)
+		return ops->send_held(pair->port, pkts, n, held);
 	if (pair->soften)
 		return net_send_softened(pair, pkts, n);
-	return pair->be->ops->send(pair->port, pkts, n);
+	return ops->send(pair->port, pkts, n);
 }
+
+/* net.c */
+/* What the backend is opened with, and its device's address told. */
+struct backend_open_params net_open_params(const struct soft_add *add);
+void net_tell_mac(struct net_backend *be, const uint8_t mac[6]);
 
 /* net_change.c */
 /* Open another backend, and move to it: for soft_add(). @arg: the struct soft_net. */
@@ -139,6 +151,7 @@ void net_link_watch(struct soft_net *net);
 
 /* net_tx.c, net_rx.c */
 bool net_tx_run(struct net_pair *pair, unsigned budget);
+void net_tx_sent(void *arg, void *const *cookies, unsigned n);
 unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n);
 
 /* net_hdr.c */

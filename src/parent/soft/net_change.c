@@ -67,6 +67,7 @@ static void announce(struct soft_net *net)
 	uint8_t mac[6];
 
 	vdpa_soft_config_get(&net->soft, offsetof(struct virtio_net_config, mac), mac, sizeof(mac));
+	net_tell_mac(net->be, mac);
 	if (net->info.link_up && net->be->ops->announce)
 		net->be->ops->announce(net->be, mac);
 }
@@ -157,7 +158,7 @@ static int suits(struct soft_net *net, const struct net_backend_info *info, stru
 static int open_new(struct soft_net *net, const struct soft_add *add, struct net_change *change,
 		    struct vdpa_error *err)
 {
-	struct backend_open_params params = soft_open_params(add);
+	struct backend_open_params params = net_open_params(add);
 	int r;
 
 	params.pairs = net->npairs;

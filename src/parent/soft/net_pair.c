@@ -76,6 +76,13 @@ static void writable(void *arg)
 		vdpa_soft_vq_wake(pair->tx);
 }
 
+static void forget(void *arg)
+{
+	struct net_pair *pair = arg;
+
+	pair->next_segment = 0;
+}
+
 int net_port_open(struct net_pair *pair, struct vdpa_loop *loop)
 {
 	struct soft_net *net = pair->net;
@@ -86,6 +93,8 @@ int net_port_open(struct net_pair *pair, struct vdpa_loop *loop)
 		.deliver = net_rx_deliver,
 		.writable = writable,
 		.arg = pair,
+		.forget = forget,
+		.sent = net_tx_sent,
 	};
 
 	pair->features = vdpa_soft_features(&net->soft);
@@ -125,13 +134,30 @@ int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 	return 0;
 }
 
-/* Nothing is kept between two turns, so nothing has to come back. */
+/*
+ * What the backend holds comes back: soon by itself, and at once when nobody needs to have it. A
+ * backend that holds nothing is in the middle of a packet at most, and that one goes on.
+ */
 void net_stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 {
 	struct net_pair *pair = pair_of(vq);
 
-	if (is_tx(vq))
-		pair->next_segment = pair->next_soft = 0;
+	if (!is_tx(vq))
+		return;
+	pair->next_soft = 0;
+	if (!pair->be->ops->send_held)
+		pair->next_segment = 0;
+	if (vdpa_soft_vq_cancelling(vq))
+		net_reclaim(dev, vq);
+}
+
+void net_reclaim(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	struct net_pair *pair = pair_of(vq);
+	const struct net_backend_ops *ops = pair->be->ops;
+
+	if (is_tx(vq) && ops->revoke && pair->port)
+		ops->revoke(pair->port);
 }
 
 void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)

@@ -23,7 +23,7 @@ struct tx_batch {
 	uint8_t wire[NET_BATCH][NET_HDR_BYTES];
 };
 
-_Static_assert(NET_BATCH <= 32, "a bit each");
+_Static_assert(NET_BATCH <= NET_PACKETS_MAX && NET_BATCH <= 32, "a bit each");
 
 /* The header as we pass it on, then the frame's pieces: skip the driver's header. */
 static void make_packet(struct net_pair *pair, struct tx_batch *b, const uint8_t *wire)
@@ -50,6 +50,7 @@ static void make_packet(struct net_pair *pair, struct tx_batch *b, const uint8_t
 		.iov = iov,
 		.niov = n,
 		.len_bytes = chain->out_len - pair->hdr_bytes + NET_HDR_BYTES,
+		.cookie = b->chains[b->n],
 	};
 	b->niov += n;
 }
@@ -117,16 +118,32 @@ static void fill_batch(struct net_pair *pair, struct tx_batch *b, unsigned got)
 /* Packets [@first, @first + @n) of the batch: how many were taken. They are completed. */
 static unsigned send_run(struct net_pair *pair, struct tx_batch *b, unsigned first, unsigned n)
 {
-	unsigned taken = net_send(pair, &b->pkts[first], n);
+	uint32_t held = 0;
+	unsigned taken = net_send(pair, &b->pkts[first], n, &held);
 	uint64_t bytes = 0;
 
-	for (unsigned i = first; i < first + taken; i++) {
-		bytes += b->pkts[i].len_bytes - NET_HDR_BYTES;
-		vdpa_soft_complete(pair->tx, b->chains[i], 0);
+	for (unsigned i = 0; i < taken; i++) {
+		bytes += b->pkts[first + i].len_bytes - NET_HDR_BYTES;
+		if (!(held >> i & 1))
+			vdpa_soft_complete(pair->tx, b->chains[first + i], 0);
 	}
 	net_count(&pair->tx_stats[NET_STAT_PACKETS], taken);
 	net_count(&pair->tx_stats[NET_STAT_BYTES], bytes);
 	return taken;
+}
+
+/* The queue runs, or is being stopped: it waits for what is held. */
+void net_tx_sent(void *arg, void *const *cookies, unsigned n)
+{
+	struct net_pair *pair = arg;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (vdpa_soft_vq_cancelling(pair->tx))
+			vdpa_soft_cancel(pair->tx, cookies[i]);
+		else
+			vdpa_soft_complete(pair->tx, cookies[i], 0);
+	}
+	vdpa_soft_flush(pair->tx);
 }
 
 /* In the ring's order: what is bad ends between what is good. Returns how many have ended. */

@@ -16,6 +16,17 @@ static void on_log(void *arg, enum vdpa_log_level level, const char *object, con
 	__atomic_fetch_add(&g->log_lines, 1, __ATOMIC_RELAXED);
 }
 
+static void make_guest(struct soft_guest *g, struct vdpa_ctx *ctx)
+{
+	memset(g, 0, sizeof(*g));
+	for (unsigned i = 0; i < SG_QUEUES; i++)
+		g->q[i].kick = g->q[i].call = -1;
+	g->ctx = ctx;
+	g->mem = mmap(NULL, SG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(g->mem, MAP_FAILED);
+	assert_int_equal(vdpa_region_wrap(g->mem, SG_BYTES, SG_IOVA, &g->region), 0);
+}
+
 void sg_open(struct soft_guest *g, unsigned workers)
 {
 	struct vdpa_ctx_config config = {
@@ -24,14 +35,16 @@ void sg_open(struct soft_guest *g, unsigned workers)
 		.log = {on_log, g, VDPA_LOG_DEBUG},
 	};
 
-	memset(g, 0, sizeof(*g));
-	for (unsigned i = 0; i < SG_QUEUES; i++)
-		g->q[i].kick = g->q[i].call = -1;
-	assert_int_equal(vdpa_ctx_new(&config, &g->ctx), 0);
-	assert_int_equal(vdpa_register_builtin(g->ctx), 0);
-	g->mem = mmap(NULL, SG_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(g->mem, MAP_FAILED);
-	assert_int_equal(vdpa_region_wrap(g->mem, SG_BYTES, SG_IOVA, &g->region), 0);
+	struct vdpa_ctx *ctx;
+
+	assert_int_equal(vdpa_ctx_new(&config, &ctx), 0);
+	assert_int_equal(vdpa_register_builtin(ctx), 0);
+	make_guest(g, ctx);
+}
+
+void sg_join(struct soft_guest *g, const struct soft_guest *first)
+{
+	make_guest(g, first->ctx);
 }
 
 static void config_called(void *priv)
@@ -241,6 +254,15 @@ void sg_close(struct soft_guest *g)
 		sg_run(g, SG_SECOND / 100);
 	}
 	assert_int_equal(r, 0);
+	vdpa_region_put(g->region);
+	munmap(g->mem, SG_BYTES);
+}
+
+void sg_leave(struct soft_guest *g)
+{
+	if (g->dev)
+		sg_del(g);
+	free_queues(g);
 	vdpa_region_put(g->region);
 	munmap(g->mem, SG_BYTES);
 }

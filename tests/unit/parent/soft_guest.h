@@ -54,6 +54,9 @@ struct soft_guest {
 
 /* A context with its built-in parents. @workers: queue threads. */
 void sg_open(struct soft_guest *g, unsigned workers);
+/* Another guest in the context of @first, with memory of its own; it leaves before that closes. */
+void sg_join(struct soft_guest *g, const struct soft_guest *first);
+void sg_leave(struct soft_guest *g);
 /* Adopt a device that the test made itself; or have one made by a management device. */
 void sg_use(struct soft_guest *g, struct vdpa_device *dev);
 int sg_try_add(struct soft_guest *g, const char *mgmtdev, const char *name,
