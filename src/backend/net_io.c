@@ -167,13 +167,21 @@ void net_io_detach(struct net_io *io)
 	unblock(io);
 }
 
+void net_io_discard(struct net_io *io)
+{
+	net_io_drop(&io->stats->rx_dropped, io->n - io->first);
+	if (io->first < io->n && io->config.forget)
+		io->config.forget(io->config.arg);
+	io->first = io->n = 0;
+	io->starved = false;
+}
+
 void net_io_fini(struct net_io *io)
 {
 	vdpa_loop_fd_del(&io->lfd);
 	vdpa_loop_poller_del(&io->more);
 	io->open = false;
-	net_io_drop(&io->stats->rx_dropped, io->n - io->first);
-	io->first = io->n = 0;
+	net_io_discard(io);
 	free(io->bounce);
 	io->bounce = NULL;
 }

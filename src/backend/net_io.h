@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include "backend/backends.h"
 
-#define NET_IO_BATCH 32	  /* packets per batch */
+#define NET_IO_BATCH NET_PACKETS_MAX
 #define NET_IO_BUDGET 128 /* packets received per turn */
 /* A header and the largest frame: an IP packet of 64 KiB, Ethernet, two VLAN tags. */
 #define NET_IO_BYTES (NET_HDR_BYTES + 65535u + 14 + 8)
@@ -68,6 +68,8 @@ void net_io_init(struct net_io *io, struct net_backend *be, const struct net_por
 		 const struct net_io_ops *ops, struct net_io_stats *stats);
 /* What is held is dropped and counted. */
 void net_io_fini(struct net_io *io);
+/* The same, of a port that goes on. */
+void net_io_discard(struct net_io *io);
 int net_io_attach(struct net_io *io, int fd);
 void net_io_detach(struct net_io *io);
 

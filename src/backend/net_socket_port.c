@@ -352,9 +352,8 @@ static void let_go(struct sock_port *sp)
 		return;
 	for (unsigned i = 0; i < SOCK_LAST_TURNS && !io->starved && net_io_receive(io); i++)
 		;
-	net_io_drop(&io->stats->rx_dropped, io->n - io->first);
-	io->first = io->n = 0;
-	io->starved = io->unsent = false;
+	net_io_discard(io);
+	io->unsent = false;
 	net_io_detach(io);
 	vdpa_fd_close(&sp->fd);
 	sp->at = sp->end = 0;

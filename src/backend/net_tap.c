@@ -2,6 +2,7 @@
 /* A tap interface: its ports (net_tap.h). */
 #include <errno.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,11 @@ static int tap_fill(struct net_io *io)
 			return -errno; /* the interface is gone */
 		if (r < 0)
 			break;
+		/* "Was found right" is for drivers that do checksums (virtio 1.3, 5.1.6.4.1). */
+		if (!(io->config.offload & NET_OFFLOAD_CSUM) && r)
+			buf[0] &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		tp->iov[n] = (struct iovec){buf, (size_t)r};
-		io->pkts[n] = (struct net_packet){&tp->iov[n], 1, (uint64_t)r};
+		io->pkts[n] = (struct net_packet){&tp->iov[n], 1, (uint64_t)r, NULL};
 		n++;
 	}
 	return (int)n;

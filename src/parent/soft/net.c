@@ -141,7 +141,8 @@ static const char net_shared_key;
 static const struct vdpa_attr_spec net_attrs[] = {
 	{.name = "backend",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "what it is connected to: loopback (default), switch, tap, socket, ...; its own "
+	 .help = "what it is connected to: loopback (default), switch, tap, socket, packet; its "
+		 "own "
 		 "attributes follow"},
 	{.name = "filter",
 	 .type = VDPA_ATTR_BOOL,
