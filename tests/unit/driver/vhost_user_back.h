@@ -81,8 +81,15 @@ static inline int back_device(struct vdpa_ctx *ctx, const char *mgmtdev,
 		if (!strcmp(mgmtdev, "soft_blk"))
 			config.device_features &=
 				~(VDPA_BIT(VIRTIO_BLK_F_RO) | VDPA_BIT(VIRTIO_BLK_F_CONFIG_WCE));
+		if (!vdpa_attr_get(attrs, "num_queues") && !strcmp(mgmtdev, "soft_blk"))
+			config.device_features &= ~VDPA_BIT(VIRTIO_BLK_F_MQ);
 	}
 	r = mdev ? vdpa_dev_add(mdev, "s0", &config, &err) : hold_device(ctx);
+	/* What the kernel still does for one that was killed holds the lock of its file. */
+	for (unsigned i = 0; r == -EBUSY && i < 200; i++) {
+		usleep(10000);
+		r = vdpa_dev_add(mdev, "s0", &config, &err);
+	}
 	if (r) {
 		print_message("%s: %s\n", mgmtdev, err.msg);
 		return r;
