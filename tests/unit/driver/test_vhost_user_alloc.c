@@ -98,7 +98,8 @@ static void say(struct rig *r, uint32_t request, const void *payload, uint32_t s
 	} control = {.cmsg = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
 	struct iovec iov[2] = {{&hdr, sizeof(hdr)}, {(void *)(uintptr_t)payload, size}};
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = size ? 2 : 1};
-	char answer[512];
+	char answer[512] = {0};
+	uint64_t value;
 
 	if (r->closed)
 		return;
@@ -130,7 +131,8 @@ static void say(struct rig *r, uint32_t request, const void *payload, uint32_t s
 		}
 		r->closed = n == 0;
 		r->answered += n > 0;
-		r->refused += n == sizeof(hdr) + 8 && *(uint64_t *)(void *)(answer + sizeof(hdr)) &&
+		memcpy(&value, answer + sizeof(hdr), sizeof(value));
+		r->refused += n == sizeof(hdr) + sizeof(value) && value &&
 			      request != VHOST_USER_GET_FEATURES &&
 			      request != VHOST_USER_GET_PROTOCOL_FEATURES &&
 			      request != VHOST_USER_GET_VRING_BASE;
