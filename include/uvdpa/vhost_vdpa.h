@@ -135,6 +135,13 @@ VDPA_API int vhost_vdpa_get_vring_base(struct vhost_vdpa *v, uint32_t idx, uint3
 VDPA_API int vhost_vdpa_set_vring_kick(struct vhost_vdpa *v, uint32_t idx, int fd);
 VDPA_API int vhost_vdpa_set_vring_call(struct vhost_vdpa *v, uint32_t idx, int fd);
 VDPA_API int vhost_vdpa_set_vring_err(struct vhost_vdpa *v, uint32_t idx, int fd);
+/**
+ * A descriptor that was replaced is closed when no loop uses it any more. Are there too many that
+ * wait for this? Then true, and @done when they have gone: let the peer wait for so long, it could
+ * use up all numbers otherwise. Else false, and @done is not called. One call at a time. Control
+ * thread. Since 0.1.
+ */
+VDPA_API bool vhost_vdpa_settle(struct vhost_vdpa *v, const struct vdpa_done *done);
 /** Callbacks for fronts that do not notify by eventfd; an eventfd, once set, goes before. Copied;
  * NULL: none. */
 VDPA_API int vhost_vdpa_set_vring_call_cb(struct vhost_vdpa *v, uint32_t idx,

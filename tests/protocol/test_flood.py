@@ -64,14 +64,30 @@ def test_sessions(server):
 
 
 def test_descriptors(server, owner):
-    """10000 messages with descriptors that nobody wants."""
-    fds = [bad.plain_fd() for _ in range(8)]
-    for _ in range(10000):
-        owner.refused(vu.SET_VRING_NUM, vu.state(0, 16), fds)
+    """Messages by the ten thousand with descriptors that nobody wants: not one is kept, from the first on."""
     before = server.fds()
-    for _ in range(1000):
-        owner.refused(vu.SET_MEM_TABLE, bytes(8), fds)
+    fds = [bad.plain_fd() for _ in range(8)]
+    useless = [(vu.SET_VRING_NUM, vu.state(0, 16), 1), (vu.SET_VRING_NUM, vu.state(0, 16), 8),
+               (vu.SET_MEM_TABLE, bytes(8), 8), (vu.SET_MEM_TABLE, struct.pack('=II', 1, 0) + vu.region(0, 0, 0), 1),
+               (vu.SET_VRING_CALL, vu.u64(0), 2), (vu.SET_VRING_KICK, vu.u64(9), 1),
+               (vu.SET_VRING_ERR, vu.u64(0x100), 1), (vu.ADD_MEM_REG, bytes(40), 1),
+               (vu.SET_INFLIGHT_FD, bytes(24), 1), (99, b'', 3)]
+    for n in range(10000 * vu.ROUNDS):
+        request, payload, many = useless[n % len(useless)]
+        owner.refused(request, payload, fds[:many])
+        if n == 100:
+            assert server.fds() == before
     assert server.fds() == before
+    # Those that are wanted take the place of the ones before, and few wait for the loops to pass.
+    most = 0
+    for n in range(1000 * vu.ROUNDS):
+        owner.ok((vu.SET_VRING_CALL, vu.SET_VRING_ERR)[n % 2], vu.u64(n // 2 % 2), [fds[n % 8]])
+        if n % 100 == 99:
+            most = max(most, sum(server.fds().values()))
+    wanted = sum(before.values()) + 8       # by two rings: the server's, and the device's
+    assert most <= wanted + 8
+    assert vu.wait_for(lambda: sum(server.fds().values()) <= wanted), server.fds()
+    vu.count('messages', 11000 * vu.ROUNDS)
     bad.close_all(fds)
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
+import contextlib
+import mmap
 import os
 import random
+import signal
 import struct
 import time
 
@@ -73,16 +76,86 @@ def test_any_contents(tmp_path, seed):
     assert server.stop() == 0
 
 
+@contextlib.contextmanager
+def rewriting(fd, seed):
+    """Somebody else writes to the area all the time: rubbish, what was there before, and almost the truth."""
+    pid = os.fork()
+    if not pid:
+        rnd, area = random.Random(seed), mmap.mmap(fd, AREA)
+        junk = [rnd.randbytes(AREA) for _ in range(16)] + [bytes(AREA), b'\xff' * AREA]
+        head = struct.pack('=QHHHH', 0, 1, 64, 0, 0)
+        while os.getppid() != 1:
+            area[:] = rnd.choice(junk)
+            area[:16] = head
+            area[14:16] = struct.pack('=H', rnd.randrange(1 << 16))
+            old = area[:]
+            area[rnd.randrange(AREA)] = rnd.randrange(256)
+            area[:] = old
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize('seed', range(vu.ROUNDS))
+def test_rewritten_while_in_use(server, seed):
+    """The area's queue may fail or answer what nobody asked; the other queue of the device does neither."""
+    fd, rnd = area_fd(), random.Random(seed)
+    for lap in range(20):
+        with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g, rewriting(fd, seed * 100 + lap):
+            g.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+            g.share()
+            other = vu.Ring(g.mem, 1, 64, off=2 << 20)
+            other.setup(g.client)
+            disk = vu.Disk(other, g.mem, 3 << 20)
+            for _ in range(10):
+                mine = vu.Ring(g.mem, 0, 64)
+                mine.setup(g.client)
+                mine_disk = vu.Disk(mine, g.mem, 1 << 20)
+                for n in range(rnd.randrange(1, 21)):
+                    mine_disk.submit(False, n * 8)
+                    mine.notify()
+                disk.check()
+                g.client.ask(vu.GET_VRING_BASE, vu.state(0, 0))
+                mine.close()
+            disk.check()
+            other.close()
+            if lap == 1:
+                rss = server.rss_kib()
+    assert server.settled()
+    assert server.rss_kib() - rss < vu.SLACK_KIB, 'memory grows'
+    with vu.Guest(server, off=vu.bit(vu.P_INBAND)) as g:
+        g.start()
+        g.disk.check()
+    os.close(fd)
+
+
 def test_truncated_area(guest):
+    """The device goes on without it, this queue and the other one, and takes another area."""
     fd = area_fd()
     guest.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
     guest.start()
     guest.disk.check()
+    other = vu.Ring(guest.mem, 1, 64, off=2 << 20)
+    other.setup(guest.client)
     os.ftruncate(fd, 0)
-    guest.disk.submit(False, 0)
-    guest.ring.notify()
+    # What was in the area is lost, and nothing but that: requests are none of its business.
+    guest.disk.check(16)
+    vu.Disk(other, guest.mem, 3 << 20).check(32)
+    assert not guest.client.ask_u64(vu.GET_STATUS) & 0x40
     guest.client.ask(vu.GET_VRING_BASE, vu.state(0, 0))
-    assert guest.server.alive()
+    guest.client.ask(vu.GET_VRING_BASE, vu.state(1, 0))
+    other.close()
+    os.close(fd)
+    # The next area is as good as any.
+    fd = area_fd()
+    guest.client.ok(vu.SET_INFLIGHT_FD, wire(1, 64, STRIDE), [fd])
+    again = vu.Ring(guest.mem, 0, 64)
+    again.setup(guest.client)
+    vu.Disk(again, guest.mem, 1 << 20).check()
+    assert any(os.pread(fd, AREA, 0)), 'nothing is written to the new area'
+    again.close()
     os.close(fd)
 
 

@@ -449,6 +449,14 @@ static struct vu_ring *ring_fd(struct vu_session *s, struct vu_msg *msg, const c
 	return r;
 }
 
+/* The end of a message that brought a descriptor: the ones before it may have to be waited for. */
+static int fd_given(struct vu_session *s, int err)
+{
+	struct vdpa_done done = vu_session_done_cb(s);
+
+	return !err && vhost_vdpa_settle(s->dev->v, &done) ? VU_DEFERRED : err;
+}
+
 int vu_set_vring_kick(struct vu_session *s, struct vu_msg *msg)
 {
 	int fd = -1, err;
@@ -463,7 +471,7 @@ int vu_set_vring_kick(struct vu_session *s, struct vu_msg *msg)
 	r->started = true;
 	if (r->running && r->poll)
 		poll_start(s);
-	return vu_ring_update(r);
+	return fd_given(s, vu_ring_update(r));
 }
 
 int vu_set_vring_call(struct vu_session *s, struct vu_msg *msg)
@@ -477,7 +485,7 @@ int vu_set_vring_call(struct vu_session *s, struct vu_msg *msg)
 		r->call_set = true;
 		vhost_vdpa_set_vring_call_cb(s->dev->v, r->idx, NULL);
 	}
-	return vhost_vdpa_set_vring_call(s->dev->v, r->idx, fd);
+	return fd_given(s, vhost_vdpa_set_vring_call(s->dev->v, r->idx, fd));
 }
 
 int vu_set_vring_err(struct vu_session *s, struct vu_msg *msg)
@@ -491,7 +499,7 @@ int vu_set_vring_err(struct vu_session *s, struct vu_msg *msg)
 		r->err_set = true;
 		vhost_vdpa_set_vring_err_cb(s->dev->v, r->idx, NULL);
 	}
-	return vhost_vdpa_set_vring_err(s->dev->v, r->idx, fd);
+	return fd_given(s, vhost_vdpa_set_vring_err(s->dev->v, r->idx, fd));
 }
 
 int vu_vring_kick(struct vu_session *s, struct vu_msg *msg)

@@ -9,6 +9,9 @@
 
 #include "base/fd.h"
 
+/* So many may wait to be closed, without their sender having to. */
+#define VV_RETIRING 8u
+
 int vv_fd_new(struct vhost_vdpa *v, int fd, struct vv_fd **out)
 {
 	struct vv_fd *vfd;
@@ -46,6 +49,26 @@ void vv_fd_retire(struct vv_fd **vfd)
 		return;
 	old->v->retiring++;
 	vdpa_loop_group_sync(vdpa_ctx_loops(old->v->vdev->ctx), &old->sync, vv_fd_passed);
+}
+
+static void settle_passed(struct vdpa_loop_sync *sync)
+{
+	struct vhost_vdpa *v = vdpa_container_of(sync, struct vhost_vdpa, settle_sync);
+	struct vdpa_done done = v->settled;
+
+	v->retiring--;
+	vdpa_done_call(&done, 0);
+}
+
+/* Syncs complete in the order in which they were begun: what retires is gone by then. */
+bool vhost_vdpa_settle(struct vhost_vdpa *v, const struct vdpa_done *done)
+{
+	if (v->retiring < VV_RETIRING)
+		return false;
+	v->retiring++;
+	v->settled = *done;
+	vdpa_loop_group_sync(vdpa_ctx_loops(v->vdev->ctx), &v->settle_sync, settle_passed);
+	return true;
 }
 
 struct vv_join *vv_join_new(const struct vdpa_done *done)

@@ -48,7 +48,9 @@ struct vhost_vdpa {
 	unsigned batch_asid;
 
 	struct vv_fd *config_call;
-	unsigned retiring; /* vv_fds that wait for the loops */
+	unsigned retiring; /* vv_fds that wait for the loops, and settled */
+	struct vdpa_done settled;
+	struct vdpa_loop_sync settle_sync;
 
 	bool busy; /* open, release, reset or suspend is under way: done, sync and retry are its */
 	struct vdpa_done done;
