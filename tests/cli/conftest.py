@@ -64,3 +64,10 @@ def nic(daemon):
 @pytest.fixture
 def uvdpa():
     return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    """For the figures of the long loops."""
+    stops = sum('at_any_moment' in report.nodeid for report in terminalreporter.stats.get('passed', ()))
+    if stops:
+        terminalreporter.write_line(f'{stops} stops')

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The daemon as a service: how it starts, who may come in, and how it ends."""
+import fcntl
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -11,7 +13,9 @@ import time
 
 import pytest
 
-from cliutil import PATIENCE, UVDPAD, Client, as_nobody, clean_env, run, wait_for
+from cliutil import PATIENCE, UVDPA, UVDPAD, Client, as_nobody, clean_env, run, wait_for
+
+ROUNDS = int(os.environ.get('UVDPA_TEST_ROUNDS', 1))
 
 
 def options(*args, **kwargs):
@@ -272,6 +276,47 @@ def test_signal_under_load(start):
     assert daemon.stop() == 0, daemon.log()
     for c in clients:
         c.close()
+
+
+def unlocked(path):
+    with open(path, 'r+b') as image:
+        fcntl.lockf(image, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
+
+
+@pytest.mark.parametrize('seed', range(8 * ROUNDS))
+def test_signal_at_any_moment(start, folder, seed):
+    """Disks on a file and in memory are busy, by calls and behind sockets, others come and go: it ends, and leaves
+    nothing."""
+    rnd = random.Random(seed)
+    (folder / 'disk.img').write_bytes(bytes(4 << 20))
+    daemon = start('--workers', rnd.randrange(3))
+    for name, backend in (('d0', ('file', 'path', folder / 'disk.img')), ('d1', ('ram', 'size', '4M'))):
+        daemon.ok('dev', 'add', 'name', name, 'mgmtdev', 'soft_blk', 'backend', *backend, 'driver', 'vhost-user',
+                  'path', folder / f'{name}.sock')
+    daemon.ok('dev', 'add', 'name', 'd2', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '64M', 'driver',
+              'virtio-vdpa')
+    clients = [daemon.client() for _ in range(4)]
+    for i, c in enumerate(clients[:2]):
+        c.request('drv.call', name='virtio0', op='blk.fill', params={'offset': 0, 'len': 64 << 20, 'seed': i})
+    users = [subprocess.Popen([UVDPA, 'drv', '--socket', str(folder / f'{name}.sock'), 'blk', 'fill', '0', '4M'],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_env())
+             for name in ('d0', 'd1')]
+    time.sleep(rnd.random() * rnd.choice([.005, .05, .2]))
+    for i, c in enumerate(clients[2:]):
+        for n in range(rnd.randrange(4)):
+            c.request('dev.add', name=f'x{i}', mgmtdev='soft_blk', attrs={'backend': 'ram', 'size': '1M'})
+            c.request('dev.bind', name='d1', driver='virtio-vdpa')
+            c.request('dev.del', name=f'x{i}')
+    time.sleep(rnd.random() * rnd.choice([0, .002, .02]))
+    assert daemon.stop(rnd.choice([signal.SIGTERM, signal.SIGINT])) == 0, f'seed {seed}: {daemon.log()}'
+    for c in clients:
+        c.close()
+    for user in users:
+        user.wait(PATIENCE)
+    left = sorted(p.name for p in folder.iterdir() if not p.name.startswith('log'))
+    assert left == ['disk.img'], f'seed {seed}'
+    assert unlocked(folder / 'disk.img')
 
 
 def test_hangup_is_ignored(daemon):
