@@ -46,6 +46,37 @@ struct vdpa_vq_state {
 	};
 };
 
+/**
+ * As vhost's VRING_BASE has it: split: the index; packed: available index, its wrap counter in bit
+ * 15, and the same of used in the upper half (vhost-user specification, "Ring states").
+ */
+static inline uint32_t vdpa_vq_state_to_base(const struct vdpa_vq_state *state, bool packed)
+{
+	if (!packed)
+		return state->split.avail_index;
+	return (uint32_t)state->packed.last_avail_idx |
+	       (uint32_t)state->packed.last_avail_counter << 15 |
+	       (uint32_t)state->packed.last_used_idx << 16 |
+	       (uint32_t)state->packed.last_used_counter << 31;
+}
+static inline struct vdpa_vq_state vdpa_vq_state_from_base(uint32_t base, bool packed)
+{
+	struct vdpa_vq_state state;
+
+	state.packed.last_avail_idx = base & 0x7fff;
+	state.packed.last_avail_counter = (base >> 15) & 1;
+	state.packed.last_used_idx = (base >> 16) & 0x7fff;
+	state.packed.last_used_counter = base >> 31;
+	if (!packed) {
+		state.packed.last_used_idx = 0;
+		state.packed.last_used_counter = 0;
+		state.split.avail_index = (uint16_t)base;
+	}
+	return state;
+}
+/** Of a ring that was never used: both wrap counters of a packed ring are 1 (virtio 1.3, 2.8.1). */
+#define VDPA_VQ_BASE_NEW(packed) ((packed) ? 0x80008000u : 0u)
+
 /** One request. Read-only for the device but @user and the priv area. */
 struct vringh_chain {
 	struct iovec *iov; /**< first @nout pieces to read from, then @nin pieces to write to */
@@ -72,9 +103,21 @@ struct vringh_config {
 	struct vdpa_vq_state state;	  /**< where to go on */
 	size_t priv_bytes;		  /**< per-request memory of the device */
 	struct vringh_inflight *inflight; /**< NULL: not tracked */
+	/**
+	 * A queue whose buffers the device only reads. WRITE in an indirect table of a packed ring
+	 * is ignored then: DPDK's driver leaves it set there, also at what it sends.
+	 */
+	bool read_only;
 	bool legacy_layout; /**< no VERSION_1: avail, used at the legacy offsets were computed by
 			       the driver; native endian */
 };
+
+/**
+ * Can a ring of @num entries stand at @state? 0 or -EINVAL with @err. vringh_init() asks it too.
+ * Any thread.
+ */
+VDPA_API int vringh_state_check(const struct vdpa_vq_state *state, uint32_t num, bool packed,
+				struct vdpa_error *err);
 
 /** Counters; all are totals since the queue was started. */
 struct vringh_stats {
@@ -160,8 +203,7 @@ VDPA_API void vringh_map_changed(struct vringh *vr);
 
 /* ---- in-flight tracking (vhost-user specification, "Inflight I/O tracking") ---- */
 
-/** Bytes that the shared area of one queue of @num entries takes (split; packed comes with its
- * format). */
+/** Bytes that the shared area of one queue of @num entries takes. */
 VDPA_API size_t vringh_inflight_bytes(uint32_t num, bool packed);
 /**
  * Use @area (shared, hostile: a peer may change it at any time) for a queue of @num entries. It is

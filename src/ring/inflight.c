@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * In-flight tracking (vhost-user specification, "Inflight I/O tracking", split virtqueue).
+ * In-flight tracking (vhost-user specification, "Inflight I/O tracking", split virtqueue; the
+ * packed one: inflight_packed.c).
  *
  * A small area in memory that outlives this process says which heads were popped and not yet used,
  * and in what order. Written at two places: when a chain is popped (counter, then the mark), and
@@ -15,71 +16,25 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "ring/ring.h"
+#include "ring/inflight.h"
 
-/* The layout of the specification; both ends are on one machine, so it is native. */
-struct inflight_desc {
-	uint8_t inflight;
-	uint8_t padding[5];
-	uint16_t next;
-	uint64_t counter;
-};
-
-struct inflight_area {
-	uint64_t features;
-	uint16_t version;
-	uint16_t desc_num;
-	uint16_t last_batch_head;
-	uint16_t used_idx;
-	struct inflight_desc desc[];
-};
-
-_Static_assert(sizeof(struct inflight_desc) == 16, "layout of the specification");
-_Static_assert(sizeof(struct inflight_area) == 16, "layout of the specification");
-
-#define INFLIGHT_VERSION 1
 /* Areas of several queues follow each other at this alignment, as other back-ends lay them out. */
 #define INFLIGHT_ALIGN 64
 
-struct vringh_inflight {
-	struct inflight_area *area;
-	uint32_t num;
-	bool known; /* the shadow says something about the ring */
-	bool repaired;
-	uint16_t used_idx;
-	uint16_t last_batch_head;
-	uint64_t counter;
-	uint32_t nresub;
-	uint16_t *resub;
-	struct inflight_desc *shadow;
-};
-
-/*
- * Stores of a process that may be killed between any two of them: made once, in this order. A build
- * of the tests dies before and behind each of them in turn.
- */
-#ifdef RING_CRASH_HOOK
-void ring_crash_hook(void);
-#define AREA_STORE(p, v)                                                                           \
-	do {                                                                                       \
-		ring_crash_hook();                                                                 \
-		__atomic_store_n((p), (v), __ATOMIC_RELEASE);                                      \
-		ring_crash_hook();                                                                 \
-	} while (0)
-#else
-#define AREA_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#endif
+static size_t area_bytes(uint32_t num, bool packed)
+{
+	if (packed)
+		return sizeof(struct inflight_packed_area) + num * sizeof(struct inflight_pdesc);
+	return sizeof(struct inflight_area) + num * sizeof(struct inflight_desc);
+}
 
 size_t vringh_inflight_bytes(uint32_t num, bool packed)
 {
-	size_t bytes = sizeof(struct inflight_area) + num * sizeof(struct inflight_desc);
-
-	if (packed)
-		return 0;
-	return (bytes + INFLIGHT_ALIGN - 1) & ~(size_t)(INFLIGHT_ALIGN - 1);
+	return (area_bytes(num, packed) + INFLIGHT_ALIGN - 1) & ~(size_t)(INFLIGHT_ALIGN - 1);
 }
 
-static int inflight_check(const void *area, size_t bytes, uint32_t num, struct vdpa_error *err)
+static int inflight_check(const void *area, size_t bytes, uint32_t num, bool packed,
+			  struct vdpa_error *err)
 {
 	if (num == 0 || num > 32768)
 		return vdpa_error_set(err, EINVAL, NULL,
@@ -87,10 +42,26 @@ static int inflight_check(const void *area, size_t bytes, uint32_t num, struct v
 				      num);
 	if (!area || ((uintptr_t)area & 7))
 		return vdpa_error_set(err, EINVAL, NULL, "in-flight area is not 8-byte aligned");
-	if (bytes < sizeof(struct inflight_area) + num * sizeof(struct inflight_desc))
+	if (bytes < area_bytes(num, packed))
 		return vdpa_error_set(err, EINVAL, NULL,
 				      "in-flight area of %zu bytes is too small for a ring of %u",
 				      bytes, num);
+	return 0;
+}
+
+/* Both layouts begin alike. */
+static int head_check(const struct vringh_inflight *in, uint64_t features, uint16_t version,
+		      uint16_t desc_num, struct vdpa_error *err)
+{
+	if (version != INFLIGHT_VERSION || features)
+		return vdpa_error_set(
+			err, EINVAL, NULL,
+			"in-flight area of version %u with features 0x%llx, known is %u", version,
+			(unsigned long long)features, INFLIGHT_VERSION);
+	if (desc_num != in->num)
+		return vdpa_error_set(err, EINVAL, NULL,
+				      "in-flight area is for a ring of %u, the ring has %u",
+				      desc_num, in->num);
 	return 0;
 }
 
@@ -98,6 +69,7 @@ static int inflight_check(const void *area, size_t bytes, uint32_t num, struct v
 static int inflight_attach(struct vringh_inflight *in, struct vdpa_error *err)
 {
 	struct inflight_area head;
+	int rc;
 
 	memcpy(&head, in->area, sizeof(head));
 	memcpy(in->shadow, in->area->desc, in->num * sizeof(in->shadow[0]));
@@ -106,52 +78,63 @@ static int inflight_attach(struct vringh_inflight *in, struct vdpa_error *err)
 		memset(in->shadow, 0, in->num * sizeof(in->shadow[0]));
 		return 0;
 	}
-	if (head.version != INFLIGHT_VERSION || head.features)
-		return vdpa_error_set(
-			err, EINVAL, NULL,
-			"in-flight area of version %u with features 0x%llx, known is %u",
-			head.version, (unsigned long long)head.features, INFLIGHT_VERSION);
-	if (head.desc_num != in->num)
-		return vdpa_error_set(err, EINVAL, NULL,
-				      "in-flight area is for a ring of %u, the ring has %u",
-				      head.desc_num, in->num);
+	rc = head_check(in, head.features, head.version, head.desc_num, err);
+	if (rc)
+		return rc;
 	in->known = true;
 	in->used_idx = head.used_idx;
 	in->last_batch_head = head.last_batch_head;
 	return 0;
 }
 
+static int attach_packed(struct vringh_inflight *in, struct vdpa_error *err)
+{
+	int rc;
+
+	inflight_packed_attach(in);
+	if (in->phead.version == 0)
+		return 0;
+	rc = head_check(in, in->phead.features, in->phead.version, in->phead.desc_num, err);
+	in->known = rc == 0;
+	return rc;
+}
+
+static int inflight_alloc(struct vringh_inflight *in)
+{
+	in->resub = calloc(in->num, sizeof(in->resub[0]));
+	if (!in->resub)
+		return -ENOMEM;
+	if (in->packed)
+		return inflight_packed_alloc(in);
+	in->shadow = calloc(in->num, sizeof(in->shadow[0]));
+	return in->shadow ? 0 : -ENOMEM;
+}
+
 int vringh_inflight_new(void *area, size_t bytes, uint32_t num, bool packed,
 			struct vringh_inflight **out, struct vdpa_error *err)
 {
 	struct vringh_inflight *in;
-	int rc;
+	int rc = inflight_check(area, bytes, num, packed, err);
 
-	if (packed)
-		return vdpa_error_set(err, ENOTSUP, NULL,
-				      "in-flight tracking of packed rings is not built in");
-	rc = inflight_check(area, bytes, num, err);
 	if (rc)
 		return rc;
 	in = calloc(1, sizeof(*in));
 	if (!in)
-		goto nomem;
+		return vdpa_error_set(err, ENOMEM, NULL, "no memory for in-flight tracking");
 	in->area = area;
 	in->num = num;
-	in->shadow = calloc(num, sizeof(in->shadow[0]));
-	in->resub = calloc(num, sizeof(in->resub[0]));
-	if (!in->shadow || !in->resub)
-		goto nomem;
-	rc = inflight_attach(in, err);
+	in->packed = packed;
+	rc = inflight_alloc(in);
+	if (rc)
+		vdpa_error_set(err, ENOMEM, NULL, "no memory for in-flight tracking");
+	else
+		rc = packed ? attach_packed(in, err) : inflight_attach(in, err);
 	if (rc) {
 		vringh_inflight_free(in);
 		return rc;
 	}
 	*out = in;
 	return 0;
-nomem:
-	vringh_inflight_free(in);
-	return vdpa_error_set(err, ENOMEM, NULL, "no memory for in-flight tracking");
 }
 
 void vringh_inflight_free(struct vringh_inflight *in)
@@ -160,6 +143,10 @@ void vringh_inflight_free(struct vringh_inflight *in)
 		return;
 	free(in->shadow);
 	free(in->resub);
+	free(in->pshadow);
+	free(in->entry);
+	free(in->captured);
+	free(in->seen);
 	free(in);
 }
 
@@ -169,9 +156,9 @@ void vringh_inflight_forget(struct vringh_inflight *in)
 	in->known = false;
 }
 
-uint32_t ring_inflight_num(const struct vringh_inflight *in)
+bool ring_inflight_fits(const struct vringh_inflight *in, uint32_t num, bool packed)
 {
-	return in->num;
+	return in->num == num && in->packed == packed;
 }
 
 static void mark(struct vringh_inflight *in, uint16_t head, uint8_t inflight)
@@ -273,7 +260,10 @@ void ring_inflight_pop(struct vringh_inflight *in, uint16_t head)
 
 void ring_inflight_unpop(struct vringh_inflight *in, uint16_t head)
 {
-	mark(in, head, 0);
+	if (in->packed)
+		ring_inflight_packed_unpop(in, head);
+	else
+		mark(in, head, 0);
 }
 
 void ring_inflight_batch_add(struct vringh_inflight *in, uint16_t head)

@@ -86,24 +86,35 @@ static inline uint16_t flags_used(const struct vringh *vr, uint32_t pos)
 
 /* ---- birth ---- */
 
-static int state_check(struct vringh *vr, const struct vdpa_vq_state_packed *s,
+int vringh_state_check(const struct vdpa_vq_state *state, uint32_t num, bool packed,
 		       struct vdpa_error *err)
 {
-	if (s->last_avail_idx >= vr->num || s->last_used_idx >= vr->num)
+	const struct vdpa_vq_state_packed *s = &state->packed;
+	bool behind = s->last_used_idx <= s->last_avail_idx;
+
+	if (!packed)
+		return 0;
+	if (s->last_avail_idx >= num || s->last_used_idx >= num)
 		return vdpa_error_set(err, EINVAL, NULL,
 				      "state of a packed ring: available %u, used %u, the ring has "
 				      "%u",
-				      s->last_avail_idx, s->last_used_idx, vr->num);
+				      s->last_avail_idx, s->last_used_idx, num);
+	/* Used follows available, by at most a lap. */
+	if (behind == (s->last_avail_counter == s->last_used_counter) ||
+	    s->last_used_idx == s->last_avail_idx)
+		return 0;
+	return vdpa_error_set(err, EINVAL, NULL,
+			      "state of a packed ring: used %u, wrap %u does not follow available "
+			      "%u, wrap %u within a lap",
+			      s->last_used_idx, s->last_used_counter, s->last_avail_idx,
+			      s->last_avail_counter);
+}
+
+static void take_state(struct vringh *vr, const struct vdpa_vq_state_packed *s)
+{
 	vr->last_avail = pos_make(vr, s->last_avail_idx, s->last_avail_counter);
 	vr->last_used = pos_make(vr, s->last_used_idx, s->last_used_counter);
 	vr->descs_out = pos_ahead(vr, vr->last_avail, vr->last_used);
-	if (vr->descs_out > vr->num)
-		return vdpa_error_set(err, EINVAL, NULL,
-				      "state of a packed ring: used %u, wrap %u is ahead of "
-				      "available %u, wrap %u",
-				      s->last_used_idx, s->last_used_counter, s->last_avail_idx,
-				      s->last_avail_counter);
-	return 0;
 }
 
 static int packed_init(struct vringh *vr, const struct vringh_config *config,
@@ -126,12 +137,17 @@ static int packed_init(struct vringh *vr, const struct vringh_config *config,
 	vr->used.iova = config->device;
 	vr->used.bytes = EVENT_BYTES;
 	vr->used.perm = VHOST_MAP_WO;
+	vr->table_write = config->read_only ? 0 : VRING_DESC_F_WRITE;
 	rc = ring_area_check(&vr->desc, DESC_ALIGN, "descriptor ring", err);
 	if (!rc)
 		rc = ring_area_check(&vr->avail, EVENT_ALIGN, "driver event structure", err);
 	if (!rc)
 		rc = ring_area_check(&vr->used, EVENT_ALIGN, "device event structure", err);
-	return rc ? rc : state_check(vr, &config->state.packed, err);
+	if (!rc)
+		rc = vringh_state_check(&config->state, num, true, err);
+	if (!rc)
+		take_state(vr, &config->state.packed);
+	return rc;
 }
 
 static int packed_resolve(struct vringh *vr)
@@ -145,10 +161,60 @@ static int packed_resolve(struct vringh *vr)
 	return rc;
 }
 
+/*
+ * Positions that are ours, but the first, may hold used descriptors of a batch that was not
+ * published: take them back before anything is.
+ */
+static int unuse(struct vringh *vr)
+{
+	for (uint32_t i = 1; i < vr->descs_out; i++) {
+		uint16_t pos = pos_add(vr, vr->last_used, i);
+		uint64_t off = pos_index(vr, pos) * sizeof(struct guest_pdesc) +
+			       offsetof(struct guest_pdesc, flags);
+		uint16_t flags;
+		int rc = ring_area_load16(&vr->desc, off, &flags);
+
+		if (!rc && (flags & F_LAP) == flags_used(vr, pos)) {
+			ring_crash_point();
+			rc = ring_area_store16(&vr->desc, off, flags_avail(vr, pos));
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/*
+ * With an in-flight area, that says where the ring stands: a front end cannot know of a device that
+ * died, nothing in the ring tells.
+ */
 static int packed_start(struct vringh *vr)
 {
-	(void)vr;
-	return 0;
+	struct ring_inflight_packed at = {.used_idx = (uint16_t)pos_index(vr, vr->last_used),
+					  .used_wrap = pos_wrap(vr, vr->last_used)};
+	bool published = false, wrap;
+	struct pdesc_copy d;
+	uint16_t index;
+	int rc;
+
+	if (!vr->inflight)
+		return 0;
+	if (ring_inflight_packed_in_doubt(vr->inflight, &index, &wrap)) {
+		rc = ring_area_pdesc(&vr->desc, index, &d);
+		if (rc)
+			return rc;
+		published = (d.flags & F_LAP) != flags_avail(vr, pos_make(vr, index, wrap));
+	}
+	rc = ring_inflight_packed_recover(vr->inflight, published, &at);
+	if (rc < 0)
+		return 0;
+	vr->resub_count = (uint32_t)rc;
+	vr->last_used = pos_make(vr, at.used_idx, at.used_wrap);
+	vr->last_avail = pos_add(vr, vr->last_used, at.descs);
+	vr->descs_out = at.descs;
+	/* The batch reached the ring; nobody knows whether the call was made. */
+	vr->call_owed = ring_inflight_repaired(vr->inflight);
+	return unuse(vr);
 }
 
 /* ---- pop ---- */
@@ -182,7 +248,7 @@ static int packed_walk_indirect(struct ring_walk *w, const struct pdesc_copy *d)
 			rc = ring_area_pdesc(&table, i, &c);
 		if (ring_unlikely(rc))
 			return ring_access_failed(vr, "an indirect table", rc);
-		rc = ring_walk_add(w, c.addr, c.len, c.flags & VRING_DESC_F_WRITE);
+		rc = ring_walk_add(w, c.addr, c.len, c.flags & vr->table_write);
 		if (ring_unlikely(rc))
 			return rc;
 	}
@@ -210,6 +276,8 @@ static int packed_walk_next(struct ring_walk *w, uint32_t n, struct pdesc_copy *
 				w->head);
 	if (ring_unlikely(d->flags & VRING_DESC_F_INDIRECT))
 		return ring_bad(vr, "descriptor %u: indirect table in a list", w->head);
+	if (ring_unlikely(vr->inflight != NULL))
+		ring_inflight_capture(vr->inflight, d);
 	return 0;
 }
 
@@ -219,6 +287,10 @@ static inline int packed_walk(struct ring_walk *w, struct pdesc_copy *d)
 	uint32_t n = 1;
 	int rc;
 
+	if (ring_unlikely(w->vr->inflight != NULL)) {
+		ring_inflight_packed_begin(w->vr->inflight);
+		ring_inflight_capture(w->vr->inflight, d);
+	}
 	if (d->flags & VRING_DESC_F_INDIRECT) {
 		rc = packed_walk_indirect(w, d);
 		return rc ? rc : 1;
@@ -283,15 +355,67 @@ static inline int packed_pop_one(struct vringh *vr, struct vringh_chain **out)
 	vr->head_out[d.id] = 1;
 	vr->last_avail = pos_add(vr, vr->last_avail, (uint32_t)n);
 	vr->descs_out += (uint32_t)n;
+	if (ring_unlikely(vr->inflight != NULL))
+		ring_inflight_packed_pop(vr->inflight, d.id);
 	ring_got(vr);
 	*out = &w.slot->chain;
 	return 1;
+}
+
+/* The descriptors of a chain that a former process had popped, as the area has them. */
+static int walk_again(struct ring_walk *w, const struct pdesc_copy *d, uint32_t n)
+{
+	int rc = 0;
+
+	if (n == 1 && (d->flags & VRING_DESC_F_INDIRECT))
+		return packed_walk_indirect(w, d);
+	for (uint32_t i = 0; i < n && !rc; i++) {
+		if (d[i].flags & VRING_DESC_F_INDIRECT)
+			return ring_bad(w->vr, "buffer id %u: indirect table in a list", w->head);
+		rc = ring_walk_add(w, d[i].addr, d[i].len, d[i].flags & VRING_DESC_F_WRITE);
+	}
+	return rc;
+}
+
+/* Requests that a former process did not finish come first, in their order. */
+static int packed_pop_resubmitted(struct vringh *vr, struct vringh_chain **chains, unsigned max)
+{
+	unsigned got = 0;
+
+	while (got < max && vr->resub_next < vr->resub_count) {
+		struct ring_walk w;
+		uint32_t n;
+		const struct pdesc_copy *d =
+			ring_inflight_packed_list(vr->inflight, vr->resub_next, &n);
+		int rc;
+
+		ring_walk_begin(&w, vr, d[n - 1].id);
+		rc = walk_again(&w, d, n);
+		if (!rc)
+			rc = ring_walk_commit(&w);
+		if (rc)
+			return got ? (int)got : rc;
+		w.slot->chain.state |= RING_SLOT_RESUBMITTED;
+		w.slot->chain.ndesc = (uint16_t)n;
+		vr->head_out[w.head] = 1;
+		ring_got(vr);
+		chains[got++] = &w.slot->chain;
+		vr->resub_next++;
+	}
+	return (int)got;
 }
 
 static int packed_pop(struct vringh *vr, struct vringh_chain **chains, unsigned max)
 {
 	unsigned got = 0;
 
+	if (ring_unlikely(vr->resub_next < vr->resub_count)) {
+		int n = packed_pop_resubmitted(vr, chains, max);
+
+		if (n < 0 || vr->resub_next < vr->resub_count)
+			return n;
+		got = (unsigned)n;
+	}
 	while (got < max) {
 		int rc = packed_pop_one(vr, &chains[got]);
 
@@ -324,6 +448,7 @@ static inline int used_put(struct vringh *vr, uint32_t pos, const struct ring_pe
 	uint32_t i = pos_index(vr, pos);
 	uint16_t flags = used_desc_flags(vr, pos, p);
 
+	ring_crash_point();
 	if (ring_unlikely(!vr->desc.ptr))
 		return ring_area_slow_use(&vr->desc, i, p->len, p->id, flags);
 	guest_pdesc_use(ring_area_pdesc_ptr(&vr->desc, i), p->len, p->id, flags, last);
@@ -366,11 +491,39 @@ static int used_put_all(struct vringh *vr, uint16_t *end)
 	return rc;
 }
 
+/* The position behind all that is pending. */
+static uint16_t pending_end(const struct vringh *vr)
+{
+	uint32_t descs = 0;
+
+	for (uint32_t i = 0; i < vr->npending; i++)
+		descs += ring_pending_descs(&vr->pending[i]);
+	return pos_add(vr, vr->last_used, descs);
+}
+
+/* The same with the area told of it. */
+static int used_put_tracked(struct vringh *vr, uint16_t *end)
+{
+	uint16_t pos = pending_end(vr);
+	int rc;
+
+	ring_inflight_packed_batch(vr->inflight, vr->pending, vr->npending,
+				   (uint16_t)pos_index(vr, pos), pos_wrap(vr, pos));
+	rc = used_put_all(vr, end);
+	ring_crash_point();
+	if (rc)
+		ring_inflight_packed_abort(vr->inflight);
+	else
+		ring_inflight_packed_end(vr->inflight, vr->pending, vr->npending);
+	return rc;
+}
+
 static int packed_flush(struct vringh *vr)
 {
 	uint16_t end;
 	uint32_t descs;
-	int rc = used_put_all(vr, &end);
+	int rc = ring_unlikely(vr->inflight != NULL) ? used_put_tracked(vr, &end)
+						     : used_put_all(vr, &end);
 
 	if (ring_unlikely(rc))
 		return rc;

@@ -6,7 +6,7 @@
  * chain.c    a chain: descriptor copies -> checks -> iovec, its memory
  * split.c    the split format: indices, rings, suppression
  * packed.c   the packed format
- * inflight.c the shared area that survives this process
+ * inflight.c, inflight_packed.c: the shared area that survives this process
  *
  * A format moves whole batches; there is no call through a pointer per descriptor.
  *
@@ -95,6 +95,7 @@ struct vringh {
 	const struct vringh_format *fmt;
 	uint32_t num;
 	bool event_idx, indirect, notify_on_empty, in_order;
+	uint16_t table_write; /* the flag that says so in a table of a packed ring */
 	struct vdpa_view *ring_view, *buf_view;
 	uint8_t *head_out;	 /* per head: popped, and not yet visibly used */
 	struct ring_slot *slots; /* num */
@@ -325,7 +326,20 @@ void ring_pool_free(struct vringh *vr);
 
 /* ---- inflight.c ---- */
 
-uint32_t ring_inflight_num(const struct vringh_inflight *inflight);
+/*
+ * A build of the tests dies before and behind each store that tells of requests, in the area and,
+ * of a packed ring, in the ring.
+ */
+#ifdef RING_CRASH_HOOK
+void ring_crash_hook(void);
+#define ring_crash_point() ring_crash_hook()
+#else
+#define ring_crash_point()                                                                         \
+	do {                                                                                       \
+	} while (0)
+#endif
+
+bool ring_inflight_fits(const struct vringh_inflight *inflight, uint32_t num, bool packed);
 /*
  * The ring's used index is @ring_used: repair the last batch, and find what has to be done again.
  * Returns how many; -ENODATA when the area says nothing about this ring (it is started afresh).
@@ -341,5 +355,37 @@ void ring_inflight_unpop(struct vringh_inflight *inflight, uint16_t head);
 void ring_inflight_batch_add(struct vringh_inflight *inflight, uint16_t head);
 void ring_inflight_batch_end(struct vringh_inflight *inflight, const struct ring_pending *batch,
 			     uint32_t n, uint16_t used);
+
+/* ---- inflight_packed.c ---- */
+
+/* Where the ring goes on: @used as given when nothing is known, and how many descriptors are out.
+ */
+struct ring_inflight_packed {
+	uint16_t used_idx;
+	bool used_wrap;
+	uint32_t descs;
+};
+
+/* A batch was being published: the ring's descriptor at @index, which was available there, tells.
+ */
+bool ring_inflight_packed_in_doubt(const struct vringh_inflight *inflight, uint16_t *index,
+				   bool *wrap);
+/* As ring_inflight_recover(). May be called again. */
+int ring_inflight_packed_recover(struct vringh_inflight *inflight, bool published,
+				 struct ring_inflight_packed *out);
+/* The descriptors of the @i-th chain to do again; at least one. */
+const struct pdesc_copy *ring_inflight_packed_list(struct vringh_inflight *inflight, uint32_t i,
+						   uint32_t *n);
+/* A pop: begin, each descriptor, and, when the chain is good, that it is out. */
+void ring_inflight_packed_begin(struct vringh_inflight *inflight);
+void ring_inflight_capture(struct vringh_inflight *inflight, const struct pdesc_copy *d);
+void ring_inflight_packed_pop(struct vringh_inflight *inflight, uint16_t id);
+void ring_inflight_packed_unpop(struct vringh_inflight *inflight, uint16_t id);
+/* Around the publication of a batch that ends at @used_idx; abort: it was not published. */
+void ring_inflight_packed_batch(struct vringh_inflight *inflight, const struct ring_pending *batch,
+				uint32_t n, uint16_t used_idx, bool used_wrap);
+void ring_inflight_packed_abort(struct vringh_inflight *inflight);
+void ring_inflight_packed_end(struct vringh_inflight *inflight, const struct ring_pending *batch,
+			      uint32_t n);
 
 #endif

@@ -77,16 +77,18 @@ int ring_area_check(const struct ring_area *area, unsigned align, const char *na
 
 static int config_check(const struct vringh_config *config, struct vdpa_error *err)
 {
+	bool packed = config->features & VDPA_BIT(VIRTIO_F_RING_PACKED);
+
 	if (config->size != sizeof(*config))
 		return vdpa_error_set(err, EINVAL, NULL,
 				      "vringh_config of %zu bytes, known are %zu", config->size,
 				      sizeof(*config));
 	if (!config->ring_view || !config->buf_view)
 		return vdpa_error_set(err, EINVAL, NULL, "a ring needs a view of its memory");
-	if (config->inflight && ring_inflight_num(config->inflight) != config->num)
+	if (config->inflight && !ring_inflight_fits(config->inflight, config->num, packed))
 		return vdpa_error_set(err, EINVAL, NULL,
-				      "in-flight area is for a ring of %u, the ring has %u",
-				      ring_inflight_num(config->inflight), config->num);
+				      "in-flight area is not for a %s ring of %u",
+				      packed ? "packed" : "split", config->num);
 	return 0;
 }
 

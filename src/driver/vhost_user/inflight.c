@@ -17,7 +17,7 @@
 
 static uint64_t stride(const struct vu_session *s, uint32_t queue_size)
 {
-	return vringh_inflight_bytes(queue_size, s->features & VDPA_BIT(VIRTIO_F_RING_PACKED));
+	return vringh_inflight_bytes(queue_size, vu_packed(s));
 }
 
 static int check(struct vu_session *s, const struct vhost_user_inflight *wire, bool set,
@@ -29,8 +29,6 @@ static int check(struct vu_session *s, const struct vhost_user_inflight *wire, b
 
 	if (ok && wire->num_queues > s->nrings)
 		ok = vhost_user_bad(&why, "more queues than the device has");
-	if (ok && !each)
-		ok = vhost_user_bad(&why, "packed rings are not tracked");
 	if (ok && set && wire->mmap_size < each * wire->num_queues)
 		ok = vhost_user_bad(&why, "the area is too small");
 	if (ok && set && (wire->mmap_offset & 7))

@@ -145,6 +145,39 @@ static void indirect_unaligned(void **state)
 	rt_end(&t);
 }
 
+/* DPDK's driver leaves WRITE set in tables of packed rings: a device that only reads knows. */
+static void read_only_queue(void **state)
+{
+	struct ring_test t;
+	struct vringh_config config;
+	struct vringh_chain *c;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	for (unsigned read_only = 0; read_only < 2; read_only++) {
+		rt_prepare(&t, GUEST_LINEAR, GUEST_LINEAR);
+		config = fake_ring_config(&t.r, F_INDIRECT);
+		config.read_only = read_only;
+		assert_int_equal(vringh_init(&config, &t.vr, NULL), 0);
+		/* In memory that the device may only read. */
+		fake_ring_entry(&t.r, RT_TABLE, 0, GUEST_IOVA + RT_TABLE + 64, 10, WRITE);
+		fake_ring_entry(&t.r, RT_TABLE, 1, GUEST_IOVA + RT_BUF, 7, NEXT);
+		fake_ring_desc(&t.r, 0, RT_TABLE, 32, INDIRECT, 0);
+		fake_ring_avail(&t.r, 0);
+		fake_ring_publish(&t.r);
+		if (read_only) {
+			c = rt_get(&t);
+			assert_int_equal(c->nin, 0);
+			assert_int_equal(c->out_len, 17);
+			rt_complete_flush(&t, c, 0);
+		} else {
+			rt_expect_bad(&t, "is not mapped for the device to write");
+		}
+		rt_end(&t);
+	}
+}
+
 static void empty_buffers_are_skipped(void **state)
 {
 	struct ring_test t;
@@ -310,6 +343,7 @@ int main(void)
 		cmocka_unit_test(wrap),
 		cmocka_unit_test(indirect_after_direct),
 		cmocka_unit_test(indirect_unaligned),
+		cmocka_unit_test(read_only_queue),
 		cmocka_unit_test(empty_buffers_are_skipped),
 		cmocka_unit_test(long_chain),
 		cmocka_unit_test(abandon),
