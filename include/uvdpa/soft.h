@@ -88,6 +88,9 @@ struct vdpa_soft_ops {
 	 * need not keep.
 	 */
 	void (*reclaim)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+	/** O. Does the device only read what comes through this queue? See read_only in vringh.h.
+	 */
+	bool (*vq_read_only)(struct vdpa_soft *dev, uint16_t idx);
 };
 
 enum vdpa_soft_map {
@@ -126,7 +129,10 @@ struct vdpa_soft_params {
 VDPA_API void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *params,
 			       struct vdpa_error *err);
 VDPA_API int vdpa_soft_register(struct vdpa_soft *dev, struct vdpa_error *err);
-/** The features that the kit offers besides the device's own, unless features_off says not to. */
+/**
+ * The features that the kit can offer besides the device's own, unless features_off says not to.
+ * IN_ORDER and NOTIFICATION_DATA only when they are in features.
+ */
 VDPA_API uint64_t vdpa_soft_kit_features(void);
 /** For parents that let their user choose "dma_map" or "set_map", "workers", ...: attributes that
  * the kit understands. */

@@ -44,6 +44,11 @@ def test_harness(cache, work, client):
     ",mrg_rxbuf=0",
     ",in_order=0",
     ",mrg_rxbuf=0,in_order=0,vectorized=1",
+    ",packed_vq=1",
+    ",packed_vq=1,mrg_rxbuf=0",
+    ",packed_vq=1,in_order=0",
+    ",packed_vq=1,mrg_rxbuf=0,in_order=0",
+    ",packed_vq=1,mrg_rxbuf=0,vectorized=1",
 ])
 def test_loop(work, daemon, client, options):
     """Each path of the driver, twice on the same socket."""

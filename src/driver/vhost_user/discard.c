@@ -31,8 +31,7 @@ bool vu_discard_wanted(const struct vu_ring *r)
 {
 	const struct vu_session *s = r->s;
 
-	return vdpa_get_device_id(s->dev->vdev) == VIRTIO_ID_NET && (r->idx & 1) && !s->iommu &&
-	       !(s->features & VDPA_BIT(VIRTIO_F_RING_PACKED));
+	return vdpa_get_device_id(s->dev->vdev) == VIRTIO_ID_NET && (r->idx & 1) && !s->iommu;
 }
 
 static bool in_use(void *arg, uintptr_t first, uintptr_t last)
@@ -112,11 +111,12 @@ static int discard_new(struct vu_ring *r, struct vu_discard *d)
 		.desc = r->iova.desc_user_addr,
 		.driver = r->iova.avail_user_addr,
 		.device = r->iova.used_user_addr,
+		.read_only = true,
 		.legacy_layout = !(s->features & VDPA_BIT(VIRTIO_F_VERSION_1)),
 	};
 	int err;
 
-	config.state.split.avail_index = (uint16_t)r->base;
+	config.state = vdpa_vq_state_from_base(vu_ring_base(r), vu_packed(s));
 	err = vdpa_as_new(vdpa_ctx_loops(ctx), 0, &d->as);
 	if (!err)
 		err = map_all(d, s);
@@ -154,11 +154,13 @@ int vu_discard_start(struct vu_ring *r)
 void vu_discard_stop(struct vu_ring *r)
 {
 	struct vu_discard *d = r->discard;
+	struct vdpa_vq_state state;
 
 	if (!d)
 		return;
 	r->discard = NULL;
-	r->base = vringh_state(d->vr).split.avail_index;
+	state = vringh_state(d->vr);
+	vu_ring_set_base(r, vdpa_vq_state_to_base(&state, vu_packed(r->s)));
 	discard_free(d);
 }
 

@@ -188,7 +188,8 @@ static void show_session(const struct vu_session *s, vdpa_emit_fn emit, void *ar
 		snprintf(key, sizeof(key), "ring%u", i);
 		snprintf(text, sizeof(text), "%s %s%s num %u base %u%s",
 			 r->started ? "started" : "stopped", r->enabled ? "enabled" : "disabled",
-			 r->running ? " running" : "", r->num, r->base, r->poll ? " polled" : "");
+			 r->running ? " running" : "", r->num, vu_ring_base(r),
+			 r->poll ? " polled" : "");
 		emit(arg, key, text);
 	}
 }

@@ -139,7 +139,7 @@ static void reset_done(void *arg, int result)
 	for (unsigned i = 0; i < s->nrings; i++) {
 		s->ring[i].running = false;
 		s->ring[i].started = false;
-		s->ring[i].base = 0;
+		s->ring[i].have_base = false;
 	}
 	s->features_set = false;
 	if (!result)

@@ -84,10 +84,10 @@ struct vu_ring {
 	bool started; /* SET_VRING_KICK or VRING_KICK came, GET_VRING_BASE did not */
 	bool enabled;
 	bool running; /* the device works on it: started, enabled, and completely set up */
-	bool have_addr;
+	bool have_addr, have_base;
 	bool call_set, err_set; /* by message: no in-band notification */
 	bool poll;		/* SET_VRING_KICK said that no kicks come */
-	uint16_t poll_seen;	/* where it stood at the last look */
+	uint32_t poll_seen;	/* where it stood at the last look */
 	uint32_t num;		/* 0: not set */
 	uint32_t base;
 	struct vhost_vring_addr addr;		/* as it came: front-end addresses, or IOVAs */
@@ -288,6 +288,10 @@ int vu_ring_update(struct vu_ring *r);
 int vu_ring_place(struct vu_ring *r);
 /* Drain it. @done in any case, when 0 is returned. */
 int vu_ring_stop(struct vu_ring *r, const struct vdpa_done *done);
+bool vu_packed(const struct vu_session *s);
+/* Where a ring that does not run goes on. */
+uint32_t vu_ring_base(const struct vu_ring *r);
+void vu_ring_set_base(struct vu_ring *r, uint32_t base);
 /* Read the base of a ring that has stopped. */
 void vu_ring_stopped(struct vu_ring *r);
 /* Would the ring's areas be where they are, with the memory table as it is? */

@@ -41,6 +41,11 @@ bool vu_ring_any_running(const struct vu_session *s)
 	return false;
 }
 
+bool vu_packed(const struct vu_session *s)
+{
+	return s->features & VDPA_BIT(VIRTIO_F_RING_PACKED);
+}
+
 /* ---- areas: virtio 1.3, sections 2.7 and 2.8 ---- */
 
 struct areas {
@@ -51,7 +56,7 @@ static struct areas ring_areas(const struct vu_ring *r)
 {
 	uint64_t n = r->num, event = r->s->features & VDPA_BIT(VIRTIO_RING_F_EVENT_IDX) ? 2 : 0;
 
-	if (r->s->features & VDPA_BIT(VIRTIO_F_RING_PACKED))
+	if (vu_packed(r->s))
 		return (struct areas){16 * n, 4, 4};
 	return (struct areas){16 * n, 4 + 2 * n + event, 4 + 8 * n + event};
 }
@@ -89,12 +94,10 @@ bool vu_ring_in_place(const struct vu_ring *r)
 /* Did the ring move since the last look? A device that cannot say is taken to be at work. */
 static bool ring_moved(struct vu_ring *r)
 {
-	struct vdpa_vq_state state;
-	uint16_t before = r->poll_seen;
+	uint32_t before = r->poll_seen;
 
-	if (vdpa_get_vq_state(r->s->dev->vdev, r->idx, &state))
+	if (vhost_vdpa_get_vring_base(r->s->dev->v, r->idx, &r->poll_seen))
 		return true;
-	r->poll_seen = state.split.avail_index;
 	return r->poll_seen != before;
 }
 
@@ -136,6 +139,17 @@ static void poll_start(struct vu_session *s)
 
 /* ---- start and stop ---- */
 
+uint32_t vu_ring_base(const struct vu_ring *r)
+{
+	return r->have_base ? r->base : VDPA_VQ_BASE_NEW(vu_packed(r->s));
+}
+
+void vu_ring_set_base(struct vu_ring *r, uint32_t base)
+{
+	r->base = base;
+	r->have_base = true;
+}
+
 int vu_ring_place(struct vu_ring *r)
 {
 	int err = ring_xlate(r, &r->iova);
@@ -158,7 +172,7 @@ static int ring_start(struct vu_ring *r)
 	if (!err)
 		err = vhost_vdpa_set_vring_addr(v, r->idx, &r->iova);
 	if (!err)
-		err = vhost_vdpa_set_vring_base(v, r->idx, r->base);
+		err = vhost_vdpa_set_vring_base(v, r->idx, vu_ring_base(r));
 	if (!err)
 		err = vu_inflight_apply(r);
 	if (err)
@@ -200,7 +214,7 @@ void vu_ring_stopped(struct vu_ring *r)
 
 	r->running = false;
 	if (!vhost_vdpa_get_vring_base(r->s->dev->v, r->idx, &base))
-		r->base = base;
+		vu_ring_set_base(r, base);
 }
 
 static void ring_stop_done(void *arg, int result)
@@ -307,6 +321,15 @@ int vu_set_vring_addr(struct vu_session *s, struct vu_msg *msg)
 	return vu_ring_update(r);
 }
 
+/*
+ * Of a packed ring also the used half. There are front ends that know of the other one only (DPDK):
+ * what was available to their last device was used.
+ */
+static uint32_t whole_base(const struct vu_session *s, uint32_t base)
+{
+	return vu_packed(s) && !(base >> 16) ? base | base << 16 : base;
+}
+
 int vu_set_vring_base(struct vu_session *s, struct vu_msg *msg)
 {
 	struct vu_ring *r = ring_get(s, msg->payload->state.index, "SET_VRING_BASE");
@@ -316,13 +339,12 @@ int vu_set_vring_base(struct vu_session *s, struct vu_msg *msg)
 		return -EINVAL;
 	if (r->running)
 		return ring_is_running(r, "SET_VRING_BASE");
-	if (!(s->features & VDPA_BIT(VIRTIO_F_RING_PACKED)) &&
-	    !vhost_user_vring_base_split_valid(&msg->payload->state, &why)) {
+	if (!vu_packed(s) && !vhost_user_vring_base_split_valid(&msg->payload->state, &why)) {
 		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_VRING_BASE: ring %u: %s", r->idx, why);
 		return -EINVAL;
 	}
 	vu_discard_stop(r);
-	r->base = msg->payload->state.num;
+	vu_ring_set_base(r, whole_base(s, msg->payload->state.num));
 	return vu_ring_update(r);
 }
 
@@ -332,7 +354,7 @@ static void base_answer(void *arg, int result)
 {
 	struct vu_ring *r = arg;
 	struct vu_session *s = r->s;
-	struct vhost_vring_state state = {.index = r->idx, .num = r->base};
+	struct vhost_vring_state state = {.index = r->idx, .num = vu_ring_base(r)};
 
 	if (!s->closing)
 		vu_reply(s, &state, sizeof(state), -1);

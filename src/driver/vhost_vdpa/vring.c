@@ -119,22 +119,15 @@ int vhost_vdpa_set_vring_base(struct vhost_vdpa *v, uint32_t idx, uint32_t base)
 {
 	struct vv_vring *r = vring_get(v, idx);
 	struct vdpa_vq_state state;
+	bool packed = is_packed(v);
 
 	if (!r)
 		return -ENOBUFS;
 	if (!may_set_up(v, r))
 		return -EINVAL;
-	memset(&state, 0, sizeof(state));
-	if (is_packed(v)) {
-		state.packed.last_avail_idx = base & 0x7fff;
-		state.packed.last_avail_counter = (base >> 15) & 1;
-		state.packed.last_used_idx = (base >> 16) & 0x7fff;
-		state.packed.last_used_counter = base >> 31;
-	} else {
-		if (base > UINT16_MAX)
-			return -EINVAL;
-		state.split.avail_index = (uint16_t)base;
-	}
+	if (!packed && base > UINT16_MAX)
+		return -EINVAL;
+	state = vdpa_vq_state_from_base(base, packed);
 	return vdpa_set_vq_state(v->vdev, (uint16_t)idx, &state);
 }
 
@@ -149,13 +142,7 @@ int vhost_vdpa_get_vring_base(struct vhost_vdpa *v, uint32_t idx, uint32_t *base
 	err = vdpa_get_vq_state(v->vdev, (uint16_t)idx, &state);
 	if (err)
 		return err;
-	if (is_packed(v))
-		*base = (uint32_t)state.packed.last_avail_idx |
-			(uint32_t)state.packed.last_avail_counter << 15 |
-			(uint32_t)state.packed.last_used_idx << 16 |
-			(uint32_t)state.packed.last_used_counter << 31;
-	else
-		*base = state.split.avail_index;
+	*base = vdpa_vq_state_to_base(&state, is_packed(v));
 	return 0;
 }
 

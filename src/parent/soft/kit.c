@@ -79,7 +79,8 @@ static void soft_free(struct vdpa_device *vdev)
 
 #define SOFT_CONFIG_OPS                                                                            \
 	.set_vq_address = soft_set_vq_address, .set_vq_num = soft_set_vq_num,                      \
-	.kick_vq = soft_kick_vq, .set_vq_cb = soft_set_vq_cb, .set_vq_ready = soft_set_vq_ready,   \
+	.kick_vq = soft_kick_vq, .kick_vq_with_data = soft_kick_vq_with_data,                      \
+	.set_vq_cb = soft_set_vq_cb, .set_vq_ready = soft_set_vq_ready,                            \
 	.get_vq_ready = soft_get_vq_ready, .set_vq_state = soft_set_vq_state,                      \
 	.get_vq_state = soft_get_vq_state, .get_vendor_vq_stats = soft_get_vq_stats,               \
 	.get_vq_size = soft_get_vq_size, .get_vq_align = get_vq_align,                             \
@@ -150,11 +151,18 @@ static int check_params(const struct vdpa_soft_params *p, struct vdpa_error *err
 	return 0;
 }
 
+/*
+ * Not offered unless somebody asks: in order, a request waits for slower ones before it; and the
+ * data of a notification are of no use here.
+ */
+#define KIT_ON_REQUEST (VDPA_BIT(VIRTIO_F_IN_ORDER) | VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA))
+
 uint64_t vdpa_soft_kit_features(void)
 {
 	return VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM) |
 	       VDPA_BIT(VIRTIO_F_ANY_LAYOUT) | VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-	       VDPA_BIT(VIRTIO_RING_F_EVENT_IDX) | VDPA_BIT(VIRTIO_F_RING_RESET);
+	       VDPA_BIT(VIRTIO_RING_F_EVENT_IDX) | VDPA_BIT(VIRTIO_F_RING_RESET) |
+	       VDPA_BIT(VIRTIO_F_RING_PACKED) | KIT_ON_REQUEST;
 }
 
 static struct vdpa_soft_core *core_new(struct vdpa_soft *dev, const struct vdpa_soft_params *p)
@@ -168,7 +176,8 @@ static struct vdpa_soft_core *core_new(struct vdpa_soft *dev, const struct vdpa_
 	core->device_id = p->device_id;
 	core->vendor_id = p->vendor_id;
 	core->nvqs = p->nvqs;
-	core->offered = p->features | (vdpa_soft_kit_features() & ~p->features_off);
+	core->offered =
+		p->features | (vdpa_soft_kit_features() & ~KIT_ON_REQUEST & ~p->features_off);
 	core->num_max = p->num_max ? p->num_max : SOFT_NUM_MAX;
 	core->priv_bytes = p->priv_bytes;
 	core->stop_timeout_ns = p->stop_timeout_ns ? p->stop_timeout_ns : SOFT_STOP_TIMEOUT_NS;

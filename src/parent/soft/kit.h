@@ -86,7 +86,7 @@ struct soft_vq_shared {
 	_Atomic bool apply_queued, kick_queued, cancel_queued;
 	_Atomic bool cancel_wanted; /* by the stop under way: what is out shall be cancelled */
 	_Atomic bool drop;	    /* nothing may be written to guest memory any more */
-	_Atomic uint32_t state;	    /* vringh_state(), split */
+	_Atomic uint32_t base;	    /* vringh_state(), as VRING_BASE has it */
 	_Atomic uint64_t counters[SOFT_COUNTERS];
 };
 
@@ -139,6 +139,7 @@ struct vdpa_soft_vq {
 	bool ready, failed;
 	uint32_t num;
 	iova_t desc, driver, device;
+	bool vstate_known; /* else it begins as a new ring */
 	struct vdpa_vq_state vstate;
 	struct vdpa_callback err;
 	void *inflight_area;
@@ -256,7 +257,15 @@ void soft_needs_reset(struct vdpa_soft_core *core, const char *object, const cha
 void soft_settle(struct vdpa_soft_core *core);
 void soft_callback(const struct vdpa_callback *cb);
 
+static inline bool soft_packed(const struct vdpa_soft_core *core)
+{
+	return atomic_load_explicit(&core->features, memory_order_relaxed) &
+	       VDPA_BIT(VIRTIO_F_RING_PACKED);
+}
+
 /* kit_vq.c */
+/* Where an idle queue will start. */
+struct vdpa_vq_state soft_vq_start_state(const struct vdpa_soft_vq *vq);
 int soft_set_vq_address(struct vdpa_device *vdev, uint16_t idx, iova_t desc, iova_t driver,
 			iova_t device);
 void soft_set_vq_num(struct vdpa_device *vdev, uint16_t idx, uint32_t num);
@@ -307,6 +316,7 @@ bool soft_spin_wait(struct vdpa_soft_vq *vq);
 
 /* kit_wire.c */
 void soft_kick_vq(struct vdpa_device *vdev, uint16_t idx);
+void soft_kick_vq_with_data(struct vdpa_device *vdev, uint32_t data);
 void soft_set_vq_cb(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_callback *cb);
 int soft_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int fd);
 int soft_set_vq_err(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_callback *cb);

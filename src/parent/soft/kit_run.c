@@ -36,12 +36,14 @@ static void publish(struct vdpa_soft_vq *vq)
 	const struct vringh_stats *s = vringh_get_stats(vq->l.vr);
 	_Atomic uint64_t *c = vq->shared.counters;
 	const uint64_t *base = vq->l.base;
+	struct vdpa_vq_state state = vringh_state(vq->l.vr);
 
 	atomic_store_explicit(&c[SOFT_CHAINS], base[SOFT_CHAINS] + s->chains, memory_order_relaxed);
 	atomic_store_explicit(&c[SOFT_COMPLETED], base[SOFT_COMPLETED] + s->completed,
 			      memory_order_relaxed);
 	atomic_store_explicit(&c[SOFT_MISSES], base[SOFT_MISSES] + s->misses, memory_order_relaxed);
-	atomic_store_explicit(&vq->shared.state, vringh_state(vq->l.vr).split.avail_index,
+	atomic_store_explicit(&vq->shared.base,
+			      vdpa_vq_state_to_base(&state, soft_packed(vq->core)),
 			      memory_order_relaxed);
 }
 

@@ -14,7 +14,7 @@
 #include "parent/soft/kit.h"
 
 #define STATE_MAGIC 0x53445655u /* "UVDS" */
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
 
 struct state_header {
 	uint32_t magic;
@@ -35,13 +35,13 @@ struct state_header {
 struct state_vq {
 	uint64_t desc, driver, device;
 	uint32_t num;
-	uint16_t avail_index;
+	uint32_t base; /* as VRING_BASE has it */
 	uint8_t ready;
-	uint8_t reserved;
+	uint8_t reserved[7];
 };
 
 _Static_assert(sizeof(struct state_header) == 56, "no holes");
-_Static_assert(sizeof(struct state_vq) == 32, "no holes");
+_Static_assert(sizeof(struct state_vq) == 40, "no holes");
 
 static bool all_idle(const struct vdpa_soft_core *core)
 {
@@ -60,12 +60,13 @@ static void save_vqs(const struct vdpa_soft_core *core, uint8_t *to)
 {
 	for (uint32_t i = 0; i < core->nvqs; i++) {
 		const struct vdpa_soft_vq *vq = &core->vqs[i];
+		struct vdpa_vq_state state = soft_vq_start_state(vq);
 		struct state_vq s = {
 			.desc = htole64(vq->desc),
 			.driver = htole64(vq->driver),
 			.device = htole64(vq->device),
 			.num = htole32(vq->num),
-			.avail_index = htole16(vq->vstate.split.avail_index),
+			.base = htole32(vdpa_vq_state_to_base(&state, soft_packed(core))),
 			.ready = vq->ready,
 		};
 
@@ -131,7 +132,8 @@ static int check_header(const struct vdpa_soft_core *core, const struct state_he
 				      le16toh(h->version), STATE_VERSION);
 	if (le16toh(h->header_bytes) != sizeof(*h) ||
 	    le32toh(h->vq_bytes) != sizeof(struct state_vq) || !zero(h->reserved, 7))
-		return vdpa_error_set(err, EINVAL, name, "the state's layout is not version 1's");
+		return vdpa_error_set(err, EINVAL, name, "the state's layout is not version %u's",
+				      STATE_VERSION);
 	if (le32toh(h->device_id) != core->device_id)
 		return vdpa_error_set(err, EINVAL, name,
 				      "the state is of a device of type %u, this is of type %u",
@@ -170,39 +172,44 @@ static int check_negotiation(struct vdpa_soft_core *core, const struct state_hea
 	return 0;
 }
 
-static int check_vq(const struct vdpa_soft_vq *vq, const struct state_vq *s, struct vdpa_error *err)
+static int check_vq(const struct vdpa_soft_vq *vq, const struct state_vq *s, bool packed,
+		    struct vdpa_error *err)
 {
+	struct vdpa_vq_state state = vdpa_vq_state_from_base(le32toh(s->base), packed);
 	uint32_t num = le32toh(s->num);
 
-	if (!num || num > vq->core->num_max || (num & (num - 1)))
+	if (!num || num > vq->core->num_max || (!packed && (num & (num - 1))))
 		return vdpa_error_set(err, EINVAL, vq->object,
-				      "ring of %u, this device takes powers of two up to %u", num,
-				      vq->core->num_max);
-	if (s->ready > 1 || s->reserved)
+				      "ring of %u, this device takes %s up to %u", num,
+				      packed ? "any" : "powers of two", vq->core->num_max);
+	if (s->ready > 1 || !zero(s->reserved, sizeof(s->reserved)) ||
+	    vdpa_vq_state_to_base(&state, packed) != le32toh(s->base))
 		return vdpa_error_set(err, EINVAL, vq->object, "the state has unknown flags");
-	return 0;
+	return vringh_state_check(&state, num, packed, err);
 }
 
-static void load_vq(struct vdpa_soft_vq *vq, const struct state_vq *s)
+static void load_vq(struct vdpa_soft_vq *vq, const struct state_vq *s, bool packed)
 {
 	soft_vq_clear(vq);
 	vq->desc = le64toh(s->desc);
 	vq->driver = le64toh(s->driver);
 	vq->device = le64toh(s->device);
 	vq->num = le32toh(s->num);
-	vq->vstate.split.avail_index = le16toh(s->avail_index);
+	vq->vstate = vdpa_vq_state_from_base(le32toh(s->base), packed);
+	vq->vstate_known = true;
 	vq->ready = s->ready;
 }
 
 static void load_all(struct vdpa_soft_core *core, const struct state_header *h, const uint8_t *vqs)
 {
+	bool packed = le64toh(h->features) & VDPA_BIT(VIRTIO_F_RING_PACKED);
 	struct state_vq s;
 
 	/* It goes on when it is resumed, not before. */
 	core->suspended = true;
 	for (uint32_t i = 0; i < core->nvqs; i++) {
 		memcpy(&s, vqs + i * sizeof(s), sizeof(s));
-		load_vq(&core->vqs[i], &s);
+		load_vq(&core->vqs[i], &s, packed);
 	}
 	atomic_store(&core->features, le64toh(h->features));
 	atomic_store(&core->status, h->status);
@@ -235,7 +242,8 @@ int soft_load_state(struct vdpa_device *vdev, const void *buf, size_t bytes, str
 		r = check_negotiation(core, &h, err);
 	for (uint32_t i = 0; !r && i < core->nvqs; i++) {
 		memcpy(&s, vqs + i * sizeof(s), sizeof(s));
-		r = check_vq(&core->vqs[i], &s, err);
+		r = check_vq(&core->vqs[i], &s,
+			     le64toh(h.features) & VDPA_BIT(VIRTIO_F_RING_PACKED), err);
 	}
 	if (r)
 		return r;

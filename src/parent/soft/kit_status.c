@@ -53,6 +53,10 @@ int soft_check_features(struct vdpa_soft_core *core, uint64_t features)
 {
 	if (features & ~core->offered)
 		return -EINVAL;
+	/* virtio 1.3, 2.8: the format came with version 1, and there is no legacy layout of it. */
+	if ((features & VDPA_BIT(VIRTIO_F_RING_PACKED)) &&
+	    !(features & VDPA_BIT(VIRTIO_F_VERSION_1)))
+		return -EINVAL;
 	if (soft_has_op(core->dev, check_features) &&
 	    core->dev->ops->check_features(core->dev, features))
 		return -EINVAL;

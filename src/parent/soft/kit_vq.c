@@ -60,7 +60,16 @@ int soft_set_vq_state(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_
 	if (vq->state != SOFT_IDLE)
 		return -EBUSY;
 	vq->vstate = *state;
+	vq->vstate_known = true;
 	return 0;
+}
+
+struct vdpa_vq_state soft_vq_start_state(const struct vdpa_soft_vq *vq)
+{
+	bool packed = soft_packed(vq->core);
+
+	return vq->vstate_known ? vq->vstate
+				: vdpa_vq_state_from_base(VDPA_VQ_BASE_NEW(packed), packed);
 }
 
 /* While it runs: where it stood after its last batch. */
@@ -69,11 +78,10 @@ int soft_get_vq_state(struct vdpa_device *vdev, uint16_t idx, struct vdpa_vq_sta
 	struct vdpa_soft_vq *vq = soft_vq(vdev, idx);
 
 	if (vq->state == SOFT_IDLE) {
-		*state = vq->vstate;
+		*state = soft_vq_start_state(vq);
 		return 0;
 	}
-	memset(state, 0, sizeof(*state));
-	state->split.avail_index = (uint16_t)atomic_load(&vq->shared.state);
+	*state = vdpa_vq_state_from_base(atomic_load(&vq->shared.base), soft_packed(vq->core));
 	return 0;
 }
 
@@ -137,16 +145,19 @@ static int make_ring(struct vdpa_soft_vq *vq, struct vdpa_error *err)
 		.desc = vq->desc,
 		.driver = vq->driver,
 		.device = vq->device,
-		.state = vq->vstate,
+		.state = soft_vq_start_state(vq),
 		.priv_bytes = vq->core->priv_bytes,
+		.read_only = soft_has_op(vq->dev, vq_read_only) &&
+			     vq->dev->ops->vq_read_only(vq->dev, vq->idx),
 		.legacy_layout = !(features & VDPA_BIT(VIRTIO_F_VERSION_1)),
 	};
 	int r;
 
 	release_inflight(vq);
 	if (vq->inflight_area) {
-		r = vringh_inflight_new(vq->inflight_area, vq->inflight_bytes, vq->num, false,
-					&vq->inflight, err);
+		r = vringh_inflight_new(vq->inflight_area, vq->inflight_bytes, vq->num,
+					features & VDPA_BIT(VIRTIO_F_RING_PACKED), &vq->inflight,
+					err);
 		if (r)
 			return r;
 		config.inflight = vq->inflight;
@@ -283,6 +294,7 @@ void soft_vq_stopped(struct vdpa_loop_msg *msg)
 
 	vdpa_loop_timer_cancel(&vq->timer);
 	vq->vstate = vringh_state(vq->vr);
+	vq->vstate_known = true;
 	release_ring(vq);
 	vq->state = SOFT_IDLE;
 	soft_wake_waiters(vq->core, &vq->waiters, 0);
@@ -405,9 +417,10 @@ void soft_vq_clear(struct vdpa_soft_vq *vq)
 	vq->num = vq->core->num_max;
 	vq->desc = vq->driver = vq->device = 0;
 	vq->vstate = (struct vdpa_vq_state){0};
+	vq->vstate_known = false;
 	vq->inflight_area = NULL;
 	vq->inflight_bytes = 0;
-	atomic_store(&vq->shared.state, 0);
+	atomic_store(&vq->shared.base, 0);
 }
 
 void soft_vq_init(struct vdpa_soft_core *core, uint16_t idx)

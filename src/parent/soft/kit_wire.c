@@ -185,6 +185,15 @@ void soft_kick_vq(struct vdpa_device *vdev, uint16_t idx)
 	vdpa_loop_post(vq->loop, &vq->kick_msg, kicked);
 }
 
+/*
+ * virtio 1.3, 2.9: the upper half says where the driver stands. The ring says so too, and is what
+ * counts: the data could be anything.
+ */
+void soft_kick_vq_with_data(struct vdpa_device *vdev, uint32_t data)
+{
+	soft_kick_vq(vdev, (uint16_t)data);
+}
+
 void soft_set_vq_cb(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_callback *cb)
 {
 	struct vdpa_soft_vq *vq = soft_vq(vdev, idx);

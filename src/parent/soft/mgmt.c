@@ -159,7 +159,7 @@ int soft_apply_features(struct vdpa_soft_params *params, const struct vdpa_dev_s
 			vdpa_feature_names(params->device_id, config->device_features & ~have,
 					   lacks, sizeof(lacks)),
 			vdpa_feature_names(params->device_id, have, has, sizeof(has)));
-	params->features &= config->device_features;
+	params->features = config->device_features;
 	params->features_off = ~config->device_features;
 	return 0;
 }

@@ -118,6 +118,12 @@ static void net_free(struct vdpa_soft *dev)
 		net->be->ops->close(net->be);
 }
 
+/* 5.1.2: transmit queues have odd indices. */
+static bool net_vq_read_only(struct vdpa_soft *dev, uint16_t idx)
+{
+	return idx & 1;
+}
+
 static const struct vdpa_soft_ops net_ops = {
 	.size = sizeof(net_ops),
 	.run = net_run,
@@ -128,6 +134,7 @@ static const struct vdpa_soft_ops net_ops = {
 	.check_features = net_check_features,
 	.vq_affinity = net_vq_affinity,
 	.vq_stats = net_vq_stats,
+	.vq_read_only = net_vq_read_only,
 	.announce = net_announce,
 	.show = net_show,
 	.free = net_free,
@@ -270,7 +277,9 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 	plan.be->ops->get_info(plan.be, &plan.info);
 	plan.filter = vdpa_attr_bool(add->attrs.parent, "filter", false);
 	vdpa_soft_params_attrs(&params, add->attrs.parent);
-	params.features = NET_FEATURES | offload_features(plan.info.offload);
+	/* Nothing that a queue of it does takes longer than what came before it. */
+	params.features =
+		NET_FEATURES | offload_features(plan.info.offload) | VDPA_BIT(VIRTIO_F_IN_ORDER);
 	r = make_config(&plan, config, space, err);
 	if (!r)
 		r = soft_apply_features(&params, config, err);

@@ -382,8 +382,9 @@ static void test_refused_sizes(void **state)
 	assert_non_null(strstr(last_log, "refused"));
 	options.features_off = VDPA_BIT(VIRTIO_F_RING_PACKED);
 	options.queue_size = 5;
+	options.features_off = VDPA_BIT(VIRTIO_F_RING_PACKED);
 	assert_int_equal(vhost_user_frontend_new(ctx, &config, &dev, &err), -EINVAL);
-	options.queue_size = 64;
+	options.features_off = 0;
 	assert_int_equal(front_connect(ctx, &config, &dev), 0);
 	front_free(ctx, dev);
 	back_kill(&back);

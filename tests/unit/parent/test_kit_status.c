@@ -54,11 +54,13 @@ static void test_table(void **state)
 
 static void test_features(void **state)
 {
+	const uint64_t on_request =
+		VDPA_BIT(VIRTIO_F_IN_ORDER) | VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA);
 	struct soft_guest g;
 
 	hold_open(&g, NULL);
 	assert_int_equal(vdpa_get_device_features(g.dev),
-			 HOLD_F_ONE | HOLD_F_BAD | vdpa_soft_kit_features());
+			 HOLD_F_ONE | HOLD_F_BAD | (vdpa_soft_kit_features() & ~on_request));
 	assert_int_equal(vdpa_set_features(g.dev, VDPA_BIT(2)), -EINVAL);
 	sg_negotiate(&g, SG_V1 | HOLD_F_ONE);
 	assert_int_equal(vdpa_set_features(g.dev, SG_V1), -EBUSY);
@@ -66,6 +68,10 @@ static void test_features(void **state)
 	assert_int_equal(vdpa_get_driver_features(g.dev), SG_V1 | HOLD_F_ONE);
 	sg_reset(&g);
 	assert_int_equal(vdpa_get_driver_features(g.dev), 0);
+	/* There is no legacy packed ring. */
+	assert_int_equal(vdpa_set_features(g.dev, VDPA_BIT(VIRTIO_F_RING_PACKED)), 0);
+	assert_int_equal(vdpa_set_status(g.dev, SG_ACK | VIRTIO_CONFIG_S_FEATURES_OK), 0);
+	assert_int_equal(vdpa_get_status(g.dev), SG_ACK);
 	sg_close(&g);
 }
 
