@@ -5,6 +5,7 @@
 #include <string.h>
 #include "cli.h"
 #include "ctl/json.h"
+#include "uvdpa-config.h"
 
 /* Print what @method answers: JSON, or "KEY VALUE" lines. */
 static int show_object(struct cli *cli, int argc, const char *method)
@@ -219,6 +220,10 @@ const struct cli_cmd cli_objects[] = {
 	{"daemon", 0, "", "the daemon itself", NULL, daemon_cmds, NULL},
 	{"serve", CMD_RAW, "{ blk | net } OPTIONS", "serve one device without the daemon",
 	 cmd_serve, NULL, NULL},
+#ifdef VDPA_HAVE_RUN
+	{"run", CMD_RAW, "[ --chardev NAME=SOCKET ]... [ -- ] PROGRAM [ ARGS ]",
+	 "run a program that sees devices as /dev/vhost-vdpa-N", cmd_run, NULL, NULL},
+#endif
 	{"bench", CMD_RAW, "{ blk | net } OPTIONS", "load one device and measure it", cmd_bench,
 	 NULL, NULL},
 	{"completion", 0, "bash", "print the completion script of a shell", cmd_completion, NULL,

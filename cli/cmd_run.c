@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* uvdpa run: which devices, which program, and how it ended. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "cli.h"
+#include "run.h"
+
+/* ---- which devices ---- */
+
+static int add_dev(struct run *run, const char *name, const char *path)
+{
+	struct run_dev *dev = &run->dev[run->ndevs];
+
+	if (run->ndevs == RUN_DEVS_MAX) {
+		fprintf(stderr, "uvdpa: run: at most %d devices\n", RUN_DEVS_MAX);
+		return EXIT_FAILED;
+	}
+	if (!*name || strchr(name, '/') || strlen(name) >= sizeof(dev->name) ||
+	    strlen(path) >= sizeof(dev->socket)) {
+		fprintf(stderr,
+			"uvdpa: run: \"%s=%s\": the name of a file in /dev (at most %zu bytes), "
+			"and "
+			"the path of its socket (at most %zu)\n",
+			name, path, sizeof(dev->name) - 1, sizeof(dev->socket) - 1);
+		return EXIT_USAGE;
+	}
+	snprintf(dev->name, sizeof(dev->name), "%s", name);
+	snprintf(dev->socket, sizeof(dev->socket), "%s", path);
+	run->ndevs++;
+	return EXIT_OK;
+}
+
+/* --chardev NAME=SOCKET */
+static int add_option(struct run *run, char *option)
+{
+	char path[4096], *eq = strchr(option, '=');
+
+	if (!eq) {
+		fprintf(stderr, "uvdpa: run: --chardev wants NAME=SOCKET, not \"%s\"\n", option);
+		return EXIT_USAGE;
+	}
+	*eq = '\0';
+	if (cli_abs_path(eq + 1, path, sizeof(path))) {
+		fprintf(stderr, "uvdpa: run: %s: the path is too long\n", eq + 1);
+		return EXIT_USAGE;
+	}
+	return add_dev(run, option, path);
+}
+
+/* Those of the daemon that are bound to vhost-vdpa. */
+static int ask_daemon(struct cli *cli, struct run *run)
+{
+	json_t *answer;
+	const char *name = NULL, *path;
+	int ret = cli_call(cli, "dev.show", json_pack("{s:b}", "all", 1), &answer);
+	json_t *dev;
+	size_t i;
+
+	if (ret)
+		return ret;
+	json_array_foreach(answer, i, dev)
+	{
+		path = NULL;
+		json_unpack(dev, "{s:{s:{s:s,s:s}}}", "driver", "show", "chardev", &name, "path",
+			    &path);
+		if (path && name && !strncmp(name, "vhost-vdpa-", 11))
+			ret = ret ? ret : add_dev(run, name, path);
+	}
+	json_decref(answer);
+	if (!ret && !run->ndevs) {
+		fprintf(stderr,
+			"uvdpa: run: no device is bound to the driver vhost-vdpa: uvdpa dev bind "
+			"NAME driver vhost-vdpa path SOCKET\n");
+		ret = EXIT_FAILED;
+	}
+	return ret;
+}
+
+/* ---- the program ---- */
+
+static int send_listener(int sock, int listener)
+{
+	struct iovec iov = {&listener, sizeof(listener)};
+	ssize_t n = vdpa_sock_send(sock, &iov, 1, &listener, listener >= 0);
+
+	return n == sizeof(listener) ? 0 : -1;
+}
+
+static void child(int sock, char **argv)
+{
+	int listener = run_trap_install();
+	char go;
+
+	if (send_listener(sock, listener) || listener < 0)
+		_exit(127);
+	/* Not before somebody answers; the descriptors end with exec. */
+	if (read(sock, &go, 1) != 1)
+		_exit(127);
+	execvp(argv[0], argv);
+	fprintf(stderr, "uvdpa: run: %s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static int receive_listener(int sock)
+{
+	struct vdpa_fds fds;
+	int err = -EPIPE, fd;
+	ssize_t n = vdpa_sock_recv(sock, &err, sizeof(err), &fds, 0);
+
+	fd = vdpa_fds_take(&fds, 0);
+	vdpa_fds_close(&fds);
+	if (n == sizeof(err) && fd >= 0)
+		return fd;
+	fprintf(stderr,
+		"uvdpa: run: the system calls of the program cannot be watched: %s (Linux 5.14 or "
+		"later is needed, and no other watcher)\n",
+		strerror(-err));
+	return -1;
+}
+
+static pid_t program;
+
+/* What ends us ends the program; it decides what that means. A terminal tells both by itself. */
+static void forward(int sig, siginfo_t *info, void *context)
+{
+	if (program > 0 && info->si_code != SI_KERNEL)
+		kill(program, sig);
+}
+
+static void forward_signals(void)
+{
+	struct sigaction sa = {.sa_sigaction = forward, .sa_flags = SA_RESTART | SA_SIGINFO};
+	const int sigs[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
+
+	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
+		sigaction(sigs[i], &sa, NULL);
+}
+
+struct server {
+	const struct run *run;
+	int listener;
+};
+
+static void *serve(void *arg)
+{
+	const struct server *server = arg;
+
+	run_trap_serve(server->run, server->listener);
+	return NULL;
+}
+
+/* The program's exit status, as a shell has it. */
+static int wait_program(void)
+{
+	int status;
+
+	while (waitpid(program, &status, 0) < 0) {
+		if (errno != EINTR)
+			return EXIT_FAILED;
+	}
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int run_program(const struct run *run, char **argv)
+{
+	struct server server = {.run = run};
+	pthread_t thread;
+	int sock[2], status;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock)) {
+		perror("uvdpa: run");
+		return EXIT_FAILED;
+	}
+	program = fork();
+	if (program < 0) {
+		perror("uvdpa: run");
+		return EXIT_FAILED;
+	}
+	if (!program) {
+		close(sock[0]);
+		child(sock[1], argv);
+	}
+	close(sock[1]);
+	forward_signals();
+	server.listener = receive_listener(sock[0]);
+	if (server.listener < 0 || pthread_create(&thread, NULL, serve, &server) ||
+	    write(sock[0], "", 1) != 1) {
+		close(sock[0]);
+		wait_program();
+		return EXIT_FAILED;
+	}
+	close(sock[0]);
+	status = wait_program();
+	/* What the program has started may go on with its devices after it. */
+	pthread_join(thread, NULL);
+	return status;
+}
+
+int cmd_run(struct cli *cli, int argc, char **argv)
+{
+	struct run run = {.mount = -1};
+	struct run_files *files;
+	int ret = EXIT_OK, i = 0;
+	char **words;
+
+	while (!ret && i < argc && argv[i][0] == '-') {
+		if (!strcmp(argv[i], "--")) {
+			i++;
+			break;
+		}
+		if (strcmp(argv[i], "--chardev") || i + 1 == argc)
+			return cli_usage(cli,
+					 "run: --chardev NAME=SOCKET, then -- PROGRAM; not \"%s\"",
+					 argv[i]);
+		ret = add_option(&run, argv[i + 1]);
+		i += 2;
+	}
+	if (!ret && i == argc)
+		return cli_usage(cli, "run: a program is missing");
+	if (!ret && !run.ndevs)
+		ret = ask_daemon(cli, &run);
+	if (ret)
+		return ret;
+	/* Behind argc words there is no NULL. */
+	words = calloc((size_t)(argc - i) + 1, sizeof(*words));
+	if (!words)
+		return EXIT_FAILED;
+	memcpy(words, argv + i, (size_t)(argc - i) * sizeof(*words));
+	ret = EXIT_FAILED;
+	if (!run_ns_enter(&run) && !run_files_start(&run, &files)) {
+		ret = run_program(&run, words);
+		run_files_stop(files);
+	}
+	free(words);
+	return ret;
+}

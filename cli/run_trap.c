@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * open(2) of one of our paths. The filter lets pass, at the kernel's speed, every system call but
+ * an open for reading and writing that does not create. Those are looked at: what does the path
+ * name, seen from the program? One of our nodes: the program gets the descriptor of a FUSE file
+ * that is opened for it here. Anything else: the call goes on in the kernel.
+ *
+ * Who attacks: the program, which may change the path while it is read. It only ever gets what it
+ * may open anyway, or a device that it was given.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "run.h"
+
+#define PATH_BYTES 4096u
+#define FLAGS_MASK (O_ACCMODE | O_CREAT | O_PATH | O_DIRECTORY)
+
+/* ---- the filter ---- */
+
+static int add_rules(scmp_filter_ctx ctx)
+{
+	int err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 1,
+				   SCMP_A2(SCMP_CMP_MASKED_EQ, FLAGS_MASK, O_RDWR));
+
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(open), 1,
+				       SCMP_A1(SCMP_CMP_MASKED_EQ, FLAGS_MASK, O_RDWR));
+	/* Its flags lie in memory, where a filter cannot look; few programs use it. */
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat2), 0);
+	return err;
+}
+
+int run_trap_install(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int err, fd;
+
+	if (!ctx)
+		return -ENOMEM;
+	/* Programs of another architecture run as they are, without our paths. */
+	err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+	/* We are root in our namespace until the program is executed; sudo in it goes on to work.
+	 */
+	if (!err)
+		err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
+	if (!err)
+		err = add_rules(ctx);
+	if (!err)
+		err = seccomp_load(ctx);
+	fd = err ? err : seccomp_notify_fd(ctx);
+	seccomp_release(ctx);
+	return fd;
+}
+
+/* ---- what the program asks for ---- */
+
+struct request {
+	pid_t pid;
+	int dirfd;
+	int flags;
+	char path[PATH_BYTES];
+};
+
+static ssize_t read_memory(pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct iovec local = {buf, len}, remote = {(void *)(uintptr_t)addr, len};
+
+	return process_vm_readv(pid, &local, 1, &remote, 1, 0);
+}
+
+/* A string may end right before a page that is not there: page by page. */
+static int read_path(pid_t pid, uint64_t addr, char *path)
+{
+	size_t n = 0;
+
+	while (n < PATH_BYTES) {
+		size_t part = PATH_BYTES - (addr + n) % PATH_BYTES;
+		ssize_t got;
+
+		if (part > PATH_BYTES - n)
+			part = PATH_BYTES - n;
+		got = read_memory(pid, addr + n, path + n, part);
+		if (got <= 0)
+			return -EFAULT;
+		if (memchr(path + n, '\0', (size_t)got))
+			return 0;
+		n += (size_t)got;
+	}
+	return -ENAMETOOLONG;
+}
+
+static int parse(const struct seccomp_notif *notif, struct request *req)
+{
+	const __u64 *arg = notif->data.args;
+	struct open_how how = {0};
+
+	req->pid = (pid_t)notif->pid;
+	req->dirfd = AT_FDCWD;
+	if (notif->data.nr == SYS_openat2) {
+		req->dirfd = (int)arg[0];
+		if (arg[3] < sizeof(how) || read_memory(req->pid, arg[2], &how, sizeof(how)) <= 0)
+			return -EFAULT;
+		req->flags = (int)how.flags;
+		if ((req->flags & FLAGS_MASK) != O_RDWR || how.resolve)
+			return -ENOENT;
+		return read_path(req->pid, arg[1], req->path);
+	}
+#ifdef SYS_open
+	if (notif->data.nr == SYS_open) {
+		req->flags = (int)arg[1];
+		return read_path(req->pid, arg[0], req->path);
+	}
+#endif
+	req->dirfd = (int)arg[0];
+	req->flags = (int)arg[2];
+	return read_path(req->pid, arg[1], req->path);
+}
+
+/* The file that the program's path names, without opening it. fd or -errno. */
+static int look(const struct request *req)
+{
+	char base[64];
+	int dir, fd;
+
+	if (req->path[0] == '/')
+		snprintf(base, sizeof(base), "/proc/%d/root", req->pid);
+	else if (req->dirfd == AT_FDCWD)
+		snprintf(base, sizeof(base), "/proc/%d/cwd", req->pid);
+	else
+		snprintf(base, sizeof(base), "/proc/%d/fd/%d", req->pid, req->dirfd);
+	dir = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
+	/* Below a root of its own, ".." and links stay below it. */
+	if (req->path[0] == '/') {
+		struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+
+		fd = (int)syscall(SYS_openat2, dir, req->path, &how, sizeof(how));
+	} else {
+		fd = openat(dir, req->path, O_PATH | O_CLOEXEC);
+	}
+	if (fd < 0)
+		fd = -errno;
+	close(dir);
+	return fd;
+}
+
+/* Which of our devices is @fd? All nodes are one inode: their place in /dev tells them apart. */
+static const struct run_dev *find(const struct run *run, int fd)
+{
+	char link[64], path[PATH_BYTES];
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) || st.st_dev != run->node_dev || st.st_ino != run->node_ino)
+		return NULL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return NULL;
+	path[n] = '\0';
+	for (unsigned i = 0; i < run->ndevs; i++) {
+		const char *slash = strrchr(path, '/');
+
+		if (slash && !strcmp(slash + 1, run->dev[i].name))
+			return &run->dev[i];
+	}
+	return NULL;
+}
+
+static const struct run_dev *asked_for(const struct run *run, const struct seccomp_notif *notif,
+				       struct request *req)
+{
+	const struct run_dev *dev;
+	int fd;
+
+	if (parse(notif, req))
+		return NULL;
+	fd = look(req);
+	if (fd < 0)
+		return NULL;
+	dev = find(run, fd);
+	close(fd);
+	return dev;
+}
+
+/* ---- the answer ---- */
+
+static void answer(int listener, const struct seccomp_notif *notif, int err)
+{
+	struct seccomp_notif_resp resp = {.id = notif->id, .error = err};
+
+	if (!err)
+		resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+}
+
+/* The program's open returns @fd, installed at a number of its own. */
+static void hand_over(int listener, const struct seccomp_notif *notif, int fd, bool cloexec)
+{
+	struct seccomp_notif_addfd add = {
+		.id = notif->id,
+		.flags = SECCOMP_ADDFD_FLAG_SEND,
+		.srcfd = (__u32)fd,
+		.newfd_flags = cloexec ? O_CLOEXEC : 0,
+	};
+
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 && errno != ENOENT)
+		answer(listener, notif, -errno);
+}
+
+static void handle(const struct run *run, int listener, const struct seccomp_notif *notif)
+{
+	struct request req;
+	const struct run_dev *dev = asked_for(run, notif, &req);
+	int fd;
+
+	if (!dev) {
+		answer(listener, notif, 0);
+		return;
+	}
+	fd = openat(run->mount, dev->name, O_RDWR | O_CLOEXEC | (req.flags & O_NONBLOCK));
+	if (fd < 0) {
+		answer(listener, notif, -errno);
+		return;
+	}
+	hand_over(listener, notif, fd, req.flags & O_CLOEXEC);
+	close(fd);
+}
+
+void run_trap_serve(const struct run *run, int listener)
+{
+	struct pollfd pfd = {.fd = listener, .events = POLLIN};
+	struct seccomp_notif notif;
+
+	for (;;) {
+		if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
+			return;
+		if (pfd.revents & POLLIN) {
+			memset(&notif, 0, sizeof(notif));
+			/* ENOENT: the process was killed before we came to it. */
+			if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notif))
+				handle(run, listener, &notif);
+		} else if (pfd.revents & (POLLHUP | POLLERR)) {
+			return;
+		}
+	}
+}
