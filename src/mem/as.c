@@ -151,6 +151,7 @@ static void as_destroy(struct vdpa_as *as)
 	as_use_free_all(as);
 	vdpa_dirty_log_put(as->log);
 	pthread_mutex_destroy(&as->misses.lock);
+	free(as->misses.m);
 	free(as);
 }
 
@@ -284,7 +285,9 @@ const struct vhost_iotlb *vdpa_as_iotlb(const struct vdpa_as *as)
 
 int vdpa_as_set_miss(struct vdpa_as *as, vdpa_as_miss_fn fn, void *arg)
 {
-	if (as_prepare(as))
+	if (fn && !as->misses.m)
+		as->misses.m = calloc(AS_MISSES, sizeof(as->misses.m[0]));
+	if ((fn && !as->misses.m) || as_prepare(as))
 		return -ENOMEM;
 	as->miss = fn;
 	as->miss_arg = arg;

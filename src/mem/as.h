@@ -75,7 +75,7 @@ struct as_miss {
 struct as_misses {
 	pthread_mutex_t lock; /* not on the way of a request that finds its memory */
 	unsigned n;
-	struct as_miss m[AS_MISSES];
+	struct as_miss *m; /* AS_MISSES, from the first miss function on */
 };
 
 /* ---- changes that have a completion ---- */

@@ -59,7 +59,8 @@ static void dev_free(struct vu_dev *dev)
 
 static int dev_new(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct vu_dev **out)
 {
-	struct vu_dev *dev = calloc(1, sizeof(*dev));
+	struct vu_dev *dev =
+		calloc(1, sizeof(*dev) + (size_t)VU_MISSES * vdev->nvqs * sizeof(*dev->miss));
 	const char *mode = vdpa_attr_get(attrs, "mode");
 	const char *then = vdpa_attr_get(attrs, "on_disconnect");
 	struct vhost_vdpa_params params = {
@@ -73,6 +74,7 @@ static int dev_new(struct vdpa_device *vdev, const struct vdpa_attr *attrs, stru
 	if (!dev)
 		return -ENOMEM;
 	dev->vdev = vdev;
+	dev->miss = (struct vhost_iotlb_msg *)(void *)(dev + 1);
 	dev->listen.fd = -1;
 	dev->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	dev->mode = mode && !strcmp(mode, "client") ? VU_CLIENT : VU_SERVER;

@@ -41,7 +41,7 @@ void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
 	struct vu_dev *dev = arg;
 
 	pthread_mutex_lock(&dev->miss_lock);
-	if (dev->nmisses < VU_MISSES)
+	if (dev->nmisses < VU_MISSES * dev->vdev->nvqs)
 		dev->miss[dev->nmisses++] = (struct vhost_iotlb_msg){
 			.iova = iova, .perm = (uint8_t)perm, .type = VHOST_IOTLB_MISS};
 	pthread_mutex_unlock(&dev->miss_lock);

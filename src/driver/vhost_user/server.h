@@ -183,9 +183,10 @@ struct vu_session {
 	void (*after_switch)(struct vu_session *s, int result);
 };
 
-/* A queue reports a miss once, and stops there: two per ring are the most that can be outstanding.
+/* A queue reports a miss once, and stops there: so many per ring are the most that can be
+ * outstanding.
  */
-#define VU_MISSES (2u * VHOST_USER_MAX_VRINGS)
+#define VU_MISSES 2u
 
 /* ---- devices (driver.c, listen.c) ---- */
 
@@ -213,7 +214,7 @@ struct vu_dev {
 	_Atomic bool event_posted, config_changed;
 	pthread_mutex_t miss_lock; /* of the two below */
 	unsigned nmisses;
-	struct vhost_iotlb_msg miss[VU_MISSES];
+	struct vhost_iotlb_msg *miss; /* VU_MISSES per queue, behind this structure */
 
 	struct vdpa_ratelimit limit;
 	uint64_t connections, messages, refused;
