@@ -33,11 +33,15 @@ struct vdpa_adding {
 	struct vdpa_adding *outer;
 };
 
+/* Names are looked up several times per command, and there may be thousands. */
+#define VDPA_NAME_BUCKETS 256
+
 struct vdpa_ctx {
 	struct vdpa_log log;
 	struct vdpa_loop_group *loops;
-	struct list devices; /* registered, by core->node, in that order */
-	unsigned alive;	     /* allocated and not yet released */
+	struct list devices;		      /* registered, by core->node, in that order */
+	struct list names[VDPA_NAME_BUCKETS]; /* the same, by core->name_node */
+	unsigned alive;			      /* allocated and not yet released */
 	struct vdpa_ids ids;
 	struct list drivers;  /* struct vdpa_driver_entry */
 	struct list mgmtdevs; /* struct vdpa_mgmt_core */
@@ -84,7 +88,7 @@ struct vdpa_device_core {
 	void *alloc; /* the embedding structure */
 	struct vdpa_ref ref;
 	pthread_mutex_t lock; /* recursive: around every config op but kick_vq */
-	struct list node;
+	struct list node, name_node;
 	enum vdpa_dev_state state;
 	enum vdpa_bind_state bind;
 	struct vdpa_driver_entry *drv; /* not NULL: BINDING, BOUND, UNBINDING */

@@ -36,6 +36,8 @@ int vdpa_ctx_new(const struct vdpa_ctx_config *config, struct vdpa_ctx **out)
 		return -ENOMEM;
 	ctx->log = c.log;
 	list_init(&ctx->devices);
+	for (unsigned i = 0; i < VDPA_NAME_BUCKETS; i++)
+		list_init(&ctx->names[i]);
 	list_init(&ctx->drivers);
 	list_init(&ctx->mgmtdevs);
 	list_init(&ctx->data);

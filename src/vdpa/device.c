@@ -58,6 +58,7 @@ static struct vdpa_device_core *core_new(const struct vdpa_alloc_params *p)
 	}
 	vdpa_ref_init(&core->ref);
 	list_init(&core->node);
+	list_init(&core->name_node);
 	core->vdev = (struct vdpa_device *)(void *)((char *)core->alloc + p->offset);
 	return core;
 }
@@ -152,6 +153,16 @@ unsigned vdpa_device_refs(const struct vdpa_device *vdev)
 	return vdpa_ref_read(&vdev->core->ref);
 }
 
+/* FNV-1a. */
+static struct list *names_of(struct vdpa_ctx *ctx, const char *name)
+{
+	uint32_t hash = 2166136261u;
+
+	while (*name)
+		hash = (hash ^ (uint8_t)*name++) * 16777619u;
+	return &ctx->names[hash % VDPA_NAME_BUCKETS];
+}
+
 int vdpa_register_device(struct vdpa_device *vdev, uint32_t nvqs, struct vdpa_error *err)
 {
 	struct vdpa_ctx *ctx = vdev->ctx;
@@ -169,6 +180,7 @@ int vdpa_register_device(struct vdpa_device *vdev, uint32_t nvqs, struct vdpa_er
 	vdev->nvqs = nvqs;
 	vdpa_mgmt_adopt(vdev);
 	list_add_tail(&ctx->devices, &vdev->core->node);
+	list_add_tail(names_of(ctx, vdev->name), &vdev->core->name_node);
 	vdev->core->state = VDPA_DEV_LIVE;
 	/* A subscriber may delete it on the spot. */
 	vdpa_get_device(vdev);
@@ -188,6 +200,7 @@ void vdpa_unregister_finish(struct vdpa_device *vdev)
 
 	assert(core->state == VDPA_DEV_GOING && core->bind == VDPA_UNBOUND);
 	vdpa_list_remove(vdev->ctx, &core->node);
+	list_del(&core->name_node);
 	core->state = VDPA_DEV_GONE;
 	vdpa_dev_log(vdev, VDPA_LOG_INFO, "deleted");
 	vdpa_notify(vdev, VDPA_EVENT_DEL, "");
@@ -224,7 +237,7 @@ struct vdpa_device *vdpa_find_device(struct vdpa_ctx *ctx, const char *name)
 {
 	struct vdpa_device_core *core;
 
-	list_for_each_entry (core, &ctx->devices, node) {
+	list_for_each_entry (core, names_of(ctx, name), name_node) {
 		if (!strcmp(core->name, name))
 			return core->vdev;
 	}
