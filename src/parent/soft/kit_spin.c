@@ -35,6 +35,9 @@ static uint64_t busyloop_ns(const struct vdpa_soft_vq *vq)
 /* The queue slept for @gap_ns after its work: would the busyloop have covered it? */
 static void judge(struct soft_spin *s, uint64_t gap_ns, uint64_t max_ns)
 {
+	/* The device's value may be less than it was. */
+	if (s->adapted_ns > max_ns)
+		s->adapted_ns = max_ns;
 	if (gap_ns > max_ns) {
 		s->adapted_ns /= 2;
 		if (s->adapted_ns < SPIN_LEAST_NS)
