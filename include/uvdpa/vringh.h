@@ -153,6 +153,10 @@ VDPA_API void vringh_abandon(struct vringh *vr, unsigned n);
  * with IN_ORDER negotiated also not before all that were got earlier have ended.
  */
 VDPA_API void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t written);
+/** vringh_complete() of @n chains, in this order; @written: for each, or NULL when it is 0 for all.
+ */
+VDPA_API void vringh_complete_n(struct vringh *vr, struct vringh_chain *const *chains,
+				const uint32_t *written, unsigned n);
 /**
  * Make completions visible. Returns 0, -EBADMSG (the used ring cannot be reached), or -EAGAIN (not
  * yet: flush again after vringh_map_changed(); nothing is lost meanwhile).

@@ -171,6 +171,12 @@ static inline const struct view_hit *view_hit_find(const struct vdpa_view *view,
 	return NULL;
 }
 
+/* Are writes through @view logged? */
+static inline bool view_logged(const struct vdpa_view *view)
+{
+	return atomic_load_explicit(&view->root, memory_order_relaxed)->log;
+}
+
 /* as.c */
 int as_prepare(struct vdpa_as *as);
 void as_changed(struct vdpa_as *as);

@@ -328,37 +328,55 @@ static inline int packed_peek(struct vringh *vr, struct pdesc_copy *d)
 	return (d->flags & F_LAP) == flags_avail(vr, pos);
 }
 
+/* @d: the first descriptor. How many there are, or -errno; then nothing has changed. */
+static int packed_pop_walk(struct vringh *vr, struct pdesc_copy *d, struct vringh_chain **out)
+{
+	struct ring_walk w;
+	int n, rc;
+
+	ring_walk_begin(&w, vr, (uint16_t)pos_index(vr, vr->last_avail));
+	n = packed_walk(&w, d);
+	if (ring_unlikely(n < 0))
+		return n;
+	rc = packed_check_id(vr, d->id);
+	if (ring_unlikely(rc))
+		return rc;
+	w.head = d->id;
+	rc = ring_walk_commit(&w);
+	*out = &w.slot->chain;
+	return ring_unlikely(rc) ? rc : n;
+}
+
 /* 1: popped; 0: nothing is available; or -errno, then nothing has changed. */
 static inline int packed_pop_one(struct vringh *vr, struct vringh_chain **out)
 {
-	struct ring_walk w;
 	struct pdesc_copy d;
-	int n, rc = packed_peek(vr, &d);
+	int n = 1, rc = packed_peek(vr, &d);
 
 	if (rc <= 0)
 		return rc;
 	if (ring_unlikely(vr->descs_out == vr->num))
 		return ring_bad(vr, "descriptor %u was made available while it is out",
 				pos_index(vr, vr->last_avail));
-	ring_walk_begin(&w, vr, (uint16_t)pos_index(vr, vr->last_avail));
-	n = packed_walk(&w, &d);
-	if (ring_unlikely(n < 0))
-		return n;
-	rc = packed_check_id(vr, d.id);
-	if (ring_unlikely(rc))
-		return rc;
-	w.head = d.id;
-	rc = ring_walk_commit(&w);
-	if (ring_unlikely(rc))
-		return rc;
-	w.slot->chain.ndesc = (uint16_t)n;
+	*out = NULL;
+	if (ring_likely(!(d.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)))) {
+		rc = packed_check_id(vr, d.id);
+		if (ring_unlikely(rc))
+			return rc;
+		*out = ring_single(vr, d.id, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+	}
+	if (ring_unlikely(!*out)) {
+		n = packed_pop_walk(vr, &d, out);
+		if (ring_unlikely(n < 0))
+			return n;
+	}
+	(*out)->ndesc = (uint16_t)n;
 	vr->head_out[d.id] = 1;
 	vr->last_avail = pos_add(vr, vr->last_avail, (uint32_t)n);
 	vr->descs_out += (uint32_t)n;
 	if (ring_unlikely(vr->inflight != NULL))
 		ring_inflight_packed_pop(vr->inflight, d.id);
 	ring_got(vr);
-	*out = &w.slot->chain;
 	return 1;
 }
 

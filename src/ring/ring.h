@@ -179,6 +179,22 @@ static inline void ring_got(struct vringh *vr)
 		vr->got_pos = 0;
 }
 
+/* As ring_got(), of the @n topmost ones, which are @chains. */
+static inline void ring_got_n(struct vringh *vr, struct vringh_chain *const *chains, unsigned n)
+{
+	uint16_t *got = vr->got;
+	uint32_t pos = vr->got_pos, num = vr->num;
+
+	for (unsigned i = 0; i < n; i++) {
+		got[pos] = chains[i]->index;
+		chains[i]->order = (uint16_t)pos;
+		if (++pos == num)
+			pos = 0;
+	}
+	vr->got_pos = pos;
+	vr->nfree -= n;
+}
+
 static inline struct ring_slot *ring_chain_slot(struct vringh_chain *chain)
 {
 	return (struct ring_slot *)(void *)((char *)chain - offsetof(struct ring_slot, chain));
@@ -316,6 +332,40 @@ static inline int ring_walk_commit(struct ring_walk *w)
 	chain->out_len = w->out_len;
 	chain->in_len = w->in_len;
 	return 0;
+}
+
+/* The slot becomes a chain of one buffer. */
+static inline void ring_single_fill(struct ring_slot *slot, uint16_t head, void *base, uint32_t len,
+				    bool write)
+{
+	struct vringh_chain *chain = &slot->chain;
+
+	slot->iov[0].iov_base = base;
+	slot->iov[0].iov_len = len;
+	chain->iov = slot->iov;
+	chain->state = RING_SLOT_OUT;
+	chain->nout = !write;
+	chain->nin = write;
+	chain->head = head;
+	chain->out_len = write ? 0 : len;
+	chain->in_len = write ? len : 0;
+}
+
+/*
+ * Most chains are one buffer in a range that was hit lately: the top of the free stack becomes that
+ * chain, without anything in between. NULL: not such a one, and nothing was done.
+ */
+static inline struct vringh_chain *ring_single(struct vringh *vr, uint16_t head, iova_t addr,
+					       uint32_t len, bool write)
+{
+	struct ring_slot *slot = &vr->slots[vr->free[vr->nfree - 1]];
+	struct vringh_chain *chain = &slot->chain;
+
+	if (ring_unlikely(!len || !ring_xlate_hit(vr->buf_view, addr, len,
+						  write ? VHOST_MAP_WO : VHOST_MAP_RO, slot->iov)))
+		return NULL;
+	ring_single_fill(slot, head, slot->iov[0].iov_base, len, write);
+	return chain;
 }
 
 /* The chain ended: bounce and iov memory go back. */

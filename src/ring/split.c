@@ -127,15 +127,24 @@ static int split_avail_count(struct vringh *vr)
 static int split_read_heads(struct vringh *vr, uint16_t *heads, unsigned n)
 {
 	uint32_t mask = vr->num - 1;
+	const uint8_t *table = vr->desc.ptr;
 
+	if (ring_unlikely(!vr->avail.ptr || !table)) {
+		for (unsigned i = 0; i < n; i++) {
+			uint64_t off = AVAIL_RING + 2ull * ((vr->last_avail + i) & mask);
+			int rc = ring_area_load16(&vr->avail, off, &heads[i]);
+
+			if (ring_unlikely(rc))
+				return ring_access_failed(vr, "the available ring", rc);
+		}
+		return 0;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t off = AVAIL_RING + 2ull * ((vr->last_avail + i) & mask);
-		int rc = ring_area_load16(&vr->avail, off, &heads[i]);
 
-		if (ring_unlikely(rc))
-			return ring_access_failed(vr, "the available ring", rc);
-		if (ring_likely(vr->desc.ptr && heads[i] < vr->num))
-			__builtin_prefetch(vr->desc.ptr + heads[i] * sizeof(struct guest_desc));
+		heads[i] = guest_load16(ring_area_word(&vr->avail, off), vr->avail.native);
+		/* A head that is none is found out later. */
+		__builtin_prefetch(table + (heads[i] & mask) * sizeof(struct guest_desc));
 	}
 	return 0;
 }
@@ -183,39 +192,53 @@ static int split_walk_indirect(struct ring_walk *w, const struct desc_copy *d)
 	return 0;
 }
 
-static int split_walk(struct ring_walk *w)
+/* Descriptor @i of the table, of chain @head. */
+static inline int split_desc(struct vringh *vr, uint16_t head, uint16_t i, struct desc_copy *d)
 {
-	struct vringh *vr = w->vr;
-	struct desc_copy d = {.next = w->head};
 	int rc;
 
-	do {
-		if (ring_unlikely(d.next >= vr->num))
-			return ring_bad(vr, "head %u: next %u, the table has %u", w->head, d.next,
-					vr->num);
-		if (ring_unlikely(vr->budget-- == 0))
-			return ring_bad(vr, "head %u: descriptors form a loop, or are shared",
-					w->head);
-		rc = ring_area_desc(&vr->desc, d.next, &d);
-		if (ring_unlikely(rc))
-			return ring_access_failed(vr, "the descriptor table", rc);
+	if (ring_unlikely(i >= vr->num))
+		return ring_bad(vr, "head %u: next %u, the table has %u", head, i, vr->num);
+	if (ring_unlikely(vr->budget-- == 0))
+		return ring_bad(vr, "head %u: descriptors form a loop, or are shared", head);
+	rc = ring_area_desc(&vr->desc, i, d);
+	return ring_unlikely(rc) ? ring_access_failed(vr, "the descriptor table", rc) : 0;
+}
+
+/* @d: the first one. */
+static int split_walk(struct ring_walk *w, struct desc_copy d)
+{
+	struct vringh *vr = w->vr;
+	int rc;
+
+	for (;;) {
 		if (d.flags & VRING_DESC_F_INDIRECT)
 			return split_walk_indirect(w, &d);
 		rc = ring_walk_add(w, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
+		if (ring_unlikely(rc) || !(d.flags & VRING_DESC_F_NEXT))
+			return rc;
+		rc = split_desc(vr, w->head, d.next, &d);
 		if (ring_unlikely(rc))
 			return rc;
-	} while (d.flags & VRING_DESC_F_NEXT);
-	return 0;
+	}
 }
 
-/* Make a chain of @head. On an error nothing has changed. */
-static int split_pop_one(struct vringh *vr, uint16_t head, struct vringh_chain **out)
+/* Make a chain of @head; @first: see split_pop_any(). On an error nothing has changed. */
+static int split_pop_one(struct vringh *vr, uint16_t head, const struct desc_copy *first,
+			 struct vringh_chain **out)
 {
+	struct desc_copy d;
 	struct ring_walk w;
-	int rc;
+	int rc = 0;
 
+	if (first)
+		d = *first;
+	else
+		rc = split_desc(vr, head, head, &d);
+	if (ring_unlikely(rc))
+		return rc;
 	ring_walk_begin(&w, vr, head);
-	rc = split_walk(&w);
+	rc = split_walk(&w, d);
 	if (ring_likely(!rc))
 		rc = ring_walk_commit(&w);
 	if (ring_unlikely(rc))
@@ -233,7 +256,7 @@ static int split_pop_resubmitted(struct vringh *vr, struct vringh_chain **chains
 
 	while (got < max && vr->resub_next < vr->resub_count) {
 		uint16_t head = ring_inflight_resubmit(vr->inflight, vr->resub_next);
-		int rc = split_pop_one(vr, head, &chains[got]);
+		int rc = split_pop_one(vr, head, NULL, &chains[got]);
 
 		if (rc)
 			return got ? (int)got : rc;
@@ -244,24 +267,97 @@ static int split_pop_resubmitted(struct vringh *vr, struct vringh_chain **chains
 	return (int)got;
 }
 
+/*
+ * From the front of @heads, chains of one buffer that lies in a range that was hit lately: most
+ * are. Returns how many; the next one is another kind, or an offence: *@read says whether *@d is
+ * its descriptor, which is not read again. Everything that is looked at more than once is in a
+ * variable of its own, because the compiler must take it that what is stored here may lie over @vr.
+ */
+static unsigned split_pop_singles(struct vringh *vr, const uint16_t *heads,
+				  struct vringh_chain **chains, unsigned n, struct desc_copy *d,
+				  bool *read)
+{
+	const struct view_hit hit = vr->buf_view->hits[0];
+	bool known = vr->buf_view->nhits && !region_by_message(hit.region);
+	const uint16_t *free = vr->free + vr->nfree;
+	const uint8_t *table = vr->desc.ptr;
+	uint8_t *head_out = vr->head_out;
+	struct ring_slot *slots = vr->slots;
+	uint32_t num = vr->num;
+	bool native = vr->desc.native;
+	unsigned i;
+
+	*read = false;
+	if (n > vr->budget)
+		n = vr->budget;
+	if (!table || !known)
+		n = 0;
+	for (i = 0; i < n; i++) {
+		uint16_t head = heads[i];
+		struct ring_slot *slot = &slots[*--free];
+		struct desc_copy c;
+		uint64_t off;
+		bool write;
+
+		if (ring_unlikely(head >= num || head_out[head]))
+			break;
+		guest_desc_load(table + head * sizeof(struct guest_desc), &c, native);
+		write = c.flags & VRING_DESC_F_WRITE;
+		off = c.addr - hit.start;
+		if (ring_unlikely((c.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) ||
+				  off > hit.span || c.len - 1u > hit.span - off || !c.len ||
+				  !(hit.perm & (write ? VHOST_MAP_WO : VHOST_MAP_RO)))) {
+			*d = c;
+			*read = true;
+			break;
+		}
+		ring_single_fill(slot, head, (void *)(uintptr_t)(hit.addr + off), c.len, write);
+		head_out[head] = 1;
+		chains[i] = &slot->chain;
+	}
+	ring_got_n(vr, chains, i);
+	vr->budget -= i + *read;
+	vr->last_avail = (uint16_t)(vr->last_avail + i);
+	return i;
+}
+
+/* Any chain; @d: its first descriptor when that was read already. */
+static int split_pop_any(struct vringh *vr, uint16_t head, const struct desc_copy *d,
+			 struct vringh_chain **out)
+{
+	int rc;
+
+	if (ring_unlikely(head >= vr->num))
+		return ring_bad(vr, "head %u, the ring has %u", head, vr->num);
+	if (ring_unlikely(vr->head_out[head]))
+		return ring_bad(vr, "head %u was made available while it is out", head);
+	rc = split_pop_one(vr, head, d, out);
+	if (ring_unlikely(rc))
+		return rc;
+	vr->last_avail++;
+	if (ring_unlikely(vr->inflight != NULL))
+		ring_inflight_pop(vr->inflight, head);
+	return 0;
+}
+
 static int split_pop_heads(struct vringh *vr, const uint16_t *heads, struct vringh_chain **chains,
 			   unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		uint16_t head = heads[i];
+	unsigned i = 0;
+
+	while (i < n) {
+		struct desc_copy d;
+		bool read = false;
 		int rc;
 
-		if (ring_unlikely(head >= vr->num))
-			rc = ring_bad(vr, "head %u, the ring has %u", head, vr->num);
-		else if (ring_unlikely(vr->head_out[head]))
-			rc = ring_bad(vr, "head %u was made available while it is out", head);
-		else
-			rc = split_pop_one(vr, head, &chains[i]);
+		if (ring_likely(!vr->inflight))
+			i += split_pop_singles(vr, heads + i, chains + i, n - i, &d, &read);
+		if (i == n)
+			break;
+		rc = split_pop_any(vr, heads[i], read ? &d : NULL, &chains[i]);
 		if (ring_unlikely(rc))
 			return i ? (int)i : rc;
-		vr->last_avail++;
-		if (ring_unlikely(vr->inflight != NULL))
-			ring_inflight_pop(vr->inflight, head);
+		i++;
 	}
 	return (int)n;
 }

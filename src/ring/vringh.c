@@ -171,15 +171,21 @@ int vringh_init(const struct vringh_config *config, struct vringh **out, struct 
 	return 0;
 }
 
-static void slot_drop(struct vringh *vr, struct ring_slot *slot)
+/* Chains ended: who waited for that goes on. */
+static void slots_dropped(struct vringh *vr)
 {
-	ring_chain_release(vr, slot);
-	vr->free[vr->nfree++] = slot->chain.index;
 	vdpa_view_request_done(vr->buf_view);
 	if (ring_unlikely(vr->ring_view != vr->buf_view))
 		vdpa_view_request_done(vr->ring_view);
 	if (ring_unlikely(vr->park == RING_PARKED_MEMORY))
 		vr->park = RING_RUNS;
+}
+
+static void slot_drop(struct vringh *vr, struct ring_slot *slot)
+{
+	ring_chain_release(vr, slot);
+	vr->free[vr->nfree++] = (uint16_t)slot->chain.index;
+	slots_dropped(vr);
 }
 
 void vringh_free(struct vringh *vr)
@@ -293,11 +299,16 @@ static void release_held(struct vringh *vr)
 	}
 }
 
+static inline struct ring_pending pending_of(const struct vringh_chain *chain, uint32_t written)
+{
+	return (struct ring_pending){
+		.len = written, .id = chain->head, .more = (uint16_t)(chain->ndesc - 1) & 0x7fff};
+}
+
 static inline void chain_ended(struct vringh *vr, const struct vringh_chain *chain,
 			       uint32_t written)
 {
-	struct ring_pending done = {
-		.len = written, .id = chain->head, .more = (uint16_t)(chain->ndesc - 1) & 0x7fff};
+	struct ring_pending done = pending_of(chain, written);
 
 	if (ring_likely(!vr->held)) {
 		vr->pending[vr->npending++] = done;
@@ -331,6 +342,50 @@ void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t wri
 	vr->stats.completed++;
 	vr->stats.bytes_in += written;
 	slot_drop(vr, slot);
+}
+
+/*
+ * From the front, chains that need nothing but to be said to have ended: they fit in their slots,
+ * any order will do, there is no log. How many. Variables: see split_pop_singles().
+ */
+static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *chains,
+				const uint32_t *written, unsigned n)
+{
+	struct ring_pending *pending = vr->pending + vr->npending;
+	uint16_t *free = vr->free + vr->nfree;
+	uint64_t bytes = 0;
+	unsigned i;
+
+	if (vr->held || view_logged(vr->buf_view))
+		return 0;
+	for (i = 0; i < n; i++) {
+		struct vringh_chain *chain = chains[i];
+		uint32_t w = written ? written[i] : 0;
+
+		/* Out, and with nothing else in its state. */
+		if (ring_unlikely(chain->state != RING_SLOT_OUT || ring_chain_slot(chain)->bounce))
+			break;
+		if (ring_unlikely(w > chain->in_len))
+			w = (uint32_t)chain->in_len;
+		*pending++ = pending_of(chain, w);
+		*free++ = chain->index;
+		chain->state = 0;
+		bytes += w;
+	}
+	vr->npending += i;
+	vr->nfree += i;
+	vr->stats.completed += i;
+	vr->stats.bytes_in += bytes;
+	if (i)
+		slots_dropped(vr);
+	return i;
+}
+
+void vringh_complete_n(struct vringh *vr, struct vringh_chain *const *chains,
+		       const uint32_t *written, unsigned n)
+{
+	for (unsigned i = complete_simple(vr, chains, written, n); i < n; i++)
+		vringh_complete(vr, chains[i], written ? written[i] : 0);
 }
 
 int vringh_flush(struct vringh *vr)
