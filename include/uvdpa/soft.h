@@ -199,6 +199,10 @@ VDPA_API unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain
 VDPA_API void vdpa_soft_abandon(struct vdpa_soft_vq *vq, unsigned n);
 VDPA_API void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain,
 				 uint32_t written);
+/** vdpa_soft_complete() of @n requests, in this order; @written: for each, or NULL when it is 0 for
+ * all. */
+VDPA_API void vdpa_soft_complete_n(struct vdpa_soft_vq *vq, struct vringh_chain *const *chains,
+				   const uint32_t *written, unsigned n);
 /** Forget a request: nothing of it is written, the driver does not get it back. For resets. */
 VDPA_API void vdpa_soft_cancel(struct vdpa_soft_vq *vq, struct vringh_chain *chain);
 /** Is the queue being stopped for good (reset), so that requests may be cancelled? */

@@ -347,6 +347,21 @@ void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain, uin
 	ended(vq);
 }
 
+void vdpa_soft_complete_n(struct vdpa_soft_vq *vq, struct vringh_chain *const *chains,
+			  const uint32_t *written, unsigned n)
+{
+	if (!n)
+		return;
+	if (vdpa_soft_vq_dropping(vq)) {
+		for (unsigned i = 0; i < n; i++)
+			vringh_cancel(vq->l.vr, chains[i]);
+	} else {
+		vringh_complete_n(vq->l.vr, chains, written, n);
+	}
+	vq->l.unpublished = true;
+	ended(vq);
+}
+
 size_t vdpa_soft_push(struct vdpa_soft_vq *vq, const struct vringh_chain *chain, uint64_t off,
 		      const void *buf, size_t len)
 {

@@ -82,6 +82,7 @@ struct net_pair {
 	uint32_t next_soft;	  /* segment of the packet that waits for the port */
 	uint8_t *frame, *segment; /* NET_MAX_FRAME bytes each */
 	struct iovec *iov;	  /* NET_TX_IOVS */
+	struct iovec (*plain)[2]; /* NET_BATCH: net_plain_header, and a frame */
 	_Atomic uint64_t rx_stats[NET_STATS], tx_stats[NET_STATS];
 };
 
@@ -155,8 +156,10 @@ void net_tx_sent(void *arg, void *const *cookies, unsigned n);
 unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n);
 
 /* net_hdr.c */
+/* What is in front of a packet that leaves nothing to anybody to do. */
+extern const uint8_t net_plain_header[NET_HDR_BYTES];
 /* Neither a checksum nor segments are left to do: then the other words mean nothing. */
-static inline bool net_hdr_plain(const uint8_t wire[NET_HDR_BYTES])
+static inline bool net_hdr_plain(const uint8_t *wire)
 {
 	return !(wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM) && wire[1] == VIRTIO_NET_HDR_GSO_NONE;
 }

@@ -22,6 +22,8 @@
 #define IPV6_BYTES 40
 #define HEADERS_MAX 512u /* of one segment: each of them gets a copy */
 
+const uint8_t net_plain_header[NET_HDR_BYTES];
+
 static uint16_t get16le(const uint8_t *p)
 {
 	return (uint16_t)(p[0] | p[1] << 8);

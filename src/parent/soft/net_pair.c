@@ -31,8 +31,12 @@ int net_pairs_new(struct soft_net *net)
 		pair->frame = malloc(NET_MAX_FRAME);
 		pair->segment = malloc(NET_MAX_FRAME);
 		pair->iov = calloc(NET_TX_IOVS, sizeof(pair->iov[0]));
-		if (!pair->frame || !pair->segment || !pair->iov)
+		pair->plain = calloc(NET_BATCH, sizeof(pair->plain[0]));
+		if (!pair->frame || !pair->segment || !pair->iov || !pair->plain)
 			return -ENOMEM;
+		for (unsigned p = 0; p < NET_BATCH; p++)
+			pair->plain[p][0] =
+				(struct iovec){(void *)(uintptr_t)net_plain_header, NET_HDR_BYTES};
 		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i)), pair);
 		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i + 1)), pair);
 	}
@@ -45,6 +49,7 @@ void net_pairs_free(struct soft_net *net)
 		free(net->pairs[i].frame);
 		free(net->pairs[i].segment);
 		free(net->pairs[i].iov);
+		free(net->pairs[i].plain);
 	}
 	free(net->pairs);
 	net->pairs = NULL;

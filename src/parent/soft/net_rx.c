@@ -26,6 +26,9 @@ struct rx_batch {
 	unsigned at, n;	 /* chains[at..n) are free */
 	unsigned wanted; /* how many packets are still to come, the one in hand included */
 	uint64_t packets, bytes;
+	/* Of the buffers before @at: those from here on are full, and not completed yet. */
+	unsigned full;
+	uint32_t written[NET_MAX_RX_CHAINS + NET_BATCH];
 	struct vringh_chain *chains[NET_MAX_RX_CHAINS + NET_BATCH];
 };
 
@@ -89,14 +92,28 @@ static uint32_t copy_frame(const struct rx_packet *pkt, uint32_t from,
 
 /* ---- buffers ---- */
 
+/* The next buffer has @written bytes in it. */
+static void fill_buffer(struct rx_batch *b, uint32_t written)
+{
+	b->written[b->at++] = written;
+}
+
+static void complete_full(struct rx_batch *b)
+{
+	vdpa_soft_complete_n(b->pair->rx, &b->chains[b->full], &b->written[b->full],
+			     b->at - b->full);
+	b->full = b->at;
+}
+
 /* Get more buffers, as many as there are packets to come; false: there are none. */
 static bool more_buffers(struct rx_batch *b)
 {
 	unsigned want = b->wanted < NET_BATCH ? b->wanted : NET_BATCH, got;
 
+	complete_full(b);
 	memmove(b->chains, b->chains + b->at, (b->n - b->at) * sizeof(b->chains[0]));
 	b->n -= b->at;
-	b->at = 0;
+	b->at = b->full = 0;
 	got = vdpa_soft_getdesc(b->pair->rx, b->chains + b->n, want);
 	for (unsigned i = b->n; i < b->n + got; i++) {
 		if (b->chains[i]->nin)
@@ -115,7 +132,7 @@ static void skip_runts(struct rx_batch *b)
 		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
 		vdpa_soft_bad_request(pair->rx, b->chains[b->at],
 				      "buffer without room for a header");
-		vdpa_soft_complete(pair->rx, b->chains[b->at++], 0);
+		fill_buffer(b, 0);
 	}
 }
 
@@ -172,7 +189,7 @@ static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt
 		uint32_t part = copy_frame(pkt, done, b->chains[b->at], at);
 
 		done += part;
-		vdpa_soft_complete(pair->rx, b->chains[b->at++], at + part);
+		fill_buffer(b, at + part);
 	}
 	b->packets++;
 	b->bytes += pkt->len;
@@ -316,8 +333,7 @@ static inline bool deliver_fast(struct rx_batch *b, const struct net_packet *fro
 	memcpy(dst, from->iov[0].iov_base, NET_HDR_BYTES);
 	net_hdr_put_buffers(dst, 1);
 	net_copy(dst + pair->hdr_bytes, from->iov[1].iov_base, from->iov[1].iov_len);
-	vdpa_soft_complete(pair->rx, b->chains[b->at++],
-			   (uint32_t)(pair->hdr_bytes + from->iov[1].iov_len));
+	fill_buffer(b, (uint32_t)(pair->hdr_bytes + from->iov[1].iov_len));
 	b->packets++;
 	b->bytes += from->iov[1].iov_len;
 	return true;
@@ -341,12 +357,13 @@ static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pk
 	unsigned i;
 
 	b.pair = pair;
-	b.at = b.n = 0;
+	b.at = b.n = b.full = 0;
 	b.packets = b.bytes = 0;
 	b.wanted = n;
 	more_buffers(&b);
 	for (i = 0; i < n && deliver(&b, &pkts[i], fast); i++)
 		b.wanted = n - i - 1;
+	complete_full(&b);
 	vdpa_soft_abandon(pair->rx, b.n - b.at);
 	net_count(&pair->rx_stats[NET_STAT_PACKETS], b.packets);
 	net_count(&pair->rx_stats[NET_STAT_BYTES], b.bytes);

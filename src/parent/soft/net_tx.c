@@ -11,9 +11,6 @@
 #include "parent/soft/net.h"
 #include "parent/soft/net_copy.h"
 
-/* What is in front of most packets: nothing is left to anybody to do. */
-static const uint8_t plain_header[NET_HDR_BYTES];
-
 /* A batch: packets, and what their pieces are made of. */
 struct tx_batch {
 	unsigned n, niov;
@@ -85,7 +82,7 @@ static bool parse(struct net_pair *pair, struct tx_batch *b)
 	}
 	pull_header(pair, chain, wire);
 	if (net_hdr_plain(wire)) {
-		make_packet(pair, b, plain_header);
+		make_packet(pair, b, net_plain_header);
 		return true;
 	}
 	net_hdr_get(&hdr, wire);
@@ -98,6 +95,32 @@ static bool parse(struct net_pair *pair, struct tx_batch *b)
 	return true;
 }
 
+/*
+ * The usual packet: one piece, and nothing left to do. All that is read of the header is whether it
+ * is so; if not, who looks again looks at a copy.
+ */
+static inline bool parse_fast(const struct net_pair *pair, struct tx_batch *b)
+{
+	const struct vringh_chain *chain = b->chains[b->n];
+	struct iovec *iov = pair->plain[b->n];
+	uint64_t frame = chain->out_len - pair->hdr_bytes;
+	uint8_t start[2];
+
+	if (chain->nout != 1 || chain->out_len < pair->hdr_bytes + NET_ETH_BYTES ||
+	    frame > NET_MAX_FRAME)
+		return false;
+	memcpy(start, chain->iov[0].iov_base, sizeof(start));
+	if (!net_hdr_plain(start))
+		return false;
+	iov[1].iov_base = (uint8_t *)chain->iov[0].iov_base + pair->hdr_bytes;
+	iov[1].iov_len = frame;
+	b->pkts[b->n].iov = iov;
+	b->pkts[b->n].niov = 2;
+	b->pkts[b->n].len_bytes = frame + NET_HDR_BYTES;
+	b->pkts[b->n].cookie = b->chains[b->n];
+	return true;
+}
+
 static void fill_batch(struct net_pair *pair, struct tx_batch *b, unsigned got)
 {
 	for (unsigned i = 0; i < got; i++) {
@@ -107,6 +130,8 @@ static void fill_batch(struct net_pair *pair, struct tx_batch *b, unsigned got)
 	b->bad = 0;
 	b->niov = 0;
 	for (b->n = 0; b->n < got; b->n++) {
+		if (parse_fast(pair, b))
+			continue;
 		/* A chain of many pieces ends the batch early: the rest comes with the next. */
 		if (b->niov + b->chains[b->n]->nout + 1 > NET_TX_IOVS)
 			break;
@@ -122,8 +147,11 @@ static unsigned send_run(struct net_pair *pair, struct tx_batch *b, unsigned fir
 	unsigned taken = net_send(pair, &b->pkts[first], n, &held);
 	uint64_t bytes = 0;
 
-	for (unsigned i = 0; i < taken; i++) {
+	for (unsigned i = 0; i < taken; i++)
 		bytes += b->pkts[first + i].len_bytes - NET_HDR_BYTES;
+	if (!held)
+		vdpa_soft_complete_n(pair->tx, &b->chains[first], NULL, taken);
+	for (unsigned i = 0; held && i < taken; i++) {
 		if (!(held >> i & 1))
 			vdpa_soft_complete(pair->tx, b->chains[first + i], 0);
 	}
@@ -137,12 +165,11 @@ void net_tx_sent(void *arg, void *const *cookies, unsigned n)
 {
 	struct net_pair *pair = arg;
 
-	for (unsigned i = 0; i < n; i++) {
-		if (vdpa_soft_vq_cancelling(pair->tx))
+	if (!vdpa_soft_vq_cancelling(pair->tx))
+		vdpa_soft_complete_n(pair->tx, (struct vringh_chain *const *)cookies, NULL, n);
+	else
+		for (unsigned i = 0; i < n; i++)
 			vdpa_soft_cancel(pair->tx, cookies[i]);
-		else
-			vdpa_soft_complete(pair->tx, cookies[i], 0);
-	}
 	vdpa_soft_flush(pair->tx);
 }
 
