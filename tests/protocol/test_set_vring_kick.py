@@ -69,6 +69,31 @@ def test_replaced_while_running(guest):
     os.close(other)
 
 
+def test_toggled_under_load(guest):
+    """Every 10 ms from kicks to polling and back, with requests out all the time: none is overlooked."""
+    guest.start()
+    guest.server.cmd('delay 300')
+    polled, switches, done, next_switch = False, 0, 0, time.monotonic()
+    while switches < 60 * vu.ROUNDS:
+        for n in range(len(guest.disk.slots)):
+            guest.disk.submit(False, n * 8)
+        # What came while it was polled needs no kick, also when it is not polled any more.
+        if not polled:
+            guest.ring.notify()
+        if time.monotonic() >= next_switch:
+            polled = not polled
+            fds = [] if polled else [guest.ring.kick]
+            guest.client.ok(vu.SET_VRING_KICK, vu.u64(0x100 if polled else 0), fds)
+            switches += 1
+            next_switch = time.monotonic() + 0.01
+        completed = guest.ring.wait(1)
+        guest.disk.finish(completed)
+        done += len(completed)
+    guest.disk.finish(guest.ring.wait(len(guest.ring.chains)))
+    assert done > switches
+    vu.count('requests', done)
+
+
 def test_counter_drained_by_somebody_else(guest):
     """The read on our side must not wait."""
     guest.start()
