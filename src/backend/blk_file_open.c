@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 #include "backend/blk_file.h"
 #include "base/fd.h"
@@ -49,15 +50,31 @@ static int open_plain(struct file_disk *disk, struct vdpa_error *err)
 	return 0;
 }
 
-/* A lock of the open file description: it goes with the last descriptor, whatever happens to us. */
+#define LOCK_TRIES 30 /* 10 ms apart */
+
+static int set_lock(const struct file_disk *disk, short type)
+{
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
+
+	return fcntl(disk->fd, F_OFD_SETLK, &lock);
+}
+
+/*
+ * A lock of the open file description: it goes with the last descriptor, whatever happens to us. An
+ * io_uring holds the file for a moment longer than the process that had it lived: somebody who was
+ * killed and started again is not to be told that he is in his own way.
+ */
 static int take_lock(struct file_disk *disk, struct vdpa_error *err)
 {
-	struct flock lock = {
-		.l_type = disk->read_only ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
+	const struct timespec moment = {.tv_nsec = 10000000};
+	short type = disk->read_only ? F_RDLCK : F_WRLCK;
+	int r = set_lock(disk, type);
 
-	if (!fcntl(disk->fd, F_OFD_SETLK, &lock)) {
+	for (unsigned i = 0; r && errno == EAGAIN && i < LOCK_TRIES; i++) {
+		nanosleep(&moment, NULL);
+		r = set_lock(disk, type);
+	}
+	if (!r) {
 		disk->locked = true;
 		return 0;
 	}
@@ -289,6 +306,10 @@ void blk_file_close(struct blk_backend *be)
 {
 	struct file_disk *disk = to_file(be);
 
+	/* Explicitly: the kernel gives up the file itself only when its io_uring is gone, which is
+	 * later. */
+	if (disk->locked)
+		set_lock(disk, F_UNLCK);
 	vdpa_fd_close(&disk->direct_fd);
 	vdpa_fd_close(&disk->fd);
 	free(disk->path);

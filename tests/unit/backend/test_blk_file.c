@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The file backend, on a file system with direct I/O, on one in memory, and with everything
  * misaligned. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include "blk_backend.h"
 
 #define MIB (1u << 20)
@@ -350,6 +352,78 @@ static void test_lock(void **state)
 	close_image(&im);
 }
 
+/* Others that hold the same open files: as an io_uring of the kernel does, for a moment after the
+ * end. */
+static unsigned hold_files(const char *path, int *held, unsigned max)
+{
+	char name[64], target[256];
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256 && n < max; fd++) {
+		ssize_t len;
+
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		len = readlink(name, target, sizeof(target) - 1);
+		if (len < 0)
+			continue;
+		target[len] = '\0';
+		if (!strcmp(target, path))
+			held[n++] = dup(fd);
+	}
+	return n;
+}
+
+static void test_lock_ends_with_the_disk(void **state)
+{
+	struct image im;
+	struct disk d;
+	int held[8];
+	unsigned n;
+
+	open_image(&im, "/tmp", "direct", MIB);
+	n = hold_files(im.path, held, 8);
+	assert_true(n >= 2);
+	disk_close(&im.d);
+	disk_open(&d, "file", ATTRS({"path", im.path}));
+	disk_close(&d);
+	while (n)
+		close(held[--n]);
+	disk_open(&im.d, "file", ATTRS({"path", im.path}));
+	close_image(&im);
+}
+
+/* Whoever was killed a moment ago is waited for. */
+static void test_lock_that_is_going(void **state)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char *path, byte;
+	int fd = disk_file("/tmp", MIB, &path), pair[2], status;
+	struct disk d;
+	pid_t pid;
+
+	assert_int_equal(pipe(pair), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		int own = open(path, O_RDWR);
+
+		if (fcntl(own, F_OFD_SETLK, &lock) || write(pair[1], "", 1) != 1)
+			_exit(1);
+		usleep(50000);
+		_exit(0);
+	}
+	assert_int_equal(read(pair[0], &byte, 1), 1);
+	disk_open(&d, "file", ATTRS({"path", path}));
+	disk_close(&d);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(pair[0]);
+	close(pair[1]);
+	close(fd);
+	unlink(path);
+	free(path);
+}
+
 static void test_shared_read_only(void **state)
 {
 	struct vdpa_error err;
@@ -402,6 +476,8 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_open_errors),
 		cmocka_unit_test(test_lock),
+		cmocka_unit_test(test_lock_ends_with_the_disk),
+		cmocka_unit_test(test_lock_that_is_going),
 		cmocka_unit_test(test_shared_read_only),
 		cmocka_unit_test(test_no_leaks),
 	};
