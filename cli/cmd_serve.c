@@ -71,13 +71,14 @@ static int block_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* mac and mtu are the bus's, all else is the parent's and its backend's to check. */
+/* mac, mtu and max_vqp are the bus's, all else is the parent's and its backend's to check. */
 static int split_attrs(struct serve *s, struct vdpa_dev_set_config *config, struct vdpa_attr *own,
 		       struct vdpa_error *err)
 {
 	static const struct vdpa_attr_spec spec[] = {
 		{.name = "mac", .type = VDPA_ATTR_MAC},
 		{.name = "mtu", .type = VDPA_ATTR_U64, .max = UINT16_MAX},
+		{.name = "max_vqp", .type = VDPA_ATTR_U64, .min = 1, .max = UINT16_MAX},
 		{.name = NULL},
 	};
 	struct vdpa_attr common[SERVE_ATTRS_MAX + 1] = {{NULL, NULL}};
@@ -85,7 +86,7 @@ static int split_attrs(struct serve *s, struct vdpa_dev_set_config *config, stru
 	int ret;
 
 	for (const struct vdpa_attr *a = s->opt.dev; a->key; a++) {
-		if (!strcmp(a->key, "mac") || !strcmp(a->key, "mtu"))
+		if (!strcmp(a->key, "mac") || !strcmp(a->key, "mtu") || !strcmp(a->key, "max_vqp"))
 			common[n++] = *a;
 		else
 			own[k++] = *a;
@@ -98,6 +99,9 @@ static int split_attrs(struct serve *s, struct vdpa_dev_set_config *config, stru
 	if (vdpa_attr_get(common, "mtu"))
 		config->mask |= VDPA_CFG_NET_MTU;
 	config->net.mtu = (uint16_t)vdpa_attr_u64(common, "mtu", 0);
+	if (vdpa_attr_get(common, "max_vqp"))
+		config->mask |= VDPA_CFG_NET_MAX_VQP;
+	config->net.max_vq_pairs = (uint16_t)vdpa_attr_u64(common, "max_vqp", 0);
 	config->attrs = own;
 	return 0;
 }

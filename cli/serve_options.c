@@ -75,7 +75,8 @@ static const char usage[] =
 	"blk:  --blk-file=FILE         file or block device\n"
 	"      --read-only             refuse writes\n"
 	"      --num-queues=N\n"
-	"net:  --mac=MAC  --mtu=MTU\n";
+	"net:  --mac=MAC  --mtu=MTU\n"
+	"      --num-queues=N          queue pairs\n";
 
 static int fail(const char *option, const char *value, const char *allowed)
 {
@@ -179,7 +180,8 @@ static int parse_attr(struct serve_options *opt, int c)
 	case O_MTU:
 		return add_dev(opt, "mtu", optarg);
 	case O_QUEUES:
-		return add_dev(opt, "num_queues", optarg);
+		return add_dev(opt, strcmp(opt->class->name, "net") ? "num_queues" : "max_vqp",
+			       optarg);
 	default:
 		fputs("Try \"uvdpa serve --help\".\n", stderr);
 		return EXIT_USAGE;

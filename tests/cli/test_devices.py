@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 
 import pytest
 
@@ -142,6 +143,29 @@ def test_set_mac(nic):
     assert nic.json('dev', 'config', 'show')['config']['n0']['mac'] == '52:54:00:aa:bb:cc'
     assert json.loads(nic.ok('config', 'dump'))['devices'][0]['attrs']['mac'] == '52:54:00:aa:bb:cc'
     assert 'mac' in nic.fails('dev', 'set', 'name', 'n0', 'mac', 'nonsense')
+
+
+def attrs_of(daemon, name):
+    return next(d['attrs'] for d in json.loads(daemon.ok('config', 'dump'))['devices'] if d['name'] == name)
+
+
+def test_change_backend(nic, folder):
+    """In use by a driver; with a path relative to the command's directory; and what a dump says then."""
+    nic.ok('dev', 'bind', 'n0', 'virtio-vdpa')
+    nic.ok('dev', 'set', 'name', 'n0', 'backend', 'socket', 'path', 'wire', 'listen', 'on', cwd=folder)
+    attrs = attrs_of(nic, 'n0')
+    assert attrs['backend'] == 'socket' and attrs['path'] == str(folder / 'wire')
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(folder / 'wire'))
+        wait_for(lambda: nic.json('dev', 'config', 'show')['config']['n0']['link '] == 'up')
+    assert 'needs either ifname or fd' in nic.fails('dev', 'set', 'name', 'n0', 'backend', 'tap')
+    assert 'cannot be given here' in nic.fails('dev', 'set', 'name', 'n0', 'backend', 'tap', 'fd', '3')
+    assert 'attribute "path" is not known' in nic.fails('dev', 'set', 'name', 'n0', 'path', '/x')
+    assert attrs_of(nic, 'n0') == attrs
+    nic.ok('dev', 'set', 'name', 'n0', 'backend', 'loopback')
+    assert 'path' not in attrs_of(nic, 'n0')
+    wait_for(lambda: not (folder / 'wire').exists())
+    assert nic.json('drv', 'virtio0', 'net', 'ping')['received'] == 5
 
 
 def test_what_is_not_there_says_what_is(disk):

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -99,6 +100,23 @@ def test_the_predecessors_last_requests_are_waited_for(serve, folder, image):
 
 def test_a_nic(serve, folder):
     serve('net', f'--socket-path={folder}/v.sock', '--mac=52:54:00:12:34:56', '--mtu=1500')
+    assert 'received 5' in drv(folder / 'v.sock', 'net', 'ping')
+
+
+def echo(sock):
+    """A peer of the backend socket that sends every frame back."""
+    with sock, sock.makefile('rb') as f:
+        while length := f.read(4):
+            sock.sendall(length + f.read(int.from_bytes(length, 'big')))
+
+
+def test_a_nic_on_an_inherited_socket(serve, folder):
+    ours, theirs = socket.socketpair()
+    serve('net', f'--socket-path={folder}/v.sock', '--backend=socket', f'--attr=fd={theirs.fileno()}',
+          pass_fds=[theirs.fileno()])
+    theirs.close()
+    peer = threading.Thread(target=echo, args=(ours,), daemon=True)
+    peer.start()
     assert 'received 5' in drv(folder / 'v.sock', 'net', 'ping')
 
 
@@ -232,6 +250,7 @@ def test_usage(args, says):
     (['blk', '--backend=ram', '--attr=colour=red'], 'colour'),
     (['net', '--mac=nonsense'], 'is not an address'),
     (['net', '--mtu=5'], 'too small'),
+    (['net', '--num-queues=9'], 'max_vqp 9: this backend takes 1 to 8'),
     (['blk', '--backend=ram', '--vhost-user=colour=red'], '"colour" is not known'),
 ])
 def test_errors_end_with_1(folder, args, says):

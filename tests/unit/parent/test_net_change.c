@@ -45,17 +45,12 @@ static void start(struct soft_guest *g, unsigned workers, uint64_t features)
 	sg_start(g, NG_FEATURES | features, 2, 64);
 }
 
-/* Kernel's address of @ifname, as the guest of net_wire.h sends to it. */
 static void post_udp(struct soft_guest *g, uint32_t payload)
 {
 	struct nw_flow flow = {.dst_port = 5000, .payload = payload};
-	uint8_t *p = g->mem + NG_TX;
-	uint32_t len;
 
 	memset(flow.dst, 0xff, 6);
-	memset(p, 0, 12);
-	len = nw_udp(&flow, p + 12);
-	ng_tx_post(g, len + 12);
+	nw_post_udp(g, &flow);
 }
 
 static void test_there_and_back(void **state)
