@@ -30,16 +30,22 @@ static int config_msg(struct fe *fe, struct fe_msg *msg, unsigned offset, unsign
 	return 0;
 }
 
+/* From the beginning, whatever is asked for: qemu-storage-daemon 11.1 answers so for every offset.
+ */
 static int fe_config_get(struct virtio_device *dev, unsigned offset, void *buf, unsigned len)
 {
 	struct fe *fe = to_fe(dev);
 	struct fe_expect expect = {
 		.min = 0,
-		.max = VHOST_USER_CONFIG_HDR_BYTES + len,
 	};
 	struct fe_msg msg;
-	int r = config_msg(fe, &msg, offset, len);
+	unsigned end;
+	int r;
 
+	if (!len || __builtin_add_overflow(offset, len, &end))
+		return -EINVAL;
+	expect.max = VHOST_USER_CONFIG_HDR_BYTES + end;
+	r = config_msg(fe, &msg, 0, end);
 	if (r)
 		return r;
 	msg.hdr.request = VHOST_USER_GET_CONFIG;
@@ -47,13 +53,13 @@ static int fe_config_get(struct virtio_device *dev, unsigned offset, void *buf, 
 	if (r)
 		return r;
 	/* A shorter payload is how a back end refuses. */
-	if (msg.hdr.size != VHOST_USER_CONFIG_HDR_BYTES + len)
+	if (msg.hdr.size != VHOST_USER_CONFIG_HDR_BYTES + end)
 		return -EINVAL;
-	if (msg.p.config.offset != offset || msg.p.config.size != len) {
+	if (msg.p.config.offset || msg.p.config.size != end) {
 		fe_lose(fe, "a configuration that was not asked for");
 		return -EPROTO;
 	}
-	memcpy(buf, msg.p.config.region, len);
+	memcpy(buf, msg.p.config.region + offset, len);
 	return 0;
 }
 
@@ -120,6 +126,14 @@ static int fe_reset(struct virtio_device *dev, const struct vdpa_done *done)
 	return 0;
 }
 
+/*
+ * What means nothing without a configuration space: a back end that has none offers it for the
+ * front end's own, as DPDK's NIC does, and we have none either.
+ */
+#define NET_CONFIG_FEATURES                                                                        \
+	(VDPA_BIT(VIRTIO_NET_F_MAC) | VDPA_BIT(VIRTIO_NET_F_STATUS) | VDPA_BIT(VIRTIO_NET_F_MTU) | \
+	 VDPA_BIT(VIRTIO_NET_F_MQ) | VDPA_BIT(VIRTIO_NET_F_SPEED_DUPLEX))
+
 static uint64_t fe_get_features(struct virtio_device *dev)
 {
 	struct fe *fe = to_fe(dev);
@@ -129,6 +143,8 @@ static uint64_t fe_get_features(struct virtio_device *dev)
 
 	if (!fe->iommu)
 		not_virtio |= VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM);
+	if (dev->id == VIRTIO_ID_NET && fe->connected && !fe_has(fe, VHOST_USER_PROTOCOL_F_CONFIG))
+		not_virtio |= NET_CONFIG_FEATURES;
 	return fe->features & ~not_virtio;
 }
 

@@ -164,9 +164,14 @@ static int ring_open(struct fe *fe, struct fe_ring *ring)
 	ring->kick = vdpa_eventfd_new();
 	if (ring->kick < 0)
 		return ring->kick;
-	/* No callback: the back end gets no descriptor to call. */
+	/*
+	 * Without a callback calls are suppressed, and nobody looks at the descriptor. It is there
+	 * because suppression is a hint, and QEMU's back ends give up when they cannot call.
+	 */
 	if (ring->vq->callback)
 		r = watch(fe, &ring->call_watch, &ring->call, called);
+	else if ((ring->call = vdpa_eventfd_new()) < 0)
+		r = ring->call;
 	if (!r)
 		r = watch(fe, &ring->err_watch, &ring->err, failed);
 	return r;

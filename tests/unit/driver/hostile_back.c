@@ -51,6 +51,8 @@ static int file(void)
 /* What an honest back end would say; false: nothing. */
 static bool answer(struct hostile *h, struct message *m, bool need_reply, int *fd)
 {
+	size_t offset;
+
 	*fd = -1;
 	switch (m->hdr.request) {
 	case VHOST_USER_GET_FEATURES:
@@ -69,9 +71,9 @@ static bool answer(struct hostile *h, struct message *m, bool need_reply, int *f
 		m->p.u64 = h->status;
 		break;
 	case VHOST_USER_GET_CONFIG:
-		if (m->p.config.offset + m->p.config.size <= sizeof(h->config))
-			memcpy(m->p.config.region, (char *)&h->config + m->p.config.offset,
-			       m->p.config.size);
+		offset = h->ignores_offset ? 0 : m->p.config.offset;
+		if (offset + m->p.config.size <= sizeof(h->config))
+			memcpy(m->p.config.region, (char *)&h->config + offset, m->p.config.size);
 		return true; /* size as asked */
 	case VHOST_USER_GET_INFLIGHT_FD:
 		m->p.inflight.mmap_size = 65536;
@@ -194,6 +196,8 @@ static bool serve(struct hostile *h)
 		atomic_store(&h->backend, vdpa_fds_take(&fds, 0));
 	if (m.hdr.request == VHOST_USER_SET_STATUS)
 		h->status = (uint8_t)m.p.u64;
+	if (m.hdr.request == VHOST_USER_SET_VRING_CALL)
+		atomic_fetch_add(&h->call_fds, fds.n);
 	vdpa_fds_close(&fds);
 	need = m.hdr.flags & VHOST_USER_FLAG_NEED_REPLY;
 	m.hdr.flags = VHOST_USER_VERSION | VHOST_USER_FLAG_REPLY;

@@ -46,6 +46,8 @@ struct hostile {
 	_Atomic unsigned seen[VHOST_USER_REQUEST_END];
 	uint8_t status;
 	struct virtio_blk_config config;
+	_Atomic unsigned call_fds;
+	bool ignores_offset; /* configuration is answered from its beginning */
 };
 
 /** Starts the thread; returns the front end's socket. */

@@ -341,6 +341,32 @@ static void test_nic_messages(void **state)
 	ctx_del(ctx);
 }
 
+/* Back ends of NICs need have no configuration; what depends on it is not negotiated then. */
+static void test_nic_without_configuration(void **state)
+{
+	struct vdpa_attr attrs[] = {{"backend", "loopback"}, {0}};
+	struct vdpa_ctx *ctx = front_ctx();
+	struct back back = {0};
+	struct vhost_user_frontend_config config = {
+		.path = back.path,
+		.device_id = VIRTIO_ID_NET,
+		.protocol_features_off = VDPA_BIT(VHOST_USER_PROTOCOL_F_CONFIG),
+	};
+	struct virtio_net_info info;
+	struct virtio_device *dev;
+
+	back_start(&back, "soft_net", attrs, 0);
+	assert_int_equal(front_connect(ctx, &config, &dev), 0);
+	assert_non_null(virtio_net_of(dev));
+	virtio_net_get_info(virtio_net_of(dev), &info);
+	assert_false(info.has_mac);
+	assert_true(info.link_up);
+	assert_false(virtio_has_feature(dev, VIRTIO_NET_F_STATUS));
+	front_free(ctx, dev);
+	back_kill(&back);
+	ctx_del(ctx);
+}
+
 /* ---- sizes, errors, memory ---- */
 
 static void test_errors(void **state)
@@ -425,10 +451,15 @@ static void test_alloc_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kill_under_load), cmocka_unit_test(test_held_request),
-		cmocka_unit_test(test_kill_for_good),	cmocka_unit_test(test_away),
-		cmocka_unit_test(test_dirty_log),	cmocka_unit_test(test_nic_messages),
-		cmocka_unit_test(test_errors),		cmocka_unit_test(test_refused_sizes),
+		cmocka_unit_test(test_kill_under_load),
+		cmocka_unit_test(test_held_request),
+		cmocka_unit_test(test_kill_for_good),
+		cmocka_unit_test(test_away),
+		cmocka_unit_test(test_dirty_log),
+		cmocka_unit_test(test_nic_messages),
+		cmocka_unit_test(test_nic_without_configuration),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_refused_sizes),
 		cmocka_unit_test(test_alloc_failures),
 	};
 

@@ -57,6 +57,60 @@ static void test_honest(void **state)
 	ctx_del(ctx);
 }
 
+/* ---- honest, and of few words ---- */
+
+/* qemu-storage-daemon takes no notice of where in the configuration a read begins. */
+static void test_configuration_without_offset(void **state)
+{
+	struct vdpa_ctx *ctx = ctx_new(0);
+	static struct hostile h;
+	struct virtio_blk_info info;
+	struct virtio_device *dev;
+	uint32_t seg_max;
+
+	h = (struct hostile){
+		.ignores_offset = true,
+		.config = {.blk_size = 4096, .seg_max = 5},
+		.features = VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_BLK_F_BLK_SIZE) |
+			    VDPA_BIT(VIRTIO_BLK_F_SEG_MAX) |
+			    VDPA_BIT(VHOST_USER_F_PROTOCOL_FEATURES),
+	};
+	assert_int_equal(connect_to(ctx, &h, &dev), 0);
+	virtio_blk_get_info(virtio_blk_of(dev), &info);
+	assert_int_equal(info.capacity_sectors, 2048);
+	assert_int_equal(info.block_bytes, 4096);
+	assert_int_equal(virtio_config_read(dev, 12, &seg_max, 4), 0);
+	assert_int_equal(seg_max, 5);
+	assert_int_equal(virtio_config_read(dev, UINT32_MAX, &seg_max, 4), -EINVAL);
+	assert_int_equal(virtio_config_read(dev, 254, &seg_max, 4), -EINVAL);
+	front_free(ctx, dev);
+	hostile_end(&h);
+	ctx_del(ctx);
+}
+
+/* Whoever polls has something to be called by all the same: libvhost-user gives up without. */
+static void test_polling_gives_a_descriptor(void **state)
+{
+	struct virtio_options options = {.size = sizeof(options), .poll = true};
+	struct vdpa_ctx *ctx = ctx_new(0);
+	static struct hostile h;
+	struct vhost_user_frontend_config config = {
+		.size = sizeof(config),
+		.device_id = VIRTIO_ID_BLOCK,
+		.timeout_ns = TIMEOUT_NS,
+		.options = &options,
+	};
+	struct virtio_device *dev;
+
+	h = (struct hostile){0};
+	config.fd = hostile_start(&h);
+	assert_int_equal(vhost_user_frontend_new(ctx, &config, &dev, NULL), 0);
+	front_free(ctx, dev);
+	hostile_end(&h);
+	assert_int_equal(h.call_fds, 1);
+	ctx_del(ctx);
+}
+
 /* ---- answers ---- */
 
 static const uint32_t asked[] = {
@@ -385,6 +439,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_honest),
+		cmocka_unit_test(test_configuration_without_offset),
+		cmocka_unit_test(test_polling_gives_a_descriptor),
 		cmocka_unit_test(test_spoiled_answers),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_spoiled_end),
