@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * A load on a vhost-user disk through libblkio, which is not ours: the same driver for both sides
- *of a comparison. Built inside the test bed's tree, where libblkio is.
+ * of a comparison. Built inside the test bed's tree, where libblkio is.
  *
  *	blkload SOCKET KEY=VALUE...
  *
- *	mode    poll: blkioq_do_io() in a loop, interrupts off; event: sleep on the completion
- *eventfd op      read, write order   random, sequential bytes   of a request depth   requests kept
- *in flight ms      how long to measure; warm_ms before that least   go on until as many requests
- *are done span    bytes of the disk that are used, from its beginning pid     process whose CPU
- *time is reported beside ours (the device's)
+ *	mode    poll: blkioq_do_io() in a loop, interrupts off; event: sleep until called
+ *	op      read, write
+ *	order   random, sequential
+ *	bytes   of a request
+ *	depth   requests kept in flight
+ *	ms      how long to measure; warm_ms before that
+ *	least   go on until as many requests are done
+ *	span    bytes of the disk that are used, from its beginning
+ *	pid     process whose CPU time is reported beside ours (the device's)
  *
  * Prints one line of JSON. Latencies: one look at the clock per turn of the loop stamps what is
- * submitted and what is completed in that turn; a histogram of 64 steps per power of two keeps
- * them.
+ * submitted and what is completed in that turn.
  */
 #include <blkio.h>
 #include <errno.h>
@@ -28,12 +31,10 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+#include "../cli/histogram.h"
 
 #define DEPTH_MAX 1024
 #define TIMEOUT_MS 10000
-#define STEP_BITS 6
-#define STEPS (1u << STEP_BITS)
-#define BUCKETS (64u << STEP_BITS)
 
 struct load {
 	struct blkio *b;
@@ -43,8 +44,8 @@ struct load {
 	uint64_t bytes, depth, ms, warm_ms, least, span, pid;
 	uint64_t next, rng;
 	uint64_t began[DEPTH_MAX];
-	uint64_t ops, sum_ns, max_ns, turns;
-	uint64_t histogram[BUCKETS];
+	uint64_t turns;
+	struct histogram latency;
 };
 
 static void must(const char *what, int ret)
@@ -61,50 +62,6 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-/* ---- histogram ---- */
-
-static unsigned int bucket_of(uint64_t ns)
-{
-	unsigned int shift;
-
-	if (ns < STEPS)
-		return ns;
-	shift = 63 - __builtin_clzll(ns) - STEP_BITS;
-	return ((shift + 1) << STEP_BITS) + (ns >> shift) - STEPS;
-}
-
-/* The middle of a bucket. */
-static uint64_t bucket_ns(unsigned int bucket)
-{
-	unsigned int shift = bucket >> STEP_BITS;
-
-	if (!shift)
-		return bucket;
-	shift--;
-	return ((uint64_t)(STEPS + (bucket & (STEPS - 1))) << shift) + ((1ull << shift) >> 1);
-}
-
-static double percentile_us(const struct load *l, double share)
-{
-	uint64_t want = share * l->ops, seen = 0;
-
-	for (unsigned int i = 0; i < BUCKETS; i++) {
-		seen += l->histogram[i];
-		if (seen > want)
-			return bucket_ns(i) / 1e3;
-	}
-	return l->max_ns / 1e3;
-}
-
-static void count(struct load *l, uint64_t ns)
-{
-	l->ops++;
-	l->sum_ns += ns;
-	if (ns > l->max_ns)
-		l->max_ns = ns;
-	l->histogram[bucket_of(ns)]++;
 }
 
 /* ---- requests ---- */
@@ -152,7 +109,7 @@ static int turn(struct load *l, uint64_t *now)
 			exit(1);
 		}
 		if (l->counting)
-			count(l, *now - l->began[slot]);
+			histogram_add(&l->latency, *now - l->began[slot]);
 		submit(l, slot, *now);
 	}
 	return n;
@@ -177,7 +134,7 @@ static void run_until(struct load *l, uint64_t end)
 {
 	uint64_t now = now_ns(), last = now;
 
-	while (now < end || (l->counting && l->ops < l->least)) {
+	while (now < end || (l->counting && l->latency.count < l->least)) {
 		if (turn(l, &now))
 			last = now;
 		else if (!l->poll)
@@ -287,6 +244,19 @@ static void connect_to(struct load *l, const char *path)
 	blkioq_set_completion_fd_enabled(l->q, !l->poll);
 }
 
+static void print(const struct load *l, double seconds, double driver_cpu, double device_cpu)
+{
+	const struct histogram *h = &l->latency;
+
+	printf("{\"ops\": %llu, \"seconds\": %.6f, \"iops\": %.1f, \"avg_us\": %.3f, "
+	       "\"p50_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, \"max_us\": %.3f, "
+	       "\"turns\": %llu, \"driver_cpu\": %.4f, \"device_cpu\": %.2f}\n",
+	       (unsigned long long)h->count, seconds, h->count / seconds,
+	       histogram_mean_ns(h) / 1e3, histogram_percentile_ns(h, 0.5) / 1e3,
+	       histogram_percentile_ns(h, 0.99) / 1e3, histogram_percentile_ns(h, 0.999) / 1e3,
+	       h->max_ns / 1e3, (unsigned long long)l->turns, driver_cpu, device_cpu);
+}
+
 int main(int argc, char **argv)
 {
 	static struct load l = {
@@ -316,13 +286,7 @@ int main(int argc, char **argv)
 	began = now_ns();
 	run_until(&l, began + l.ms * 1000000);
 	ns = now_ns() - began;
-	printf("{\"ops\": %llu, \"seconds\": %.6f, \"iops\": %.1f, \"avg_us\": %.3f, "
-	       "\"p50_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, \"max_us\": %.3f, "
-	       "\"turns\": %llu, \"driver_cpu\": %.4f, \"device_cpu\": %.2f}\n",
-	       (unsigned long long)l.ops, ns / 1e9, l.ops * 1e9 / ns,
-	       l.ops ? l.sum_ns / 1e3 / l.ops : 0, percentile_us(&l, 0.5), percentile_us(&l, 0.99),
-	       percentile_us(&l, 0.999), l.max_ns / 1e3, (unsigned long long)l.turns,
-	       own_cpu() - cpu, cpu_of(l.pid) - device_cpu);
+	print(&l, (double)ns / 1e9, own_cpu() - cpu, cpu_of(l.pid) - device_cpu);
 	fflush(stdout);
 	/* Requests are out: the back end ends them when the connection goes. */
 	_exit(0);

@@ -5,7 +5,7 @@ import json
 import subprocess
 
 from .rows import Sample, Spec, make_row
-from .testbed import DRIVER_CPU, TOP, CannotRun
+from .testbed import BUSYLOOP, DRIVER_CPU, CannotRun
 
 NULL_BYTES = 1 << 40
 SPAN = 256 << 20
@@ -17,8 +17,7 @@ class BlkLoad:
     def __init__(self, bench, seconds=None):
         self.bench = bench
         self.seconds = seconds or bench.seconds
-        self.program = bench.cache.compile(str(TOP / 'bench' / 'blkload.c'), bench.work,
-                                           '$(pkg-config --cflags --libs blkio)')
+        self.program = bench.compile('blkload.c', '$(pkg-config --cflags --libs blkio)')
 
     def run(self, device, value='iops', **options):
         """One run against @device; the sample's value is that member of what it prints."""
@@ -112,8 +111,8 @@ class NullGroup:
 
 OURS = {
     'null': ['--backend=null'],
-    'null-busyloop': ['--backend=null'],
-    'ram': ['--backend=ram', '--attr=size=1G'],
+    'null-busyloop': ['--backend=null', BUSYLOOP],
+    'ram': ['--backend=ram', '--attr=size=1G', BUSYLOOP],
 }
 PEER = 'qemu-storage-daemon null-co'
 

@@ -10,7 +10,7 @@ import subprocess
 
 from .blk import BestPeer, BlkLoad, alternate
 from .rows import Sample, Spec, make_row
-from .testbed import DEVICE_CPU, DRIVER_CPU, CannotRun
+from .testbed import BUSYLOOP, DEVICE_CPU, DRIVER_CPU, CannotRun
 
 FILE_BYTES = 1 << 30
 PEER = 'qemu-storage-daemon'
@@ -114,7 +114,7 @@ class FileGroup:
     def devices(self, stack, image, cells):
         """Ours by the driver's mode, and the peer's by AIO mode."""
         bench = self.bench
-        extra = {'poll': bench.busyloop(), 'event': []}
+        extra = {'poll': [BUSYLOOP], 'event': []}
         ours = {mode: bench.serve('blk', f'--blk-file={image.outside}', '--attr=lock=off',
                                   *extra[mode])
                 for mode in {cell.mode for cell in cells}}

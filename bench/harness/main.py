@@ -10,6 +10,7 @@ import time
 
 from . import rows as table
 from .blk import null_groups
+from .cpu import cpu_groups
 from .files import file_groups
 from .idle import IdleGroup
 from .iotlb import IotlbGroup
@@ -22,7 +23,7 @@ def say(text):
 
 
 def all_groups(bench):
-    return [*net_groups(bench), *null_groups(bench), *file_groups(bench), IdleGroup(bench),
+    return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench), IdleGroup(bench),
             IotlbGroup(bench)]
 
 

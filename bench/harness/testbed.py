@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,8 @@ import cliutil  # noqa: E402  pylint: disable=wrong-import-position
 import vmlib  # noqa: E402  pylint: disable=wrong-import-position
 
 DEVICE_CPU, DRIVER_CPU = 0, 1
+# How a device of ours is told to poll: microseconds after its last work.
+BUSYLOOP = '--attr=busyloop=1000'
 HUGE = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages'
 HUGE_PAGES = 1200
 TICKS = os.sysconf('SC_CLK_TCK')
@@ -82,6 +85,7 @@ class Bench:
         self.pairs = 1 if quick else 5
         self.seconds = 0.5 if quick else 1.0
         self.file_seconds = 0.3 if quick else 0.6
+        self.cpu_seconds = 0.5 if quick else 1.5
         self.net_seconds = 0.7 if quick else 1.5
         self.cache = vmlib.Cache()
         self.work = None
@@ -136,9 +140,16 @@ class Bench:
         return Device([self.uvdpa(), 'serve', kind, f'--socket-path={path}', *options],
                       self.path('log'), path)
 
-    @staticmethod
-    def busyloop():
-        return []
+    def compile(self, name, flags):
+        """A program of bench/ for the tree. Its headers are put into it: it is compiled alone there."""
+        folder = TOP / 'bench'
+        text = re.sub(r'^#include "(.*)"$', lambda m: (folder / m[1]).read_text(),
+                      (folder / name).read_text(), flags=re.M)
+        os.makedirs(os.path.join(self.work, 'source'), exist_ok=True)
+        source = os.path.join(self.work, 'source', name)
+        with open(source, 'w', encoding='ascii') as f:
+            f.write(text)
+        return self.cache.compile(source, self.work, flags)
 
     def daemon(self, stack):
         program = str(self.build / 'daemon' / 'uvdpad')
