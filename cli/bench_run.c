@@ -121,15 +121,22 @@ static int run_until(struct bench *b, struct pace *p, uint64_t end, struct vdpa_
 	return ret;
 }
 
-/* What is out comes home, so that nothing of it is written to later. */
-static void drain(struct bench *b)
+/* What is out comes home: an answer that never comes is no result. */
+static int drain(struct bench *b, struct vdpa_error *err)
 {
-	struct pace none = {.interval_ns = 0};
-	uint64_t end = b->now_ns + SILENCE_NS;
+	struct pace none = {.last_ns = b->now_ns};
+	int ret = 0;
 
 	b->counting = false;
-	while (b->out && b->now_ns < end && !virtio_is_broken(b->dev))
+	while (b->out && !ret) {
+		uint64_t before = b->out;
+
 		wait_for_work(b, &none, b->now_ns + LOST_NS / 10);
+		if (b->out != before)
+			none.last_ns = b->now_ns;
+		ret = check_silence(b, &none, err);
+	}
+	return ret;
 }
 
 int bench_run(struct bench *b, struct bench_result *result, struct vdpa_error *err)
@@ -156,6 +163,5 @@ int bench_run(struct bench *b, struct bench_result *result, struct vdpa_error *e
 	result->done = b->done;
 	result->failed = b->failed;
 	result->lost = b->lost;
-	drain(b);
-	return ret;
+	return ret ? ret : drain(b, err);
 }

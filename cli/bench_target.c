@@ -224,6 +224,9 @@ void bench_disconnect(struct bench *b)
 		vhost_user_frontend_free(b->dev, &done);
 		vdpa_ctx_wait(b->ctx, &gone, END_NS);
 	}
+	/* A device that could not be had is let go by messages. */
+	while (b->loop && vdpa_loop_run_once(b->loop, 0) > 0)
+		;
 	for (int tries = 500; vdpa_ctx_free(b->ctx) == -EBUSY && tries; tries--)
 		vdpa_loop_run_once(b->loop, 10000000);
 	b->ctx = NULL;
