@@ -116,7 +116,7 @@ def test_wrong_usage(words, says):
     (('blk', '--backend=null', '--attr=read_only=on', '--op=write'), 'read-only'),
     (('net', '--backend=loopback', '--size=10'), 'are allowed'),
     (('blk', '--socket=/nonexistent/s'), 'No such file'),
-    (('blk', '--backend=null', '--queue-size=100'), '100'),
+    (('blk', '--backend=null', '--queue-size=4096'), '4096'),
     (('blk', '--backend=null', '--cpu=1000'), 'CPU 1000'),
 ])
 def test_failure(words, says):
