@@ -9,8 +9,8 @@
  *
  * Why so. Nothing is preloaded, so static programs and all languages work. The path is a character
  * device for stat(2) (a bind mount of /dev/null, and the same major number in /proc/devices), since
- * programs look at that. Only open(2) for reading and writing of what exists already is caught: few
- * programs do that, and all other system calls run at the kernel's speed. The descriptor is FUSE's,
+ * programs look at that. Only open(2) to write of what exists already is caught: few programs do
+ * that often, and all other system calls run at the kernel's speed. The descriptor is FUSE's,
  * so that write(2) has taken effect, or failed, when it returns, in order with ioctl(2), and that
  * poll, close, fork and exec work; a socket could not give that.
  *

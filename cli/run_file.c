@@ -60,7 +60,7 @@ static bool attr_of(const struct run *run, fuse_ino_t ino, struct stat *st)
 	return ino == FUSE_ROOT_ID || ino - 2 < run->ndevs;
 }
 
-static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param e = {.attr_timeout = FOREVER, .entry_timeout = FOREVER};
 	const struct run *run = run_of(req);
@@ -76,7 +76,7 @@ static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	fuse_reply_err(req, ENOENT);
 }
 
-static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat st;
 
@@ -88,7 +88,7 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 /* ---- open, close ---- */
 
-static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct run *run = run_of(req);
 	struct file *file = calloc(1, sizeof(*file));
@@ -114,7 +114,7 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 }
 
-static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct file *file = file_of(fi);
 
@@ -126,7 +126,7 @@ static void do_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 /* ---- write ---- */
 
-static void do_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		     struct fuse_file_info *fi)
 {
 	struct cdev_client_mem mem[CDEV_MEM_MAX];
@@ -225,7 +225,7 @@ static int carry_out(struct file *file, pid_t pid, uint32_t cmd, uint64_t addr)
 	return err < 0 ? err : copy_out(pid, addr, arg, size.out);
 }
 
-static void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
+static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags, const void *in_buf, size_t in_size,
 		     size_t out_size)
 {
@@ -245,12 +245,12 @@ static void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg
 /* ---- life ---- */
 
 static const struct fuse_lowlevel_ops ops = {
-	.lookup = do_lookup,
-	.getattr = do_getattr,
-	.open = do_open,
-	.release = do_release,
-	.write = do_write,
-	.ioctl = do_ioctl,
+	.lookup = on_lookup,
+	.getattr = on_getattr,
+	.open = on_open,
+	.release = on_release,
+	.write = on_write,
+	.ioctl = on_ioctl,
 };
 
 static void *serve(void *arg)

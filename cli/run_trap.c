@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * open(2) of one of our paths. The filter lets pass, at the kernel's speed, every system call but
- * an open for reading and writing that does not create. Those are looked at: what does the path
+ * an open to write of what is there already. Those are looked at: what does the path
  * name, seen from the program? One of our nodes: the program gets the descriptor of a FUSE file
  * that is opened for it here. Anything else: the call goes on in the kernel.
  *
@@ -26,21 +26,37 @@
 #include "run.h"
 
 #define PATH_BYTES 4096u
-#define FLAGS_MASK (O_ACCMODE | O_CREAT | O_PATH | O_DIRECTORY)
 
 /* ---- the filter ---- */
 
+/* Opens to write of what is there already. (libblkio asks for no more than that.) */
+static const struct {
+	int mask, value;
+} opens[] = {
+	{O_ACCMODE | O_TRUNC | O_EXCL | O_PATH | O_DIRECTORY, O_RDWR},
+	{O_ACCMODE | O_TRUNC | O_CREAT | O_PATH | O_DIRECTORY, O_WRONLY},
+};
+
+static bool is_interesting(int flags)
+{
+	return (flags & opens[0].mask) == opens[0].value ||
+	       (flags & opens[1].mask) == opens[1].value;
+}
+
 static int add_rules(scmp_filter_ctx ctx)
 {
-	int err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 1,
-				   SCMP_A2(SCMP_CMP_MASKED_EQ, FLAGS_MASK, O_RDWR));
-
-	if (!err)
-		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(open), 1,
-				       SCMP_A1(SCMP_CMP_MASKED_EQ, FLAGS_MASK, O_RDWR));
 	/* Its flags lie in memory, where a filter cannot look; few programs use it. */
-	if (!err)
-		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat2), 0);
+	int err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat2), 0);
+
+	for (unsigned i = 0; i < sizeof(opens) / sizeof(opens[0]) && !err; i++) {
+		scmp_datum_t mask = (unsigned)opens[i].mask, value = (unsigned)opens[i].value;
+
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(openat), 1,
+				       SCMP_A2(SCMP_CMP_MASKED_EQ, mask, value));
+		if (!err)
+			err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(open), 1,
+					       SCMP_A1(SCMP_CMP_MASKED_EQ, mask, value));
+	}
 	return err;
 }
 
@@ -115,7 +131,7 @@ static int parse(const struct seccomp_notif *notif, struct request *req)
 		if (arg[3] < sizeof(how) || read_memory(req->pid, arg[2], &how, sizeof(how)) <= 0)
 			return -EFAULT;
 		req->flags = (int)how.flags;
-		if ((req->flags & FLAGS_MASK) != O_RDWR || how.resolve)
+		if (!is_interesting(req->flags) || how.resolve)
 			return -ENOENT;
 		return read_path(req->pid, arg[1], req->path);
 	}
@@ -233,7 +249,7 @@ static void handle(const struct run *run, int listener, const struct seccomp_not
 		answer(listener, notif, 0);
 		return;
 	}
-	fd = openat(run->mount, dev->name, O_RDWR | O_CLOEXEC | (req.flags & O_NONBLOCK));
+	fd = openat(run->mount, dev->name, O_CLOEXEC | (req.flags & (O_ACCMODE | O_NONBLOCK)));
 	if (fd < 0) {
 		answer(listener, notif, -errno);
 		return;

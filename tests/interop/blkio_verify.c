@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writes a pseudo-random pattern to a vhost-user disk through libblkio,
+ * Writes a pseudo-random pattern to a vhost-user or vhost-vdpa disk through libblkio,
  * flushes, reads it back and compares every byte; then overwrites, zeroes and
  * discards some of it in random order, and does all of that again.
  *
- *	blkio_verify SOCKET MIB DEPTH eventfd|poll [QUEUES]
- *	blkio_verify SOCKET MIB DEPTH check        (only read and compare)
+ *	blkio_verify PATH MIB DEPTH eventfd|poll [QUEUES]
+ *	blkio_verify PATH MIB DEPTH check        (only read and compare)
  *
  * The pattern of a block depends on its number and generation. A block that is
  * on its way has one request at a time, so that an answer is never ambiguous.
@@ -260,7 +260,9 @@ static void start(struct run *r, const char *path)
 	uint64_t capacity;
 	uint32_t i;
 
-	must("create", blkio_create("virtio-blk-vhost-user", &r->b));
+	must("create", blkio_create(strncmp(path, "/dev/", 5) ? "virtio-blk-vhost-user"
+							      : "virtio-blk-vhost-vdpa",
+				    &r->b));
 	must("path", blkio_set_str(r->b, "path", path));
 	must("connect", blkio_connect(r->b));
 	must("capacity", blkio_get_uint64(r->b, "capacity", &capacity));

@@ -321,15 +321,6 @@ int vu_set_vring_addr(struct vu_session *s, struct vu_msg *msg)
 	return vu_ring_update(r);
 }
 
-/*
- * Of a packed ring also the used half. There are front ends that know of the other one only (DPDK):
- * what was available to their last device was used.
- */
-static uint32_t whole_base(const struct vu_session *s, uint32_t base)
-{
-	return vu_packed(s) && !(base >> 16) ? base | base << 16 : base;
-}
-
 int vu_set_vring_base(struct vu_session *s, struct vu_msg *msg)
 {
 	struct vu_ring *r = ring_get(s, msg->payload->state.index, "SET_VRING_BASE");
@@ -344,7 +335,7 @@ int vu_set_vring_base(struct vu_session *s, struct vu_msg *msg)
 		return -EINVAL;
 	}
 	vu_discard_stop(r);
-	vu_ring_set_base(r, whole_base(s, msg->payload->state.num));
+	vu_ring_set_base(r, msg->payload->state.num);
 	return vu_ring_update(r);
 }
 

@@ -127,6 +127,12 @@ int vhost_vdpa_set_vring_base(struct vhost_vdpa *v, uint32_t idx, uint32_t base)
 		return -EINVAL;
 	if (!packed && base > UINT16_MAX)
 		return -EINVAL;
+	/*
+	 * Of a packed ring also the used half. There are drivers that know of the other one only
+	 * (DPDK): what was available to their last device was used.
+	 */
+	if (packed && !(base >> 16))
+		base |= base << 16;
 	state = vdpa_vq_state_from_base(base, packed);
 	return vdpa_set_vq_state(v->vdev, (uint16_t)idx, &state);
 }
