@@ -97,6 +97,11 @@ struct blk_backend_ops {
 	/** Try to end early what is submitted; done() still comes for each. NULL: cannot. On the
 	 * loop. */
 	void (*cancel)(struct blk_queue *q);
+	/**
+	 * Memory at these addresses is being taken away: let go of what is kept of it beyond
+	 * requests. NULL: nothing is. On the loop.
+	 */
+	void (*memory_gone)(struct blk_queue *q, uintptr_t first, uintptr_t last);
 	/** Look for completions now, without waiting; true when there were some. NULL: nothing to
 	 * poll. */
 	bool (*poll)(struct blk_queue *q);
@@ -110,6 +115,12 @@ struct blk_backend {
 };
 struct blk_queue {
 	struct blk_backend *be;
+	/**
+	 * Set after queue_open, or NULL: first and last address of the memory around @addr that
+	 * comes and goes as one; memory_gone() ends it. False: not known. On the loop.
+	 */
+	bool (*bounds)(void *arg, const void *addr, uintptr_t *first, uintptr_t *last);
+	void *bounds_arg;
 };
 
 /** Table of what is built in; ends with NULL. */

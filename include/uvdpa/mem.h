@@ -223,6 +223,13 @@ VDPA_API int vdpa_view_write(struct vdpa_view *view, iova_t iova, const void *bu
 /** Somebody wrote @len bytes at @addr through a translation: mark the dirty log (no-op without
  * one). */
 VDPA_API void vdpa_view_dirty(struct vdpa_view *view, const void *addr, size_t len);
+/**
+ * Which memory of the driver, in this process, holds the byte at @addr (from a translation): first
+ * and last address of the region. False: none that is known. Who keeps something per region is told
+ * of its end by in_use().
+ */
+VDPA_API bool vdpa_view_bounds(struct vdpa_view *view, const void *addr, uintptr_t *first,
+			       uintptr_t *last);
 /** A request ended: lets removals that wait for it go on. Cheap when none waits. */
 VDPA_API void vdpa_view_request_done(struct vdpa_view *view);
 /** True when memory that was reached through this view lost a page (the device must be broken

@@ -50,6 +50,12 @@ struct vdpa_soft_ops {
 	 * into that (a reset, or the deadline).
 	 */
 	void (*stop)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
+	/**
+	 * O [q]. Memory of the driver, at these addresses in this process, is being taken away: let
+	 * go of what was kept of it. Requests that still use it are waited for, as always.
+	 */
+	void (*memory_gone)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, uintptr_t first,
+			    uintptr_t last);
 	/** O [q]. It has stopped: nothing is out; free what start made. */
 	void (*stopped)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq);
 
@@ -214,6 +220,9 @@ VDPA_API size_t vdpa_soft_push(struct vdpa_soft_vq *vq, const struct vringh_chai
 			       uint64_t off, const void *buf, size_t len);
 /** Publish completions and call the driver if it wants that. */
 VDPA_API void vdpa_soft_flush(struct vdpa_soft_vq *vq);
+/** vdpa_view_bounds() of the queue's buffers. */
+VDPA_API bool vdpa_soft_vq_bounds(struct vdpa_soft_vq *vq, const void *addr, uintptr_t *first,
+				  uintptr_t *last);
 /** Have @run called soon. [q]; for another loop's queue post a message. */
 VDPA_API void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq);
 /** A request that the device cannot parse: count and log it; DEVICE_NEEDS_RESET is the device's

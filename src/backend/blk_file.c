@@ -18,6 +18,10 @@ static const struct vdpa_attr_spec file_attrs[] = {
 		 "through it, both with flushes; directsync and writethrough sync each write; "
 		 "unsafe never. direct is none, buffered is writeback"},
 	{.name = "read_only", .type = VDPA_ATTR_BOOL, .help = "never write (default off)"},
+	{.name = "fixed_buffers",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "keep the guest's memory pinned and known to the kernel, for direct I/O (default "
+		 "off)"},
 	{.name = "lock",
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "refuse a file that another process uses (default on)"},
@@ -59,6 +63,10 @@ static void file_show(struct blk_backend *be,
 	     disk->in_memory	   ? "in memory"
 	     : disk->direct_fd < 0 ? "page cache"
 				   : "direct");
+	emit(arg, "fixed_buffers",
+	     !disk->fixed_buffers		 ? "off"
+	     : atomic_load(&disk->fixed_refused) ? "refused by the system"
+						 : "on");
 	emit(arg, "lock", disk->locked ? "on" : "off");
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)disk->capacity_bytes);
 	emit(arg, "size", text);
@@ -76,6 +84,7 @@ const struct blk_backend_ops blk_file_ops = {
 	.queue_close = blk_file_queue_close,
 	.submit = blk_file_submit,
 	.cancel = blk_file_cancel,
+	.memory_gone = blk_file_fixed_gone,
 	.poll = blk_file_poll,
 	.show = file_show,
 };

@@ -42,6 +42,9 @@
 /* Requests of one batch that share a step. */
 #define FILE_MERGE_BYTES (256u << 10)
 #define FILE_MERGE_PIECES 64u
+/* Guest memory that is registered with the ring: in pieces, so that none takes long to pin. */
+#define FILE_FIXED_MAX 64
+#define FILE_FIXED_BYTES (64ull << 20)
 #define FILE_MERGE_KEEP 16 /* lists of pieces that a queue keeps */
 
 struct file_disk {
@@ -55,7 +58,9 @@ struct file_disk {
 	bool in_memory;	   /* the loop carries steps out itself */
 	bool writethrough; /* whatever the driver asks for */
 	bool unsafe;	   /* flushes are not carried out */
-	bool punch;	   /* holes can be punched */
+	bool fixed_buffers;
+	_Atomic bool fixed_refused; /* and it was logged */
+	bool punch;		    /* holes can be punched */
 	/* Any loop. */
 	_Atomic bool zero_range; /* FALLOC_FL_ZERO_RANGE works */
 	_Atomic bool writeback;
@@ -103,8 +108,9 @@ struct file_queue {
 	struct blk_queue q;
 	struct file_disk *disk;
 	struct vdpa_loop *loop;
-	struct io_uring ring; /* not with in_memory */
-	bool registered;      /* the ring knows the files: 0 page cache, 1 direct */
+	struct io_uring ring;	  /* not with in_memory */
+	struct file_fixed *fixed; /* NULL: no fixed buffers */
+	bool registered;	  /* the ring knows the files: 0 page cache, 1 direct */
 	int eventfd;
 	struct vdpa_loop_fd lfd;
 	struct vdpa_loop_poller poller; /* in_memory: while there are steps */
@@ -164,6 +170,12 @@ bool blk_file_merge_begin(struct file_queue *fq, struct file_io *io, struct blk_
 			  unsigned n);
 void blk_file_merge_end(struct file_queue *fq, struct file_io *io);
 void blk_file_merge_free(struct file_queue *fq);
+
+/* Slot of the registered memory that holds all of it; -1: none. */
+int blk_file_fixed_find(struct file_queue *fq, const void *addr, size_t len);
+void blk_file_fixed_setup(struct file_queue *fq);
+void blk_file_fixed_gone(struct blk_queue *q, uintptr_t first, uintptr_t last);
+void blk_file_fixed_free(struct file_queue *fq);
 
 /* Carry the step out now: its result, as the ring would give it. */
 int blk_file_sync(const struct io_uring_sqe *sqe);

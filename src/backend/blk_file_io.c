@@ -188,10 +188,16 @@ static void prepare_rw(struct file_queue *fq, struct file_io *io, const struct r
 	int fd = io->direct ? fq->disk->direct_fd : fq->disk->fd;
 	unsigned len = run->n == 1 ? (unsigned)run->bytes : run->n;
 	const void *addr = run->n == 1 ? run->iov->iov_base : (const void *)run->iov;
+	int slot;
 	static const uint8_t ops[2][2] = {{IORING_OP_READV, IORING_OP_READ},
 					  {IORING_OP_WRITEV, IORING_OP_WRITE}};
 
 	io_uring_prep_rw(ops[req->op == BLK_WRITE][run->n == 1], sqe, fd, addr, len, offset);
+	slot = io->direct && run->n == 1 && !io->bounce ? blk_file_fixed_find(fq, addr, len) : -1;
+	if (slot >= 0) {
+		sqe->opcode = req->op == BLK_WRITE ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+		sqe->buf_index = (uint16_t)slot;
+	}
 	if (req->op == BLK_WRITE && blk_file_needs_sync(fq->disk, req))
 		sqe->rw_flags = RWF_DSYNC;
 	io->step_bytes = run->bytes;

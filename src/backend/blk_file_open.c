@@ -270,6 +270,7 @@ static int file_setup(struct file_disk *disk, const struct vdpa_attr *attrs, str
 	if (direct && !disk->in_memory)
 		open_direct(disk);
 	find_abilities(disk);
+	disk->fixed_buffers = disk->direct_fd >= 0 && vdpa_attr_bool(attrs, "fixed_buffers", false);
 	return 0;
 }
 

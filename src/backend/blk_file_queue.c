@@ -353,6 +353,7 @@ static int ring_setup(struct file_queue *fq)
 	}
 	/* Saves a look-up per step; where it is not possible, nothing is lost. */
 	fq->registered = !io_uring_register_files(&fq->ring, fds, fds[1] < 0 ? 1 : 2);
+	blk_file_fixed_setup(fq);
 	fq->eventfd = vdpa_eventfd_new();
 	if (fq->eventfd < 0)
 		return fq->eventfd;
@@ -414,8 +415,14 @@ void blk_file_queue_close(struct blk_queue *q)
 	vdpa_loop_timer_cancel(&fq->retry);
 	vdpa_loop_poller_del(&fq->poller);
 	vdpa_loop_fd_del(&fq->lfd);
+	/* Now, and not when the kernel comes to it. */
+	if (fq->fixed)
+		io_uring_unregister_buffers(&fq->ring);
+	if (fq->registered)
+		io_uring_unregister_files(&fq->ring);
 	if (fq->ring.ring_fd >= 0)
 		io_uring_queue_exit(&fq->ring);
+	blk_file_fixed_free(fq);
 	vdpa_fd_close(&fq->eventfd);
 	while (fq->nbounces)
 		free(fq->bounces[--fq->nbounces]);

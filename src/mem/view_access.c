@@ -221,3 +221,18 @@ void vdpa_view_dirty(struct vdpa_view *view, const void *addr, size_t len)
 	for (unsigned i = 0; root->extra && i < root->extra->n; i++)
 		mark_overlap(root->log, root->extra->regions[i], first, last);
 }
+
+bool vdpa_view_bounds(struct vdpa_view *view, const void *addr, uintptr_t *first, uintptr_t *last)
+{
+	uint64_t at = (uintptr_t)addr;
+	const struct vhost_iotlb_map *map = vhost_iotlb_itree_first(&view_root(view)->hva, at, at);
+
+	const struct vdpa_region *region = map ? map->opaque : NULL;
+
+	/* The table may still name one whose memory is gone. */
+	if (!region || !atomic_load(&region->refs.n))
+		return false;
+	*first = (uintptr_t)map->start;
+	*last = (uintptr_t)map->last;
+	return true;
+}

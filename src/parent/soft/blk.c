@@ -123,12 +123,32 @@ static uint64_t offered(const struct soft_blk *blk)
 
 /* ---- queues ---- */
 
+static bool blk_bounds(void *arg, const void *addr, uintptr_t *first, uintptr_t *last)
+{
+	return vdpa_soft_vq_bounds(arg, addr, first, last);
+}
+
 static int blk_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 {
 	struct soft_blk *blk = to_blk(dev);
 	struct blk_vq *bv = vdpa_soft_vq_get_priv(vq);
+	int r = blk->be->ops->queue_open(blk->be, vdpa_soft_vq_loop(vq), blk->depth, &bv->bq);
 
-	return blk->be->ops->queue_open(blk->be, vdpa_soft_vq_loop(vq), blk->depth, &bv->bq);
+	if (r)
+		return r;
+	bv->bq->bounds = blk_bounds;
+	bv->bq->bounds_arg = vq;
+	return 0;
+}
+
+static void blk_memory_gone(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, uintptr_t first,
+			    uintptr_t last)
+{
+	struct soft_blk *blk = to_blk(dev);
+	struct blk_vq *bv = vdpa_soft_vq_get_priv(vq);
+
+	if (blk->be->ops->memory_gone)
+		blk->be->ops->memory_gone(bv->bq, first, last);
 }
 
 /* A drain waits for the disk; only what nobody will ask for any more is called off. */
@@ -247,6 +267,7 @@ static const struct vdpa_soft_ops blk_ops = {
 	.start = blk_start,
 	.stop = blk_stop,
 	.stopped = blk_stopped,
+	.memory_gone = blk_memory_gone,
 	.driver_ok = blk_driver_ok,
 	.reset = blk_reset,
 	.config_write = blk_config_write,

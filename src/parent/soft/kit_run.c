@@ -225,6 +225,8 @@ static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
 {
 	struct vdpa_soft_vq *vq = arg;
 
+	if (vq->l.started && soft_has_op(vq->dev, memory_gone))
+		vq->dev->ops->memory_gone(vq->dev, vq, first, last);
 	if (!vq->l.vr || !vringh_in_use(vq->l.vr, first, last))
 		return false;
 	if (soft_has_op(vq->dev, reclaim)) {
@@ -389,6 +391,12 @@ void vdpa_soft_flush(struct vdpa_soft_vq *vq)
 		call(vq);
 	else
 		soft_count(&vq->shared.counters[SOFT_CALLS_SUPPRESSED], 1);
+}
+
+bool vdpa_soft_vq_bounds(struct vdpa_soft_vq *vq, const void *addr, uintptr_t *first,
+			 uintptr_t *last)
+{
+	return vq->l.vr && vdpa_view_bounds(vq->buf_view, addr, first, last);
 }
 
 void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq)

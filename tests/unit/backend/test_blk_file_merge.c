@@ -429,6 +429,117 @@ static void test_on_worker(void **state)
 	each(on_worker);
 }
 
+/* ---- fixed buffers ---- */
+
+static struct {
+	uint8_t *base;
+	size_t bytes;
+	unsigned asked;
+} guest;
+
+static bool guest_bounds(void *arg, const void *addr, uintptr_t *first, uintptr_t *last)
+{
+	guest.asked++;
+	if ((uintptr_t)addr - (uintptr_t)guest.base >= guest.bytes)
+		return false;
+	*first = (uintptr_t)guest.base;
+	*last = *first + guest.bytes - 1;
+	return true;
+}
+
+/* Memory of a new file at @at, or anywhere. */
+static uint8_t *guest_memory(void *at, size_t bytes)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	uint8_t *p;
+
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	p = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	close(fd);
+	return p;
+}
+
+static void fixed_setup(struct batch *b)
+{
+	memset(b, 0, sizeof(*b));
+	b->fd = disk_file("/tmp", MIB, &b->path);
+	disk_open(&b->d, "file",
+		  (struct vdpa_attr[]){{"path", b->path}, {"fixed_buffers", "on"}, {0}});
+	if (to_file(b->d.be)->direct_fd < 0) {
+		teardown(b);
+		skip();
+	}
+	guest.asked = 0;
+	guest.bytes = BATCH * PAGE;
+	guest.base = guest_memory(NULL, guest.bytes);
+	b->buf = guest.base;
+	b->d.q->bounds = guest_bounds;
+}
+
+/* Other memory at the same address is what later requests use, and not the pages that were. */
+static void test_fixed_removal(void **state)
+{
+	static uint8_t old[PAGE];
+	struct batch b;
+
+	fixed_setup(&b);
+	for (unsigned round = 0; round < 4; round++) {
+		disk_pattern(b.buf, BATCH * PAGE, round);
+		memcpy(old, b.buf, PAGE);
+		for (unsigned i = 0; i < BATCH; i += 2)
+			assert_int_equal(disk_do(&b.d, BLK_WRITE, i * PAGE, b.buf + i * PAGE, PAGE),
+					 0);
+		/* Asked once for a region, not for each request. */
+		assert_int_equal(guest.asked, round + 1);
+		/* Taken away while reads of it are under way: these end, in the old memory. */
+		for (unsigned i = 0; i < BATCH; i++) {
+			disk_prep(&b.io[i], BLK_READ, (uint64_t)(BATCH - 1 - i) * PAGE,
+				  b.buf + i * PAGE, PAGE);
+			b.reqs[i] = &b.io[i].req;
+		}
+		b.d.be->ops->submit(b.d.q, b.reqs, BATCH);
+		b.d.be->ops->memory_gone(b.d.q, (uintptr_t)guest.base + 5,
+					 (uintptr_t)guest.base + 5);
+		for (unsigned i = 0; i < BATCH; i++)
+			assert_int_equal(disk_wait(&b.d, &b.io[i]), 0);
+		assert_memory_equal(b.buf + (BATCH - 1) * PAGE, old, PAGE);
+		guest_memory(guest.base, guest.bytes);
+		assert_int_equal(disk_do(&b.d, BLK_READ, 0, b.buf, PAGE), 0);
+		assert_memory_equal(b.buf, old, PAGE);
+	}
+	munmap(guest.base, guest.bytes);
+	b.buf = MAP_FAILED;
+	disk_close(&b.d);
+	close(b.fd);
+	unlink(b.path);
+	free(b.path);
+}
+
+/* What does not lie in one region, or may not be pinned, is moved all the same. */
+static void test_fixed_refused(void **state)
+{
+	struct rlimit old, none = {0, 0};
+	uint8_t *other = guest_memory(NULL, PAGE);
+	struct batch b;
+
+	fixed_setup(&b);
+	disk_pattern(other, PAGE, 3);
+	assert_int_equal(disk_do(&b.d, BLK_WRITE, 0, other, PAGE), 0);
+	getrlimit(RLIMIT_MEMLOCK, &old);
+	none.rlim_max = old.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &none);
+	mprotect(b.buf, BATCH * PAGE, PROT_NONE);
+	assert_int_equal(disk_do(&b.d, BLK_READ, 0, b.buf, PAGE), -EFAULT);
+	mprotect(b.buf, BATCH * PAGE, PROT_READ | PROT_WRITE);
+	setrlimit(RLIMIT_MEMLOCK, &old);
+	assert_true(atomic_load(&to_file(b.d.be)->fixed_refused));
+	assert_int_equal(disk_do(&b.d, BLK_READ, 0, b.buf, PAGE), 0);
+	assert_memory_equal(b.buf, other, PAGE);
+	munmap(other, PAGE);
+	teardown(&b);
+}
+
 /* ---- no memory ---- */
 
 static void test_no_memory(void **state)
@@ -468,12 +579,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_data),	  cmocka_unit_test(test_ends_early),
-		cmocka_unit_test(test_one_bad),	  cmocka_unit_test(test_over_limit),
-		cmocka_unit_test(test_cancelled), cmocka_unit_test(test_together),
-		cmocka_unit_test(test_large),	  cmocka_unit_test(test_neighbour),
-		cmocka_unit_test(test_on_worker), cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_data),	      cmocka_unit_test(test_ends_early),
+		cmocka_unit_test(test_one_bad),	      cmocka_unit_test(test_over_limit),
+		cmocka_unit_test(test_cancelled),     cmocka_unit_test(test_together),
+		cmocka_unit_test(test_large),	      cmocka_unit_test(test_neighbour),
+		cmocka_unit_test(test_on_worker),     cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_no_space),      cmocka_unit_test(test_fixed_removal),
+		cmocka_unit_test(test_fixed_refused),
 	};
 
 	return cmocka_run_group_tests_name("blk file batches", tests, NULL, NULL);

@@ -23,6 +23,8 @@ static struct trace {
 	int writeback; /* -1: never set */
 	int open_error;
 	bool no_cancel;
+	uintptr_t gone_first, gone_last;
+	unsigned gone;
 } trace;
 
 const struct blk_backend_ops *__wrap_blk_backend_find(const char *name);
@@ -108,6 +110,13 @@ static void trace_cancel(struct blk_queue *q)
 		answer(-ECANCELED);
 }
 
+static void trace_gone(struct blk_queue *q, uintptr_t first, uintptr_t last)
+{
+	trace.gone++;
+	trace.gone_first = first;
+	trace.gone_last = last;
+}
+
 static struct blk_backend_ops trace_ops = {
 	.name = "trace",
 	.open = NULL,
@@ -118,6 +127,7 @@ static struct blk_backend_ops trace_ops = {
 	.queue_close = trace_queue_close,
 	.submit = trace_submit,
 	.cancel = trace_cancel,
+	.memory_gone = trace_gone,
 };
 
 static uint64_t capacity = 1 << 20; /* of the next disk */
@@ -403,6 +413,41 @@ static void test_turn_of_bytes(void **state)
 	sg_close(&g);
 }
 
+/* The backend may ask what memory there is, and is told when it goes: while a request is in it. */
+static void test_memory(void **state)
+{
+	struct sg_wait wait = {0};
+	struct vdpa_done done = sg_done(&wait);
+	uintptr_t first, last;
+	struct soft_guest g;
+
+	open_trace(&g, NULL);
+	sg_start(&g, SG_V1, 1, 16);
+	sg_run(&g, 5 * MS);
+	assert_true(trace.q.bounds(trace.q.bounds_arg, g.mem + 12345, &first, &last));
+	assert_int_equal(first, (uintptr_t)g.mem);
+	assert_int_equal(last, (uintptr_t)g.mem + SG_BYTES - 1);
+	assert_false(trace.q.bounds(trace.q.bounds_arg, &wait, &first, &last));
+	bg_header(&g, BG_HDR, VIRTIO_BLK_T_IN, 0);
+	sg_send(&g, 0,
+		(struct virtqueue_sg[]){sg_at(BG_HDR, 16), sg_at(BG_BUF, 512), sg_at(BG_STATUS, 1)},
+		1, 2, &g);
+	sg_kick(&g, 0);
+	sg_run(&g, 5 * MS);
+	assert_int_equal(trace.nheld, 1);
+	assert_int_equal(trace.gone, 0);
+	assert_int_equal(vdpa_dma_unmap(g.dev, 0, SG_IOVA, SG_BYTES, &done), 0);
+	sg_run(&g, 20 * MS);
+	assert_true(trace.gone >= 1);
+	assert_int_equal(trace.gone_first, (uintptr_t)g.mem);
+	assert_int_equal(trace.gone_last, (uintptr_t)g.mem + SG_BYTES - 1);
+	assert_false(wait.done);
+	answer(0);
+	assert_int_equal(sg_wait(&g, &wait), 0);
+	g.mapped = false;
+	sg_close(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +456,7 @@ int main(void)
 		cmocka_unit_test(test_drain_waits), cmocka_unit_test(test_late),
 		cmocka_unit_test(test_batch),	    cmocka_unit_test(test_turn_of_bytes),
 		cmocka_unit_test(test_offers),	    cmocka_unit_test(test_queue_open_fails),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests_name("blk backend", tests, NULL, NULL);
