@@ -347,29 +347,84 @@ static int packed_pop_walk(struct vringh *vr, struct pdesc_copy *d, struct vring
 	return ring_unlikely(rc) ? rc : n;
 }
 
-/* 1: popped; 0: nothing is available; or -errno, then nothing has changed. */
-static inline int packed_pop_one(struct vringh *vr, struct vringh_chain **out)
+/*
+ * At the front, up to @max chains of one buffer that lies in a range that was hit lately: most are.
+ * Returns how many. What comes then: *@more is 1, and *@d a copy of a descriptor of another kind,
+ * or an offence, which is not read again; or *@more is 0, and nothing is available; or it is -1,
+ * and nothing was looked at. Why all the variables: see split_pop_singles().
+ */
+static unsigned packed_pop_singles(struct vringh *vr, struct vringh_chain **chains, unsigned max,
+				   struct pdesc_copy *d, int *more)
+{
+	const struct view_hit hit = vr->buf_view->hits[0];
+	const uint16_t *free = vr->free + vr->nfree;
+	uint8_t *head_out = vr->head_out;
+	struct ring_slot *slots = vr->slots;
+	uint32_t num = vr->num, pos = vr->last_avail, room = num - vr->descs_out;
+	uint16_t lap = flags_avail(vr, pos);
+	unsigned i;
+
+	*more = -1;
+	if (ring_unlikely(!vr->desc.ptr || vr->inflight || !vr->buf_view->nhits ||
+			  region_by_message(hit.region)))
+		return 0;
+	for (i = 0; i < max && i < room; i++) {
+		struct ring_slot *slot = &slots[*--free];
+		struct pdesc_copy c;
+		uint64_t off;
+		bool write;
+
+		guest_pdesc_load(ring_area_pdesc_ptr(&vr->desc, pos < num ? pos : pos - num), &c);
+		*more = (c.flags & F_LAP) == lap;
+		if (!*more)
+			break;
+		write = c.flags & VRING_DESC_F_WRITE;
+		off = c.addr - hit.start;
+		if (ring_unlikely((c.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) ||
+				  c.id >= num || head_out[c.id] || off > hit.span || !c.len ||
+				  c.len - 1u > hit.span - off ||
+				  !(hit.perm & (write ? VHOST_MAP_WO : VHOST_MAP_RO)))) {
+			*d = c;
+			break;
+		}
+		ring_single_fill(slot, c.id, (void *)(uintptr_t)(hit.addr + off), c.len, write);
+		slot->chain.ndesc = 1;
+		head_out[c.id] = 1;
+		chains[i] = &slot->chain;
+		*more = -1;
+		if (++pos == num || pos == 2 * num) {
+			pos = pos == num ? num : 0;
+			lap ^= F_LAP;
+		}
+	}
+	ring_got_n(vr, chains, i);
+	vr->last_avail = (uint16_t)pos;
+	vr->descs_out += i;
+	return i;
+}
+
+/*
+ * Any chain; @first: its first descriptor when that was read already. 1: popped; 0: nothing is
+ * available; or -errno, then nothing has changed.
+ */
+static int packed_pop_any(struct vringh *vr, const struct pdesc_copy *first,
+			  struct vringh_chain **out)
 {
 	struct pdesc_copy d;
-	int n = 1, rc = packed_peek(vr, &d);
+	int n, rc = 1;
 
+	if (first)
+		d = *first;
+	else
+		rc = packed_peek(vr, &d);
 	if (rc <= 0)
 		return rc;
 	if (ring_unlikely(vr->descs_out == vr->num))
 		return ring_bad(vr, "descriptor %u was made available while it is out",
 				pos_index(vr, vr->last_avail));
-	*out = NULL;
-	if (ring_likely(!(d.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)))) {
-		rc = packed_check_id(vr, d.id);
-		if (ring_unlikely(rc))
-			return rc;
-		*out = ring_single(vr, d.id, d.addr, d.len, d.flags & VRING_DESC_F_WRITE);
-	}
-	if (ring_unlikely(!*out)) {
-		n = packed_pop_walk(vr, &d, out);
-		if (ring_unlikely(n < 0))
-			return n;
-	}
+	n = packed_pop_walk(vr, &d, out);
+	if (ring_unlikely(n < 0))
+		return n;
 	(*out)->ndesc = (uint16_t)n;
 	vr->head_out[d.id] = 1;
 	vr->last_avail = pos_add(vr, vr->last_avail, (uint32_t)n);
@@ -435,8 +490,13 @@ static int packed_pop(struct vringh *vr, struct vringh_chain **chains, unsigned 
 		got = (unsigned)n;
 	}
 	while (got < max) {
-		int rc = packed_pop_one(vr, &chains[got]);
+		struct pdesc_copy d;
+		int more, rc;
 
+		got += packed_pop_singles(vr, chains + got, max - got, &d, &more);
+		if (got == max || !more)
+			break;
+		rc = packed_pop_any(vr, more > 0 ? &d : NULL, &chains[got]);
 		if (ring_unlikely(rc < 0))
 			return got ? (int)got : rc;
 		if (!rc)

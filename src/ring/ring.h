@@ -351,23 +351,6 @@ static inline void ring_single_fill(struct ring_slot *slot, uint16_t head, void 
 	chain->in_len = write ? len : 0;
 }
 
-/*
- * Most chains are one buffer in a range that was hit lately: the top of the free stack becomes that
- * chain, without anything in between. NULL: not such a one, and nothing was done.
- */
-static inline struct vringh_chain *ring_single(struct vringh *vr, uint16_t head, iova_t addr,
-					       uint32_t len, bool write)
-{
-	struct ring_slot *slot = &vr->slots[vr->free[vr->nfree - 1]];
-	struct vringh_chain *chain = &slot->chain;
-
-	if (ring_unlikely(!len || !ring_xlate_hit(vr->buf_view, addr, len,
-						  write ? VHOST_MAP_WO : VHOST_MAP_RO, slot->iov)))
-		return NULL;
-	ring_single_fill(slot, head, slot->iov[0].iov_base, len, write);
-	return chain;
-}
-
 /* The chain ended: bounce and iov memory go back. */
 void ring_chain_release(struct vringh *vr, struct ring_slot *slot);
 /* Deliver @written bytes: marks the dirty log, writes out what is by message. 0 or -errno. */

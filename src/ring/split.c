@@ -267,15 +267,20 @@ static int split_pop_resubmitted(struct vringh *vr, struct vringh_chain **chains
 	return (int)got;
 }
 
+/* The first descriptor of the next chain, if it was read already. */
+struct split_next {
+	bool read;
+	struct desc_copy d;
+};
+
 /*
  * From the front of @heads, chains of one buffer that lies in a range that was hit lately: most
- * are. Returns how many; the next one is another kind, or an offence: *@read says whether *@d is
- * its descriptor, which is not read again. Everything that is looked at more than once is in a
+ * are. Returns how many; the next one is another kind, or an offence: @next is its descriptor,
+ * which is not read again. Everything that is looked at more than once is in a
  * variable of its own, because the compiler must take it that what is stored here may lie over @vr.
  */
 static unsigned split_pop_singles(struct vringh *vr, const uint16_t *heads,
-				  struct vringh_chain **chains, unsigned n, struct desc_copy *d,
-				  bool *read)
+				  struct vringh_chain **chains, unsigned n, struct split_next *next)
 {
 	const struct view_hit hit = vr->buf_view->hits[0];
 	bool known = vr->buf_view->nhits && !region_by_message(hit.region);
@@ -287,7 +292,7 @@ static unsigned split_pop_singles(struct vringh *vr, const uint16_t *heads,
 	bool native = vr->desc.native;
 	unsigned i;
 
-	*read = false;
+	next->read = false;
 	if (n > vr->budget)
 		n = vr->budget;
 	if (!table || !known)
@@ -307,8 +312,7 @@ static unsigned split_pop_singles(struct vringh *vr, const uint16_t *heads,
 		if (ring_unlikely((c.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) ||
 				  off > hit.span || c.len - 1u > hit.span - off || !c.len ||
 				  !(hit.perm & (write ? VHOST_MAP_WO : VHOST_MAP_RO)))) {
-			*d = c;
-			*read = true;
+			*next = (struct split_next){true, c};
 			break;
 		}
 		ring_single_fill(slot, head, (void *)(uintptr_t)(hit.addr + off), c.len, write);
@@ -316,7 +320,7 @@ static unsigned split_pop_singles(struct vringh *vr, const uint16_t *heads,
 		chains[i] = &slot->chain;
 	}
 	ring_got_n(vr, chains, i);
-	vr->budget -= i + *read;
+	vr->budget -= i + next->read;
 	vr->last_avail = (uint16_t)(vr->last_avail + i);
 	return i;
 }
@@ -346,15 +350,14 @@ static int split_pop_heads(struct vringh *vr, const uint16_t *heads, struct vrin
 	unsigned i = 0;
 
 	while (i < n) {
-		struct desc_copy d;
-		bool read = false;
+		struct split_next next = {.read = false};
 		int rc;
 
 		if (ring_likely(!vr->inflight))
-			i += split_pop_singles(vr, heads + i, chains + i, n - i, &d, &read);
+			i += split_pop_singles(vr, heads + i, chains + i, n - i, &next);
 		if (i == n)
 			break;
-		rc = split_pop_any(vr, heads[i], read ? &d : NULL, &chains[i]);
+		rc = split_pop_any(vr, heads[i], next.read ? &next.d : NULL, &chains[i]);
 		if (ring_unlikely(rc))
 			return i ? (int)i : rc;
 		i++;

@@ -344,19 +344,29 @@ void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t wri
 	slot_drop(vr, slot);
 }
 
+/* Can it be said at once that the chain ended? IN_ORDER: the oldest, and nobody waits for it. */
+static inline bool ends_next(const struct vringh *vr, const struct vringh_chain *chain)
+{
+	uint32_t next = chain->order + 1u;
+
+	return chain->order == vr->held_next && !vr->held[next == vr->num ? 0 : next].ended;
+}
+
 /*
  * From the front, chains that need nothing but to be said to have ended: they fit in their slots,
- * any order will do, there is no log. How many. Variables: see split_pop_singles().
+ * are in order where that matters, and there is no log. How many. Variables: see
+ * split_pop_singles().
  */
 static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *chains,
 				const uint32_t *written, unsigned n)
 {
 	struct ring_pending *pending = vr->pending + vr->npending;
 	uint16_t *free = vr->free + vr->nfree;
+	bool in_order = vr->held;
 	uint64_t bytes = 0;
 	unsigned i;
 
-	if (vr->held || view_logged(vr->buf_view))
+	if (view_logged(vr->buf_view))
 		return 0;
 	for (i = 0; i < n; i++) {
 		struct vringh_chain *chain = chains[i];
@@ -365,9 +375,16 @@ static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *c
 		/* Out, and with nothing else in its state. */
 		if (ring_unlikely(chain->state != RING_SLOT_OUT || ring_chain_slot(chain)->bounce))
 			break;
+		if (in_order && ring_unlikely(!ends_next(vr, chain)))
+			break;
 		if (ring_unlikely(w > chain->in_len))
 			w = (uint32_t)chain->in_len;
-		*pending++ = pending_of(chain, w);
+		*pending = pending_of(chain, w);
+		if (in_order) {
+			pending->silent = !chain->in_len;
+			vr->held_next = chain->order + 1u == vr->num ? 0 : chain->order + 1u;
+		}
+		pending++;
 		*free++ = chain->index;
 		chain->state = 0;
 		bytes += w;
