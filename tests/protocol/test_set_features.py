@@ -93,3 +93,11 @@ def test_legacy_driver(server, features):
     with vu.Guest(server, off=vu.bit(vu.P_INBAND), features=features) as g:
         g.start()
         g.disk.check()
+
+
+def test_log_names_what_is_not_offered(owner, server):
+    """Names, and numbers where there is none; no masks."""
+    owner.refused(vu.SET_FEATURES, vu.u64(vu.FEATURES | vu.bit(13) | vu.bit(63)))
+    line = [l for l in server.log().splitlines() if 'SET_FEATURES' in l][-1]
+    assert 'ZONED' in line.upper() or 'DISCARD' in line.upper(), line
+    assert '63' in line and '0x' not in line

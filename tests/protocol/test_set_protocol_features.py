@@ -35,3 +35,11 @@ def test_no_ack_without_reply_ack(client):
     client.send(vu.SET_OWNER)
     client.send(vu.SET_FEATURES, vu.u64(vu.FEATURES), flags=vu.VERSION | vu.NEED_REPLY)
     assert client.ask_u64(vu.GET_FEATURES)     # the next answer is this one's
+
+
+def test_log_names_what_is_not_offered(server):
+    with vu.Client(server.path) as c:
+        c.send(vu.SET_PROTOCOL_FEATURES, vu.u64(vu.bit(vu.P_RARP) | vu.bit(60)))
+        assert c.closes()
+    line = [l for l in server.log().splitlines() if 'SET_PROTOCOL_FEATURES' in l][-1]
+    assert 'RARP' in line.upper() and 'bit_60' in line and '0x' not in line

@@ -93,8 +93,15 @@ static int add_status(struct vu_session *s, uint8_t bits)
 	return vhost_vdpa_set_status(s->dev->v, status | bits, NULL);
 }
 
+static const char *feature_names(const struct vu_session *s, uint64_t features, char *buf,
+				 size_t len)
+{
+	return vdpa_feature_names(vdpa_get_device_id(s->dev->vdev), features, buf, len);
+}
+
 static int features_ok(struct vu_session *s)
 {
+	char names[768];
 	int err = 0;
 
 	if (vhost_vdpa_get_status(s->dev->v) & VIRTIO_CONFIG_S_FEATURES_OK)
@@ -108,9 +115,8 @@ static int features_ok(struct vu_session *s)
 	if (!err)
 		err = add_status(s, VIRTIO_CONFIG_S_FEATURES_OK);
 	if (!err && !(vhost_vdpa_get_status(s->dev->v) & VIRTIO_CONFIG_S_FEATURES_OK)) {
-		vu_log(s, VDPA_LOG_WARN,
-		       "vhost-user: the device does not work with features 0x%llx",
-		       (unsigned long long)s->features);
+		vu_log(s, VDPA_LOG_WARN, "vhost-user: the device does not work with features %s",
+		       feature_names(s, s->features, names, sizeof(names)));
 		err = -EINVAL;
 	}
 	return err;
@@ -255,12 +261,13 @@ static void features_reset(struct vu_session *s, int result)
 int vu_set_features(struct vu_session *s, struct vu_msg *msg)
 {
 	uint64_t features = msg->payload->u64, offered = vu_features(s->dev);
+	char names[768];
 	bool same = s->features_set && !((features ^ s->features) & ~(LOG_ALL | PROTOCOL));
 	int err;
 
 	if (features & ~offered) {
-		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_FEATURES: bits 0x%llx are not offered",
-		       (unsigned long long)(features & ~offered));
+		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_FEATURES: not offered: %s",
+		       feature_names(s, features & ~offered, names, sizeof(names)));
 		return -EINVAL;
 	}
 	if (!same && (vhost_vdpa_get_status(s->dev->v) & VIRTIO_CONFIG_S_FEATURES_OK)) {
@@ -292,11 +299,11 @@ int vu_set_protocol_features(struct vu_session *s, struct vu_msg *msg)
 	const uint64_t inband_needs = VDPA_BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
 				      VDPA_BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);
 	uint64_t proto = msg->payload->u64, offered = vu_protocol_features(s->dev);
+	char names[512];
 
 	if (proto & ~offered) {
-		vu_log(s, VDPA_LOG_WARN,
-		       "vhost-user: SET_PROTOCOL_FEATURES: bits 0x%llx are not offered",
-		       (unsigned long long)(proto & ~offered));
+		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_PROTOCOL_FEATURES: not offered: %s",
+		       vu_proto_names(proto & ~offered, names, sizeof(names)));
 		return -EINVAL;
 	}
 	if (proto != s->proto && vu_session_state(s) == VU_RUNNING) {
@@ -358,6 +365,7 @@ int vu_get_status(struct vu_session *s, struct vu_msg *msg)
 int vu_set_status(struct vu_session *s, struct vu_msg *msg)
 {
 	uint64_t status = msg->payload->u64;
+	char names[128];
 	int err = 0;
 
 	if (status > UINT8_MAX)
@@ -367,8 +375,8 @@ int vu_set_status(struct vu_session *s, struct vu_msg *msg)
 		return vu_reset(s, reset_answer);
 	}
 	if (s->status & ~status & ~VIRTIO_CONFIG_S_NEEDS_RESET) {
-		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_STATUS 0x%x would clear bits of 0x%x",
-		       (unsigned)status, s->status);
+		vu_log(s, VDPA_LOG_WARN, "vhost-user: SET_STATUS would clear %s",
+		       vdpa_status_names(s->status & ~(uint8_t)status, names, sizeof(names)));
 		return -EINVAL;
 	}
 	/* What the device refuses the front end sees in GET_STATUS (virtio 1.3, section 3.1.1). */

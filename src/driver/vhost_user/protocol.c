@@ -25,16 +25,27 @@ const char *vu_proto_name(unsigned bit)
 	return bit < sizeof(proto_names) / sizeof(proto_names[0]) ? proto_names[bit] : NULL;
 }
 
+const char *vu_proto_names(uint64_t proto, char *buf, size_t len)
+{
+	buf[0] = '\0';
+	for (unsigned bit = 0; bit < 64; bit++) {
+		size_t used = strlen(buf);
+		bool known = bit < sizeof(proto_names) / sizeof(proto_names[0]) && proto_names[bit];
+
+		if (!(proto & VDPA_BIT(bit)))
+			continue;
+		if (known)
+			snprintf(buf + used, len - used, "%s%s", used ? " " : "",
+				 vu_proto_name(bit));
+		else
+			snprintf(buf + used, len - used, "%sbit_%u", used ? " " : "", bit);
+	}
+	return buf;
+}
+
 void vu_show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg)
 {
-	char text[256] = "";
+	char text[512];
 
-	for (size_t i = 0; i < sizeof(proto_names) / sizeof(proto_names[0]); i++) {
-		size_t len = strlen(text);
-
-		if ((proto & VDPA_BIT(i)) && proto_names[i])
-			snprintf(text + len, sizeof(text) - len, "%s%s", len ? " " : "",
-				 vu_proto_name((unsigned)i));
-	}
-	emit(arg, "protocol_features", text);
+	emit(arg, "protocol_features", vu_proto_names(proto, text, sizeof(text)));
 }

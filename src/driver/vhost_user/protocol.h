@@ -464,6 +464,8 @@ static inline bool vhost_user_device_state_valid(const struct vhost_user_device_
 
 /* protocol.c: the name of a protocol feature, or NULL; those of a set, for either end's show(). */
 const char *vu_proto_name(unsigned bit);
+/* Of all bits of @proto, into @buf. */
+const char *vu_proto_names(uint64_t proto, char *buf, size_t len);
 void vu_show_proto(uint64_t proto, vdpa_emit_fn emit, void *arg);
 
 #endif
