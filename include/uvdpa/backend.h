@@ -3,6 +3,8 @@
  * Backends: where the bytes of a disk or a NIC go. They know no virtio. A backend is opened on the
  * control thread and has one queue (or port) per queue of the device, which lives on that queue's
  * loop. What is submitted is completed exactly once, on the queue's loop, possibly inside submit.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_BACKEND_H
 #define UVDPA_BACKEND_H

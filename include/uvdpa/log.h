@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Log: the library never writes to stderr. Each context has one callback; lines carry the object.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_LOG_H
 #define UVDPA_LOG_H

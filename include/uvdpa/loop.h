@@ -8,6 +8,8 @@
  * timers,
  * 4. pollers. Messages that were posted before an event became visible are thus run before that
  * event.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_LOOP_H
 #define UVDPA_LOOP_H

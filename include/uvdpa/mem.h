@@ -9,6 +9,8 @@
  * Life of a change: the control thread changes the address space, which publishes a new root.
  * Adding never waits. Removing completes (by a vdpa_done) when every loop has passed and no request
  * that is in flight overlaps what was removed; then the region may be released.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_MEM_H
 #define UVDPA_MEM_H
@@ -157,7 +159,7 @@ VDPA_API int vdpa_as_set_miss(struct vdpa_as *as, vdpa_as_miss_fn fn, void *arg)
 /**
  * Whoever was told of this miss has answered: where there still is no range (it was refused), the
  * next access reports it again. True: an access ran into it meanwhile, and nobody else will; the
- * caller asks again itself, and says so again when that is answered. Any thread. Since 0.1.
+ * caller asks again itself, and says so again when that is answered. Any thread.
  */
 VDPA_API bool vdpa_as_miss_settled(struct vdpa_as *as, iova_t iova, uint32_t perm);
 /**

@@ -10,6 +10,8 @@
  * order); @run is called after kicks; stopped by a reset, suspend, stop_vq, an error: @stop is
  * called, then the kit waits until every chain was completed or cancelled, at most stop_timeout_ns;
  * then the device is marked broken (DEVICE_NEEDS_RESET) and its requests cancelled.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_SOFT_H
 #define UVDPA_SOFT_H

@@ -2,6 +2,8 @@
 /*
  * Words that every header of this library uses: the three kinds of address, errors that a person
  * will read, and named attributes (the key/value pairs of "uvdpa dev add ... KEY VALUE").
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_TYPES_H
 #define UVDPA_TYPES_H

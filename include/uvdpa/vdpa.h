@@ -11,6 +11,8 @@
  * thread that runs that loop (or, before anything runs, on the only thread). Operations that have
  * to wait for a queue, a map or a peer do not block: they take a struct vdpa_done. The config
  * wrappers may be called from any thread: they take the device's lock.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VDPA_H
 #define UVDPA_VDPA_H
@@ -492,7 +494,7 @@ VDPA_API int vdpa_set_vq_err(struct vdpa_device *vdev, uint16_t idx,
 			     const struct vdpa_callback *cb);
 VDPA_API int vdpa_set_vq_inflight(struct vdpa_device *vdev, uint16_t idx, void *area, size_t bytes);
 VDPA_API int vdpa_set_miss(struct vdpa_device *vdev, unsigned asid, vdpa_as_miss_fn fn, void *arg);
-/** False where the device has no such op. Control thread. Since 0.1. */
+/** False where the device has no such op. Control thread. */
 VDPA_API bool vdpa_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t iova,
 				uint32_t perm);
 VDPA_API int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,

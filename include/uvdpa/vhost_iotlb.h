@@ -9,6 +9,8 @@
  *
  * Threads: a table and its snapshots belong to one writer thread (reference counts are plain).
  * Other threads may read a snapshot that was handed to them, until they give it back to the writer.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VHOST_IOTLB_H
 #define UVDPA_VHOST_IOTLB_H

@@ -6,6 +6,8 @@
  * with the errors of Linux's drivers/vhost/vdpa.c and vhost.c. Linux: include/uapi/linux/vhost.h.
  *
  * Threads: the control thread of the device's context; vhost_uapi_size() any.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VHOST_UAPI_H
 #define UVDPA_VHOST_UAPI_H

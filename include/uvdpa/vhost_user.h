@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vhost-user: the bus driver that serves a device, and the front end that uses one.
+ *
+ * Since 0.1, unless a function says otherwise.
+ */
 #ifndef UVDPA_VHOST_USER_H
 #define UVDPA_VHOST_USER_H
 

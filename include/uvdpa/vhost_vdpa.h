@@ -10,6 +10,8 @@
  *
  * Threads: the control thread of the device's context, all of it. What has to wait takes a struct
  * vdpa_done; when such a function returns an error, nothing was begun and @done is not called.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VHOST_VDPA_H
 #define UVDPA_VHOST_VDPA_H
@@ -139,7 +141,7 @@ VDPA_API int vhost_vdpa_set_vring_err(struct vhost_vdpa *v, uint32_t idx, int fd
  * A descriptor that was replaced is closed when no loop uses it any more. Are there too many that
  * wait for this? Then true, and @done when they have gone: let the peer wait for so long, it could
  * use up all numbers otherwise. Else false, and @done is not called. One call at a time. Control
- * thread. Since 0.1.
+ * thread.
  */
 VDPA_API bool vhost_vdpa_settle(struct vhost_vdpa *v, const struct vdpa_done *done);
 /** Callbacks for fronts that do not notify by eventfd; an eventfd, once set, goes before. Copied;

@@ -14,6 +14,8 @@
  *
  * Memory. The device reaches only what was mapped for it: memory of virtio_mem_alloc(), and regions
  * of virtio_mem_map(). Its addresses (IOVAs) are chosen by the bus; they are not this process's.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VIRTIO_H
 #define UVDPA_VIRTIO_H

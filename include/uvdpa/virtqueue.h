@@ -3,6 +3,8 @@
  * virtqueue: the driver's end of a ring, split or packed (virtio 1.3, sections 2.7 and 2.8), in
  * order or not (2.7.9, 2.8.9). The memory of ring and indirect tables is the caller's; the device
  * is not trusted: used ids, lengths, indices and flags are checked. One thread at a time.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VIRTQUEUE_H
 #define UVDPA_VIRTQUEUE_H

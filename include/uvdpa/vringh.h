@@ -12,6 +12,8 @@
  *
  * A chain that was got is accounted for exactly once: completed, abandoned (given back, in reverse
  * order), or dropped by vringh_cancel() - after which nothing of it is written to guest memory.
+ *
+ * Since 0.1, unless a function says otherwise.
  */
 #ifndef UVDPA_VRINGH_H
 #define UVDPA_VRINGH_H

@@ -35,6 +35,10 @@ def main():
     compilers = {'c': c.split(), 'c++': cxx.split()}
     names = sorted(path.name for path in (pathlib.Path(folder) / 'uvdpa').glob('*.h'))
     failures = 0
+    for name in names:
+        if 'Since 0.' not in (pathlib.Path(folder) / 'uvdpa' / name).read_text() and name != 'compat.h':
+            print(f'{name} does not say since which version it is what it is')
+            failures += 1
     for language, compiler in compilers.items():
         for group in [[name, name] for name in names] + [names, names[::-1]]:
             said = compiles(compiler, language, folder, group)
