@@ -34,6 +34,32 @@ static json_t *show_params(const struct cli *cli, int argc, char **argv)
 		    : json_pack("{s:b}", "all", cli->all);
 }
 
+/* A command that shows a list: how it is asked for, and what becomes of it. */
+struct listing {
+	const char *method;
+	const char *section; /* of the JSON */
+	const char *member;  /* of an entry, that is shown there; NULL: all of it */
+	void (*print)(const json_t *entry);
+};
+
+static int show_list(struct cli *cli, int argc, char **argv, const struct listing *what)
+{
+	json_t *list, *entry;
+	size_t i;
+	int ret = cli_args(cli, argc, 0, 1);
+
+	if (ret >= 0)
+		return ret;
+	ret = cli_call(cli, what->method, show_params(cli, argc, argv), &list);
+	if (ret)
+		return ret;
+	if (cli->json)
+		return cli_print_json(cli, by_name(what->section, list, what->member));
+	json_array_foreach(list, i, entry) what->print(entry);
+	json_decref(list);
+	return EXIT_OK;
+}
+
 /* ---- mgmtdev show ---- */
 
 static void print_attr(const json_t *attr)
@@ -62,32 +88,23 @@ static void print_attrs(const json_t *attrs)
 	json_array_foreach(attrs, i, attr) print_attr(attr);
 }
 
+static void print_mgmtdev(const json_t *m)
+{
+	printf("%s: \n  supported_classes ", name_of(m));
+	cli_print_value(json_object_get(m, "supported_classes"));
+	fputs("\n  max_supported_vqs ", stdout);
+	cli_print_value(json_object_get(m, "max_supported_vqs"));
+	fputs("\n  dev_features ", stdout);
+	cli_print_value(json_object_get(m, "dev_features"));
+	putchar('\n');
+	print_attrs(json_object_get(m, "attrs"));
+}
+
 static int cmd_mgmtdev_show(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *m;
-	size_t i;
-	int ret = cli_args(cli, argc, 0, 1);
+	static const struct listing what = {"mgmtdev.show", "mgmtdev", NULL, print_mgmtdev};
 
-	if (ret >= 0)
-		return ret;
-	ret = cli_call(cli, "mgmtdev.show", show_params(cli, argc, argv), &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, by_name("mgmtdev", list, NULL));
-	json_array_foreach(list, i, m)
-	{
-		printf("%s: \n  supported_classes ", name_of(m));
-		cli_print_value(json_object_get(m, "supported_classes"));
-		fputs("\n  max_supported_vqs ", stdout);
-		cli_print_value(json_object_get(m, "max_supported_vqs"));
-		fputs("\n  dev_features ", stdout);
-		cli_print_value(json_object_get(m, "dev_features"));
-		putchar('\n');
-		print_attrs(json_object_get(m, "attrs"));
-	}
-	json_decref(list);
-	return EXIT_OK;
+	return show_list(cli, argc, argv, &what);
 }
 
 const struct cli_cmd cli_mgmtdev_cmds[] = {
@@ -149,20 +166,9 @@ static void print_device(const json_t *dev)
 
 int cmd_dev_show(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *dev;
-	size_t i;
-	int ret = cli_args(cli, argc, 0, 1);
+	static const struct listing what = {"dev.show", "dev", NULL, print_device};
 
-	if (ret >= 0)
-		return ret;
-	ret = cli_call(cli, "dev.show", show_params(cli, argc, argv), &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, by_name("dev", list, NULL));
-	json_array_foreach(list, i, dev) print_device(dev);
-	json_decref(list);
-	return EXIT_OK;
+	return show_list(cli, argc, argv, &what);
 }
 
 /* ---- dev config show ---- */
@@ -188,20 +194,9 @@ static void print_config(const json_t *dev)
 
 int cmd_dev_config_show(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *dev;
-	size_t i;
-	int ret = cli_args(cli, argc, 0, 1);
+	static const struct listing what = {"dev.config.show", "config", "config", print_config};
 
-	if (ret >= 0)
-		return ret;
-	ret = cli_call(cli, "dev.config.show", show_params(cli, argc, argv), &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, by_name("config", list, "config"));
-	json_array_foreach(list, i, dev) print_config(dev);
-	json_decref(list);
-	return EXIT_OK;
+	return show_list(cli, argc, argv, &what);
 }
 
 /* ---- dev vstats show ---- */
