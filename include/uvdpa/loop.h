@@ -68,6 +68,11 @@ VDPA_API unsigned vdpa_loop_group_workers(const struct vdpa_loop_group *group);
 /** Worker @i, modulo their number; the control loop when there are none. */
 VDPA_API struct vdpa_loop *vdpa_loop_group_worker(struct vdpa_loop_group *group, unsigned i);
 
+/** Tie worker @i to processor @cpu. 0, -EINVAL (no such worker), or -errno. Control thread. */
+VDPA_API int vdpa_loop_group_set_cpu(struct vdpa_loop_group *group, unsigned i, unsigned cpu);
+/** The processor that worker @i is tied to; -1: none. Control thread. */
+VDPA_API int vdpa_loop_group_get_cpu(const struct vdpa_loop_group *group, unsigned i);
+
 /**
  * Grace period: @done runs on the control loop once every loop of the group has passed between two
  * batches after this call. Control thread.

@@ -128,6 +128,7 @@ struct vdpa_soft_params {
 	uint64_t stop_timeout_ns; /**< 0: 30 s */
 	unsigned budget;	  /**< requests per wake-up and queue; 0: 64 */
 	unsigned busyloop_us;	  /**< vdpa_soft_set_busyloop() */
+	const char *workers;	  /**< as the attribute; NULL: all, in turn */
 };
 
 /**
@@ -165,7 +166,7 @@ VDPA_API void vdpa_soft_set_busyloop(struct vdpa_soft *dev, unsigned us);
 VDPA_API unsigned vdpa_soft_get_busyloop(const struct vdpa_soft *dev);
 /**
  * dev_set_attr for parents: those of the kit's attributes that a device takes while it exists
- * (busyloop). -EINVAL with @err: another one.
+ * (busyloop, workers). -EINVAL with @err: another one.
  */
 VDPA_API int vdpa_soft_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 			       const struct vdpa_dev_set_config *config, struct vdpa_error *err);

@@ -2,6 +2,7 @@
 /* A control loop and its workers; the grace period. */
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@ struct vdpa_loop_group {
 	unsigned slots;	  /* of loops[] */
 	pthread_t *threads;
 	struct vdpa_loop **loops; /* [0]: control, [1 + i]: worker i */
+	int *cpus;		  /* that workers are tied to; -1: none */
 };
 
 static void *worker_main(void *arg)
@@ -105,8 +107,11 @@ int vdpa_loop_group_new(unsigned workers, struct vdpa_loop_group **out)
 	group->slots = workers + 1;
 	group->loops = calloc(workers + 1, sizeof(struct vdpa_loop *));
 	group->threads = calloc(workers + 1, sizeof(pthread_t));
-	if (!group->loops || !group->threads)
+	group->cpus = calloc(workers + 1, sizeof(int));
+	if (!group->loops || !group->threads || !group->cpus)
 		goto err;
+	for (unsigned i = 0; i < workers; i++)
+		group->cpus[i] = -1;
 	ret = loop_new(group, 0, &group->loops[0]);
 	for (unsigned i = 0; !ret && i < workers; i++)
 		ret = worker_start(group, i);
@@ -131,6 +136,7 @@ void vdpa_loop_group_free(struct vdpa_loop_group *group)
 		loop_free(group->loops[i]);
 	free(group->loops);
 	free(group->threads);
+	free(group->cpus);
 	free(group);
 }
 
@@ -147,6 +153,26 @@ unsigned vdpa_loop_group_workers(const struct vdpa_loop_group *group)
 struct vdpa_loop *vdpa_loop_group_worker(struct vdpa_loop_group *group, unsigned i)
 {
 	return group->workers ? group->loops[1 + i % group->workers] : group->loops[0];
+}
+
+int vdpa_loop_group_set_cpu(struct vdpa_loop_group *group, unsigned i, unsigned cpu)
+{
+	cpu_set_t set;
+	int r;
+
+	if (i >= group->workers || cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	r = pthread_setaffinity_np(group->threads[i], sizeof(set), &set);
+	if (!r)
+		group->cpus[i] = (int)cpu;
+	return -r;
+}
+
+int vdpa_loop_group_get_cpu(const struct vdpa_loop_group *group, unsigned i)
+{
+	return i < group->workers ? group->cpus[i] : -1;
 }
 
 /* One hop: this loop is between two batches now. The last hop is the control loop. */

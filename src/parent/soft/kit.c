@@ -33,6 +33,23 @@ static uint32_t get_vendor_id(struct vdpa_device *vdev)
 	return soft_core(vdev)->vendor_id;
 }
 
+/* By queue; as many as fit. */
+static void show_workers(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
+{
+	char text[256] = "";
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < dev->core->nvqs && at + 12 < sizeof(text); i++) {
+		unsigned n = vdpa_loop_index(atomic_load(&dev->core->vqs[i].loop));
+
+		/* 0 is the control loop: there are no workers. */
+		if (n)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%u", i ? "," : "",
+					       n - 1);
+	}
+	emit(arg, "workers", text);
+}
+
 static void soft_show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 {
 	struct vdpa_soft *dev = vdpa_to_soft(vdev);
@@ -42,6 +59,7 @@ static void soft_show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 	emit(arg, "dma", vdev->config->set_map ? "set_map" : "dma_map");
 	snprintf(text, sizeof(text), "%u", vdpa_soft_get_busyloop(dev));
 	emit(arg, "busyloop", text);
+	show_workers(dev, emit, arg);
 	if (soft_has_op(dev, show))
 		dev->ops->show(dev, emit, arg);
 }
@@ -62,6 +80,7 @@ static void core_free(struct vdpa_soft_core *core)
 	pthread_mutex_destroy(&core->config_lock);
 	pthread_mutex_destroy(&core->broken_lock);
 	free(core->config);
+	free(core->workers);
 	free(core);
 }
 
@@ -94,6 +113,7 @@ static void soft_free(struct vdpa_device *vdev)
 	.get_status = soft_get_status, .set_status = soft_set_status, .reset = soft_reset,         \
 	.suspend = soft_suspend, .resume = soft_resume, .get_config_size = soft_get_config_size,   \
 	.get_config = soft_get_config, .set_config = soft_set_config,                              \
+	.set_vq_affinity = soft_set_vq_affinity, .get_vq_affinity = soft_get_vq_affinity,          \
 	.get_generation = soft_get_generation, .get_iova_range = soft_get_iova_range,              \
 	.reset_map = soft_reset_map, .set_group_asid = soft_set_group_asid, .free = soft_free
 
@@ -235,8 +255,11 @@ void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *p,
 	dev->vdpa.ext = set_map ? &set_map_ext : &dma_map_ext;
 	dev->core = core_new(dev, p);
 	r = dev->core ? core_setup(dev->core, p) : -ENOMEM;
-	if (r) {
+	if (r)
 		vdpa_error_set(err, -r, dev->vdpa.name, "no memory for another device");
+	else if (p->workers)
+		r = soft_workers_parse(dev->core, p->workers, &dev->core->workers, err);
+	if (r) {
 		vdpa_put_device(&dev->vdpa);
 		return NULL;
 	}
@@ -244,27 +267,13 @@ void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *p,
 	return dev;
 }
 
-/* Devices start at different workers, and queues with equal keys meet on one. */
-static void assign_loops(struct vdpa_soft *dev)
-{
-	struct vdpa_soft_core *core = dev->core;
-	struct vdpa_loop_group *loops = vdpa_ctx_loops(dev->vdpa.ctx);
-
-	for (uint32_t i = 0; i < core->nvqs; i++) {
-		unsigned key = i;
-
-		if (soft_has_op(dev, vq_affinity))
-			key = dev->ops->vq_affinity(dev, (uint16_t)i);
-		core->vqs[i].loop = vdpa_loop_group_worker(loops, dev->vdpa.index + key);
-	}
-}
-
 int vdpa_soft_register(struct vdpa_soft *dev, struct vdpa_error *err)
 {
 	int r;
 
 	/* A bus driver may take it before the registration has returned. */
-	assign_loops(dev);
+	for (uint32_t i = 0; i < dev->core->nvqs; i++)
+		dev->core->vqs[i].loop = soft_default_loop(&dev->core->vqs[i]);
 	dev->core->registered = true;
 	r = vdpa_register_device(&dev->vdpa, dev->core->nvqs, err);
 	if (r)
@@ -349,6 +358,11 @@ const struct vdpa_attr_spec vdpa_soft_attrs[] = {
 	 .max = SOFT_BUSYLOOP_MAX_US,
 	 .help = "how long a queue is polled after work before its worker sleeps, in microseconds; "
 		 "can be changed (default 0: no longer than the work took)"},
+	{.name = "workers",
+	 .type = VDPA_ATTR_STRING,
+	 .help = "which workers serve the queues (of a NIC: pairs), in turn, as 0,1; can be "
+		 "changed "
+		 "(default: all)"},
 	{0},
 };
 
@@ -364,6 +378,7 @@ void vdpa_soft_params_attrs(struct vdpa_soft_params *params, const struct vdpa_a
 		params->stop_timeout_ns = ms * 1000000;
 	if (num)
 		params->num_max = (uint16_t)num;
+	params->workers = vdpa_attr_get(attrs, "workers");
 	params->busyloop_us = (unsigned)vdpa_attr_u64(attrs, "busyloop", params->busyloop_us);
 }
 
@@ -371,14 +386,17 @@ int vdpa_soft_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 		      const struct vdpa_dev_set_config *config, struct vdpa_error *err)
 {
 	struct vdpa_soft *dev = vdpa_to_soft(vdev);
+	const char *workers = vdpa_attr_get(config->attrs, "workers");
 	int r = vdpa_attr_check(config->attrs, vdpa_soft_attrs, vdev->name, err);
 
 	for (const struct vdpa_attr *a = config->attrs; !r && a && a->key; a++)
-		if (strcmp(a->key, "busyloop"))
+		if (strcmp(a->key, "busyloop") && strcmp(a->key, "workers"))
 			r = vdpa_error_set(err, EINVAL, vdev->name,
-					   "%.40s is chosen when a device is added; busyloop can "
-					   "be changed",
+					   "%.40s is chosen when a device is added; busyloop and "
+					   "workers can be changed",
 					   a->key);
+	if (!r && workers)
+		r = soft_set_workers(dev->core, workers, err);
 	if (!r)
 		vdpa_soft_set_busyloop(dev, (unsigned)vdpa_attr_u64(config->attrs, "busyloop",
 								    vdpa_soft_get_busyloop(dev)));

@@ -6,6 +6,7 @@
  * kit_status.c features, status, config space, reset, suspend
  * kit_vq.c     a queue as the control thread sees it: set up, start, stop, deadline
  * kit_run.c    a queue as its loop sees it: serve, complete, kicks and calls
+ * kit_move.c   which worker serves a queue, and how it changes
  * kit_spin.c   how long a queue is looked at before its loop sleeps
  * kit_wire.c   the eventfds and callbacks that tie a queue to its driver; they change while it runs
  * kit_map.c    address spaces, groups, dirty log
@@ -130,7 +131,7 @@ struct soft_vq_loop {
 struct vdpa_soft_vq {
 	struct vdpa_soft_core *core;
 	struct vdpa_soft *dev;
-	struct vdpa_loop *loop;
+	struct vdpa_loop *_Atomic loop; /* changes while the queue is idle: kit_move.c */
 	uint16_t idx;
 	void *priv;
 
@@ -149,15 +150,24 @@ struct vdpa_soft_vq {
 	struct vdpa_view *ring_view, *buf_view; /* equal when in one address space */
 	struct vdpa_loop_timer timer;
 	struct soft_waiter *waiters;
+	struct vdpa_loop *move_to;  /* does not start before it is there; NULL: is there */
+	struct vdpa_loop *move_now; /* the message for it is under way */
+	struct vdpa_cpumask *affinity;
 	char object[VDPA_NAME_MAX + 16]; /* "d0/vq1" */
 
 	/* Messages: start, stop, apply, kick, cancel and drain run on the loop, the others on
 	 * control. */
 	struct vdpa_loop_msg start_msg, stop_msg, apply_msg, kick_msg, cancel_msg, drain_msg;
 	struct vdpa_loop_msg stopped_msg, error_msg;
+	struct vdpa_loop_msg move_msg; /* on the loop, then on control */
 
 	struct soft_vq_shared shared;
 	struct soft_vq_loop l;
+};
+
+struct soft_workers {
+	unsigned n;
+	uint16_t at[];
 };
 
 struct vdpa_soft_core {
@@ -183,6 +193,7 @@ struct vdpa_soft_core {
 
 	/* Control. */
 	bool registered, suspended, resetting, broken;
+	struct soft_workers *workers; /* NULL: in turn */
 	struct vdpa_callback config_cb;
 	struct soft_waiter *reset_waiters, *suspend_waiters;
 	struct soft_waiter *finished, **finished_tail; /* to be told */
@@ -306,6 +317,19 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg);
 void soft_vq_loop_stop(struct vdpa_loop_msg *msg);
 void soft_vq_loop_cancel(struct vdpa_loop_msg *msg);
 extern const struct vdpa_view_ops soft_view_ops;
+
+/* kit_move.c */
+/* Which workers the user wants. 0, -EINVAL, -ENOMEM with @err. */
+int soft_workers_parse(struct vdpa_soft_core *core, const char *text, struct soft_workers **out,
+		       struct vdpa_error *err);
+int soft_set_workers(struct vdpa_soft_core *core, const char *text, struct vdpa_error *err);
+struct vdpa_loop *soft_default_loop(struct vdpa_soft_vq *vq);
+/* Move the queue to @loop, now or when it has stopped. */
+void soft_move(struct vdpa_soft_vq *vq, struct vdpa_loop *loop);
+/* The queue has become idle. */
+void soft_move_go_on(struct vdpa_soft_vq *vq);
+int soft_set_vq_affinity(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_cpumask *mask);
+const struct vdpa_cpumask *soft_get_vq_affinity(struct vdpa_device *vdev, uint16_t idx);
 
 /* kit_spin.c, [q] */
 void soft_spin_reset(struct vdpa_soft_vq *vq);

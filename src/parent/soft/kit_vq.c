@@ -196,7 +196,7 @@ static bool should_run(const struct vdpa_soft_vq *vq)
 	const struct vdpa_soft_core *core = vq->core;
 	uint8_t status = atomic_load(&core->status);
 
-	return vq->ready && !vq->failed && core->registered && !core->suspended &&
+	return vq->ready && !vq->failed && !vq->move_to && core->registered && !core->suspended &&
 	       !core->resetting && !core->broken && (status & VIRTIO_CONFIG_S_DRIVER_OK) &&
 	       !(status & VIRTIO_CONFIG_S_FAILED);
 }
@@ -299,6 +299,7 @@ void soft_vq_stopped(struct vdpa_loop_msg *msg)
 	vq->state = SOFT_IDLE;
 	soft_wake_waiters(vq->core, &vq->waiters, 0);
 	soft_settle(vq->core);
+	soft_move_go_on(vq);
 	soft_vq_update(vq);
 	vdpa_put_device(vdev);
 }
@@ -440,5 +441,6 @@ void soft_vq_init(struct vdpa_soft_core *core, uint16_t idx)
 void soft_vq_fini(struct vdpa_soft_vq *vq)
 {
 	release_inflight(vq);
+	free(vq->affinity);
 	soft_wire_fini(vq);
 }

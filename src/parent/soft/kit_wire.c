@@ -132,10 +132,24 @@ void soft_wire_apply(struct vdpa_soft_vq *vq)
 		soft_wire_watch(vq);
 }
 
+/* A message that came to the loop that the queue has left goes after it. */
+static bool gone(struct vdpa_soft_vq *vq, struct vdpa_loop_msg *msg,
+		 void (*fn)(struct vdpa_loop_msg *msg))
+{
+	struct vdpa_loop *loop = atomic_load(&vq->loop);
+
+	if (vdpa_loop_is_current(loop))
+		return false;
+	vdpa_loop_post(loop, msg, fn);
+	return true;
+}
+
 static void apply(struct vdpa_loop_msg *msg)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, apply_msg);
 
+	if (gone(vq, msg, apply))
+		return;
 	atomic_store(&vq->shared.apply_queued, false);
 	soft_wire_apply(vq);
 	/*
@@ -150,6 +164,8 @@ static void kicked(struct vdpa_loop_msg *msg)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, kick_msg);
 
+	if (gone(vq, msg, kicked))
+		return;
 	atomic_store(&vq->shared.kick_queued, false);
 	kick_came(vq);
 	vdpa_put_device(&vq->dev->vdpa);

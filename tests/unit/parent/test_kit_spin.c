@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Queues that are looked at before their loop sleeps; polling and sleeping in turn, under load. */
+/*
+ * Queues that are looked at before their loop sleeps; polling and sleeping in turn, and from worker
+ * to worker, under load.
+ */
 #include <poll.h>
 #include "hold_dev.h"
 
@@ -160,12 +163,14 @@ static bool reap(struct load *load, unsigned idx)
 	return any;
 }
 
-/* A call has to come: nobody looks at the rings meanwhile. */
+/* A call has to come: nobody looks at the rings meanwhile. The control loop runs as it would. */
 static void wait_call(struct load *load)
 {
-	struct pollfd pfd[2] = {{load->g.q[0].call, POLLIN, 0}, {load->g.q[1].call, POLLIN, 0}};
-	uint64_t drained;
-	ssize_t r;
+	struct vdpa_loop *control = vdpa_ctx_control(load->g.ctx);
+	struct pollfd pfd[3] = {{load->g.q[0].call, POLLIN, 0},
+				{load->g.q[1].call, POLLIN, 0},
+				{vdpa_loop_pollfd(control), POLLIN, 0}};
+	uint64_t end = vdpa_clock_ns() + 10 * SG_SECOND, drained;
 
 	if (virtqueue_enable_cb(load->g.q[0].vq) || virtqueue_enable_cb(load->g.q[1].vq))
 		return;
@@ -173,12 +178,17 @@ static void wait_call(struct load *load)
 	assert_int_equal(load->got + virtqueue_outstanding(load->g.q[0].vq) +
 				 virtqueue_outstanding(load->g.q[1].vq),
 			 load->sent);
-	if (poll(pfd, 2, 10000) <= 0)
-		fail_msg("an event was lost: nothing came of %u and %u requests",
-			 virtqueue_outstanding(load->g.q[0].vq),
-			 virtqueue_outstanding(load->g.q[1].vq));
+	do {
+		if (poll(pfd, 3, 10000) <= 0 || vdpa_clock_ns() > end)
+			fail_msg("an event was lost: nothing came of %u and %u requests",
+				 virtqueue_outstanding(load->g.q[0].vq),
+				 virtqueue_outstanding(load->g.q[1].vq));
+		if (pfd[2].revents)
+			vdpa_loop_run_once(control, 0);
+	} while (!pfd[0].revents && !pfd[1].revents);
 	for (unsigned i = 0; i < 2; i++) {
-		r = read(pfd[i].fd, &drained, sizeof(drained));
+		ssize_t r = read(pfd[i].fd, &drained, sizeof(drained));
+
 		(void)r;
 		virtqueue_disable_cb(load->g.q[i].vq);
 	}
@@ -196,6 +206,8 @@ static void run_load(struct load *load, uint64_t ns)
 		any |= reap(load, 1);
 		if (!any && !load->poll)
 			wait_call(load);
+		else if (!any)
+			vdpa_loop_run_once(vdpa_ctx_control(load->g.ctx), 0);
 	} while (vdpa_clock_ns() < end);
 }
 
@@ -204,6 +216,7 @@ static void drain_load(struct load *load)
 	uint64_t end = vdpa_clock_ns() + 10 * SG_SECOND;
 
 	while (load->got != load->sent) {
+		vdpa_loop_run_once(vdpa_ctx_control(load->g.ctx), 0);
 		reap(load, 0);
 		reap(load, 1);
 		assert_true(vdpa_clock_ns() < end);
@@ -217,34 +230,52 @@ static unsigned rounds(void)
 	return text ? (unsigned)atoi(text) : 1;
 }
 
+static void load_begin(struct load *load, uint64_t features, unsigned workers)
+{
+	struct vdpa_error err = {.msg = ""};
+
+	memset(load, 0, sizeof(*load));
+	sg_open(&load->g, workers);
+	load->dev = hold_make(load->g.ctx, "h0", NULL, &err);
+	assert_non_null(load->dev);
+	assert_int_equal(vdpa_soft_register(&load->dev->soft, &err), 0);
+	sg_use(&load->g, &load->dev->soft.vdpa);
+	sg_start(&load->g, features, 2, 16);
+}
+
+static void load_end(struct load *load, unsigned switches)
+{
+	drain_load(load);
+	printf("%llu requests, %u switches, %llu waits\n", (unsigned long long)load->got, switches,
+	       (unsigned long long)load->waits);
+	vdpa_soft_set_busyloop(&load->dev->soft, 0);
+	sg_reset(&load->g);
+	assert_int_equal(load->dev->q[0].served + load->dev->q[1].served, load->got);
+	sg_close(&load->g);
+}
+
+/* How the driver goes on. */
+static void load_turn(struct load *load, unsigned *seed)
+{
+	*seed = *seed * 1103515245 + 12345;
+	load->poll = (*seed >> 16) & 1;
+	load->depth = 1 + (*seed >> 20) % SLOTS;
+	run_load(load, 10 * MS);
+}
+
 static void toggle(uint64_t features, uint64_t ns)
 {
 	static const unsigned busyloops[] = {0, 20, 0, 100000, 500, 1000000};
-	struct load load = {.depth = 1};
-	struct vdpa_error err = {.msg = ""};
 	uint64_t end = vdpa_clock_ns() + ns;
 	unsigned switches = 0, seed = 1;
+	struct load load;
 
-	sg_open(&load.g, 1);
-	load.dev = hold_make(load.g.ctx, "h0", NULL, &err);
-	assert_non_null(load.dev);
-	assert_int_equal(vdpa_soft_register(&load.dev->soft, &err), 0);
-	sg_use(&load.g, &load.dev->soft.vdpa);
-	sg_start(&load.g, features, 2, 16);
+	load_begin(&load, features, 1);
 	for (; vdpa_clock_ns() < end; switches++) {
-		seed = seed * 1103515245 + 12345;
 		vdpa_soft_set_busyloop(&load.dev->soft, busyloops[switches % 6]);
-		load.poll = (seed >> 16) & 1;
-		load.depth = 1 + (seed >> 20) % SLOTS;
-		run_load(&load, 10 * MS);
+		load_turn(&load, &seed);
 	}
-	drain_load(&load);
-	printf("%llu requests, %u switches, %llu waits\n", (unsigned long long)load.got, switches,
-	       (unsigned long long)load.waits);
-	vdpa_soft_set_busyloop(&load.dev->soft, 0);
-	sg_reset(&load.g);
-	assert_int_equal(load.dev->q[0].served + load.dev->q[1].served, load.got);
-	sg_close(&load.g);
+	load_end(&load, switches);
 }
 
 static void test_toggle(void **state)
@@ -257,12 +288,75 @@ static void test_toggle_event_idx(void **state)
 	toggle(SG_V1 | VDPA_BIT(VIRTIO_RING_F_EVENT_IDX), 300 * MS * rounds());
 }
 
+/* ---- from worker to worker ---- */
+
+static void test_move(void **state)
+{
+	static const unsigned busyloops[] = {0, 100000};
+	uint64_t end = vdpa_clock_ns() + 300 * MS * rounds();
+	unsigned switches = 0, seed = 1;
+	struct load load;
+
+	load_begin(&load, SG_V1, 3);
+	for (; vdpa_clock_ns() < end; switches++) {
+		/* Processor n is worker n modulo 3, as none is tied to one. */
+		struct vdpa_cpumask mask = {.bits = {1ull << (seed >> 24 & 31)}};
+
+		vdpa_soft_set_busyloop(&load.dev->soft, busyloops[switches & 1]);
+		assert_int_equal(vdpa_set_vq_affinity(load.g.dev, switches & 1, &mask), 0);
+		/* And changing one's mind meanwhile. */
+		mask.bits[0] = 1ull << (seed >> 16 & 31);
+		if (seed & 0x10000)
+			assert_int_equal(vdpa_set_vq_affinity(load.g.dev, 0, &mask), 0);
+		load_turn(&load, &seed);
+	}
+	load_end(&load, switches);
+}
+
+/* What is out is drained where it is; the queue is on the other worker afterwards. */
+static void test_affinity(void **state)
+{
+	struct vdpa_cpumask mask = {.bits = {0}};
+	struct soft_guest *g;
+	struct load load;
+
+	load_begin(&load, SG_V1, 2);
+	g = &load.g;
+	assert_int_equal(vdpa_loop_group_get_cpu(vdpa_ctx_loops(g->ctx), 0), -1);
+	assert_int_equal(vdpa_loop_group_set_cpu(vdpa_ctx_loops(g->ctx), 2, 0), -EINVAL);
+	assert_int_equal(vdpa_loop_group_set_cpu(vdpa_ctx_loops(g->ctx), 1, 0), 0);
+	assert_int_equal(vdpa_loop_group_get_cpu(vdpa_ctx_loops(g->ctx), 1), 0);
+	/* No worker is tied to this one; nor to none. */
+	mask.bits[1] = 1;
+	assert_int_equal(vdpa_set_vq_affinity(g->dev, 0, &mask), -EINVAL);
+	mask.bits[1] = 0;
+	assert_int_equal(vdpa_set_vq_affinity(g->dev, 0, &mask), -EINVAL);
+	assert_null(g->dev->config->get_vq_affinity(g->dev, 0));
+	mask.bits[0] = 1;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(vdpa_set_vq_affinity(g->dev, (uint16_t)i, &mask), 0);
+		assert_int_equal(g->dev->config->get_vq_affinity(g->dev, (uint16_t)i)->bits[0], 1);
+	}
+	load.depth = 4;
+	run_load(&load, 20 * MS);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(vdpa_loop_index(vdpa_soft_vq_loop(
+					 vdpa_soft_get_vq(&load.dev->soft, (uint16_t)i))),
+				 2);
+	/* Back to where they were: devices begin at different workers. */
+	assert_int_equal(vdpa_set_vq_affinity(g->dev, 0, NULL), 0);
+	assert_null(g->dev->config->get_vq_affinity(g->dev, 0));
+	run_load(&load, 20 * MS);
+	load_end(&load, 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_polled),		 cmocka_unit_test(test_adapts),
 		cmocka_unit_test(test_idle_sleeps),	 cmocka_unit_test(test_toggle),
-		cmocka_unit_test(test_toggle_event_idx),
+		cmocka_unit_test(test_toggle_event_idx), cmocka_unit_test(test_move),
+		cmocka_unit_test(test_affinity),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
