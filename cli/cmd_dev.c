@@ -263,7 +263,9 @@ const struct cli_cmd cli_dev_cmds[] = {
 	 complete_dev_add},
 	{"del", CMD_COMPAT, "DEV", "unbind and remove a device", cmd_dev_del, NULL,
 	 complete_device},
-	{"set", 0, "name NAME [ mac MAC ] [ backend BACKEND [ KEY VALUE ]... ]",
+	{"set", 0,
+	 "name NAME [ mac MAC ] [ busyloop USEC ] [ workers LIST ] "
+	 "[ backend BACKEND [ KEY VALUE ]... ]",
 	 "change attributes of a device", cmd_dev_set, NULL, complete_dev_set},
 	{"config", CMD_COMPAT, "show [ DEV ]", "configuration space", NULL, config_cmds, NULL},
 	{"vstats", 0, "show [ DEV [ qidx N ] ]", "statistics of queues", NULL, vstats_cmds, NULL},

@@ -37,6 +37,29 @@ static int cmd_debug_refs(struct cli *cli, int argc, char **argv)
 	return show_object(cli, argc, "debug.refs");
 }
 
+static int cmd_worker_show(struct cli *cli, int argc, char **argv)
+{
+	json_t *list, *worker;
+	size_t i;
+	int ret = cli_args(cli, argc, 0, 0);
+
+	(void)argv;
+	if (ret >= 0)
+		return ret;
+	ret = cli_call(cli, "worker.show", NULL, &list);
+	if (ret)
+		return ret;
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:o}", "worker", list));
+	json_array_foreach(list, i, worker)
+	{
+		cli_print_pairs(worker);
+		putchar('\n');
+	}
+	json_decref(list);
+	return EXIT_OK;
+}
+
 static int cmd_daemon_info(struct cli *cli, int argc, char **argv)
 {
 	(void)argv;
@@ -193,6 +216,12 @@ static const struct cli_cmd driver_cmds[] = {
 	{NULL},
 };
 
+static const struct cli_cmd worker_cmds[] = {
+	{"show", CMD_DEFAULT, "", "threads, their processors and what they did", cmd_worker_show,
+	 NULL, NULL},
+	{NULL},
+};
+
 static const struct cli_cmd daemon_cmds[] = {
 	{"info", CMD_DEFAULT, "", "version, process, socket, numbers", cmd_daemon_info, NULL, NULL},
 	{"stop", 0, "", "remove all devices and end", cmd_daemon_stop, NULL, NULL},
@@ -217,6 +246,7 @@ const struct cli_cmd cli_objects[] = {
 	{"iotlb", 0, "", "address spaces", NULL, iotlb_cmds, NULL},
 	{"debug", 0, "", "references", NULL, debug_cmds, NULL},
 	{"log", 0, "[ LINES ]", "the last lines of the daemon's log", cmd_log, NULL, NULL},
+	{"worker", 0, "", "threads that serve queues", NULL, worker_cmds, NULL},
 	{"daemon", 0, "", "the daemon itself", NULL, daemon_cmds, NULL},
 	{"serve", CMD_RAW, "{ blk | net } OPTIONS", "serve one device without the daemon",
 	 cmd_serve, NULL, NULL},

@@ -151,6 +151,22 @@ static int open_sockets(struct daemon *d, struct vdpa_error *err)
 
 /* ---- life ---- */
 
+static int tie_workers(struct daemon *d, struct vdpa_error *err)
+{
+	for (unsigned i = 0; d->opt.ncpus && i < d->opt.workers; i++) {
+		unsigned cpu = d->opt.cpu[i % d->opt.ncpus];
+		int ret = vdpa_loop_group_set_cpu(vdpa_ctx_loops(d->ctx), i, cpu);
+
+		if (ret)
+			return vdpa_error_set(
+				err, -ret, NULL,
+				"--worker-cpus: worker %u cannot run on processor %u: "
+				"%s",
+				i, cpu, strerror(-ret));
+	}
+	return 0;
+}
+
 static int start_bus(struct daemon *d, struct vdpa_error *err)
 {
 	struct vdpa_ctx_config config = {
@@ -163,6 +179,9 @@ static int start_bus(struct daemon *d, struct vdpa_error *err)
 	if (ret)
 		return vdpa_error_set(err, -ret, NULL, "cannot start: %s", strerror(-ret));
 	d->loop = vdpa_ctx_control(d->ctx);
+	ret = tie_workers(d, err);
+	if (ret)
+		return ret;
 	ret = vdpa_register_builtin(d->ctx);
 	if (ret)
 		return vdpa_error_set(err, -ret, NULL, "cannot register what is built in: %s",

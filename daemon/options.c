@@ -11,7 +11,7 @@
 #include "options.h"
 #include "uvdpa-config.h"
 
-enum { O_MODE = 256, O_OWNER, O_FD, O_READY, O_LEVEL, O_CLIENTS };
+enum { O_MODE = 256, O_OWNER, O_FD, O_READY, O_LEVEL, O_CLIENTS, O_CPUS };
 
 static const struct option longs[] = {
 	{"socket", required_argument, NULL, 's'},
@@ -21,6 +21,7 @@ static const struct option longs[] = {
 	{"ready-fd", required_argument, NULL, O_READY},
 	{"config", required_argument, NULL, 'c'},
 	{"workers", required_argument, NULL, 'w'},
+	{"worker-cpus", required_argument, NULL, O_CPUS},
 	{"max-clients", required_argument, NULL, O_CLIENTS},
 	{"log-level", required_argument, NULL, O_LEVEL},
 	{"help", no_argument, NULL, 'h'},
@@ -41,6 +42,7 @@ static const char usage[] =
 	"      --ready-fd N         write a newline to N and close it when listening\n"
 	"  -c, --config FILE        create the devices of FILE (as uvdpa config dump writes)\n"
 	"  -w, --workers N          threads that serve queues (default 1; 0: none)\n"
+	"      --worker-cpus LIST   processors for them, one each, in turn: 0,2-5\n"
 	"      --max-clients N      connections at a time (default 128)\n"
 	"      --log-level LEVEL    error, warning, info (default) or debug\n"
 	"  -h, --help               this text\n"
@@ -139,6 +141,30 @@ static int add_fd(struct options *opt, const char *text)
 	return parse_fd("--fd", text, &opt->fd[opt->nfds++]);
 }
 
+/* "0,2-5" */
+static int parse_cpus(struct options *opt, const char *text)
+{
+	static const char allowed[] =
+		"numbers below 1024 and ranges of them, as 0,2-5, are allowed";
+	const char *at = text;
+	unsigned long first, last;
+	char *end;
+
+	do {
+		if (*at < '0' || *at > '9')
+			return fail("--worker-cpus", text, allowed);
+		first = last = strtoul(at, &end, 10);
+		if (*end == '-' && end[1] >= '0' && end[1] <= '9')
+			last = strtoul(end + 1, &end, 10);
+		if (last < first || last >= 1024 || (*end && *end != ','))
+			return fail("--worker-cpus", text, allowed);
+		for (; first <= last && opt->ncpus < OPTIONS_CPUS_MAX; first++)
+			opt->cpu[opt->ncpus++] = (uint16_t)first;
+		at = end + 1;
+	} while (*end);
+	return -1;
+}
+
 static int set_socket(struct options *opt, const char *text)
 {
 	if (!*text || strlen(text) >= sizeof(opt->socket))
@@ -176,6 +202,8 @@ static int parse_one(struct options *opt, int c)
 		ret = parse_number("--max-clients", optarg, 10, 4096, &n);
 		opt->max_clients = n ? (unsigned)n : 1;
 		return ret;
+	case O_CPUS:
+		return parse_cpus(opt, optarg);
 	case O_LEVEL:
 		return parse_level(opt, optarg);
 	case 'h':

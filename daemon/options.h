@@ -3,10 +3,12 @@
 #define DAEMON_OPTIONS_H
 
 #include <limits.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uvdpa/log.h>
 
 #define OPTIONS_FDS_MAX 4
+#define OPTIONS_CPUS_MAX 256
 
 struct options {
 	char socket[PATH_MAX]; /* "": none asked for */
@@ -18,6 +20,8 @@ struct options {
 	int ready_fd;	    /* -1: none */
 	const char *config; /* NULL: none */
 	unsigned workers, max_clients;
+	uint16_t cpu[OPTIONS_CPUS_MAX]; /* of workers, in turn */
+	unsigned ncpus;			/* 0: the system chooses */
 	enum vdpa_log_level level;
 };
 

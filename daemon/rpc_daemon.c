@@ -30,6 +30,34 @@ static void info(struct rpc_call *call)
 			       (int)devs_count(d), "clients", (int)st.clients));
 }
 
+/* The control loop first, which has no number among the workers. */
+static json_t *worker_json(struct vdpa_loop_group *loops, const struct vdpa_loop *loop)
+{
+	unsigned index = vdpa_loop_index(loop);
+	int cpu = index ? vdpa_loop_group_get_cpu(loops, index - 1) : -1;
+	struct vdpa_loop_stats st;
+	json_t *obj;
+
+	vdpa_loop_get_stats(loop, &st);
+	obj = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I}", "worker",
+			index ? json_integer(index - 1) : json_string("control"), "cpu",
+			cpu < 0 ? json_null() : json_integer(cpu), "sleeps", (json_int_t)st.sleeps,
+			"wakeups", (json_int_t)st.wakeups, "spins", (json_int_t)st.spins, "looks",
+			(json_int_t)st.looks);
+	return obj;
+}
+
+static void worker_show(struct rpc_call *call)
+{
+	struct vdpa_loop_group *loops = vdpa_ctx_loops(call->d->ctx);
+	json_t *list = json_array();
+
+	json_array_append_new(list, worker_json(loops, vdpa_loop_group_control(loops)));
+	for (unsigned i = 0; i < vdpa_loop_group_workers(loops); i++)
+		json_array_append_new(list, worker_json(loops, vdpa_loop_group_worker(loops, i)));
+	rpc_ok(call, list);
+}
+
 static void stop(struct rpc_call *call)
 {
 	struct daemon *d = call->d;
@@ -43,6 +71,7 @@ const struct rpc_method rpc_daemon_methods[] = {
 	{"api.version", "of this protocol", api_version, NULL},
 	{"rpc.describe", "all methods and their parameters", describe, NULL},
 	{"daemon.info", "version, process, socket, numbers", info, NULL},
+	{"worker.show", "threads, their processors and what they did", worker_show, NULL},
 	{"daemon.stop", "remove all devices and end", stop, NULL},
 	{NULL, NULL, NULL, NULL},
 };

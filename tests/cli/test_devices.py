@@ -4,10 +4,11 @@ import json
 import os
 import pathlib
 import socket
+import subprocess
 
 import pytest
 
-from cliutil import wait_for
+from cliutil import UVDPAD, wait_for
 
 
 def add_disk(daemon, name='d0', *more):
@@ -313,3 +314,47 @@ def test_modes_of_the_driver(disk, mode):
 def test_modes_of_the_nics_driver(nic, mode):
     nic.ok('dev', 'bind', 'n0', 'virtio-vdpa', 'mode', mode)
     assert nic.json('drv', 'virtio0', 'net', 'pktgen', 'count', '500')['received'] == 500
+
+
+def shown(daemon, key):
+    return daemon.json('dev', 'show', 'd0', '--all')['dev']['d0']['show'][key]
+
+
+def test_workers(start):
+    """Queues are served by the workers that are asked for, also after a change, a dump and a load."""
+    daemon = start('--workers', '2', '--worker-cpus', '0')
+    add_disk(daemon, 'd0', 'num_queues', '3', 'workers', '1', 'busyloop', '50')
+    assert (shown(daemon, 'workers'), shown(daemon, 'busyloop')) == ('1,1,1', '50')
+    daemon.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    daemon.ok('dev', 'set', 'name', 'd0', 'workers', '0,1', 'busyloop', '0')
+    wait_for(lambda: shown(daemon, 'workers') == '0,1,0')
+    assert shown(daemon, 'busyloop') == '0'
+    daemon.ok('drv', 'virtio0', 'blk', 'fill', '0', '64K')
+    daemon.ok('drv', 'virtio0', 'blk', 'verify', '0', '64K')
+    attrs = daemon.json('config', 'dump')['devices'][0]['attrs']
+    assert (attrs['workers'], attrs['busyloop']) == ('0,1', '0')
+    workers = daemon.json('worker', 'show')['worker']
+    assert [(w['worker'], w['cpu']) for w in workers] == [('control', None), (0, 0), (1, 0)]
+    assert workers[1]['sleeps'] > 0
+    assert daemon.ok('worker').startswith('worker control cpu ')
+
+
+@pytest.mark.parametrize('words,says', [
+    (['workers', '1'], 'workers "1": numbers below 1'),
+    (['workers', '0,'], 'workers "0,": numbers below 1'),
+    (['workers', ''], 'workers "": numbers below 1'),
+    (['workers', 'a'], 'workers "a": numbers below 1'),
+    (['busyloop', '1000001'], 'busyloop'),
+    (['queue_size', '16'], 'queue_size is chosen when a device is added; busyloop and workers can be changed'),
+])
+def test_set_errors(daemon, words, says):
+    add_disk(daemon)
+    assert says in daemon.fails('dev', 'set', 'name', 'd0', *words)
+    assert shown(daemon, 'workers') == '0'
+
+
+@pytest.mark.parametrize('text', ['', 'a', '1-', '3-2', '0,', '1024', '0;1'])
+def test_worker_cpus_refused(text):
+    done = subprocess.run([UVDPAD, '--worker-cpus', text], stderr=subprocess.PIPE, text=True, timeout=10, check=False)
+    assert done.returncode == 2
+    assert 'numbers below 1024' in done.stderr
