@@ -178,6 +178,37 @@ def test_disk_and_nic(cache, work, disk_path, nic_path, netloop):
     with_netloop(again, netloop).run()
 
 
+@pytest.mark.parametrize("ring", [
+    pytest.param("packed=on", id="packed"),
+    pytest.param("packed=on,in_order=on", id="packed-in-order"),
+    pytest.param("in_order=on", id="split-in-order"),
+])
+def test_ring_formats(cache, work, disk_path, nic_path, netloop, ring):
+    """Two boots over each format, which both drivers really use.
+
+    The disk does not offer IN_ORDER unless it is asked to.
+    """
+    packed, in_order = int("packed" in ring), int("in_order" in ring)
+    guest = vmlib.Guest(cache, work, DISK + NIC + f"""
+        disk_up
+        nic_up
+        # Bits 34 and 35, counted from the left.
+        [ "$(cut -c 35 /sys/block/vda/device/features)" = {packed} ]
+        [ "$(cut -c 35-36 /sys/class/net/eth0/device/features)" = \
+            {packed}{in_order} ]
+        if [ $boot = 1 ]; then
+            disk_fill
+            nic_ping
+            $W/netloop eth0 1000
+            exit 99
+        fi
+        disk_check
+        $W/netloop eth0 3000
+    """, vmlib.disk(disk_path, extra="," + ring) +
+        vmlib.nic(nic_path, extra="," + ring))
+    with_netloop(guest, netloop).run(timeout=240)
+
+
 def test_nic_of_two_pairs(cache, work, daemon, netloop):
     """A pair of queues per CPU, both at work, one alone, both again."""
     path = os.path.join(work, "n0.sock")
@@ -407,12 +438,15 @@ def test_delete_under_io(cache, work, daemon, disk_path, nic_path, netloop):
 
 
 @pytest.mark.skipif(STAND_IN, reason="keeps its state by our configuration")
+@pytest.mark.parametrize("extra", ["", ",packed=on"], ids=["split", "packed"])
 def test_daemon_is_killed_under_io(cache, work, daemon, disk_path, nic_path,
-                                   netloop):
+                                   netloop, extra):
     """The guest waits for the next daemon, and no request is lost.
 
     Flushes take longer than writes: what is in flight is not what came last,
-    and only the area that outlives the daemon tells what it is.
+    and only the area that outlives the daemon tells what it is. Of a packed
+    ring it also tells where the ring stands, which QEMU does not know: a NIC,
+    for which QEMU has no area, does not survive that with one.
     """
     guest = vmlib.Guest(cache, work, DISK + NIC + """
         disk_up
@@ -434,7 +468,7 @@ def test_daemon_is_killed_under_io(cache, work, daemon, disk_path, nic_path,
         wait $disk
         wait_carrier
         $W/netloop eth0 1000
-    """, vmlib.disk(disk_path, chardev=vmlib.RECONNECT) +
+    """, vmlib.disk(disk_path, extra=extra, chardev=vmlib.RECONNECT) +
         vmlib.nic(nic_path, chardev=vmlib.RECONNECT))
     with with_netloop(guest, netloop):
         guest.said("busy")

@@ -452,7 +452,7 @@ uint16_t fake_ring_used_idx(struct fake_ring *r)
 
 	if (r->u == r->ru)
 		return le16toh(__atomic_load_n(&r->ru->idx, __ATOMIC_ACQUIRE));
-	while (ring_packed(r) ? packed_poll(r, &e) : split_poll(r, &e))
+	while (r->u->idx != r->idx && (ring_packed(r) ? packed_poll(r, &e) : split_poll(r, &e)))
 		used(r, &e);
 	return r->u->idx;
 }

@@ -20,10 +20,10 @@
 #define SLOT 32 /* bytes of a request: 8 readable, 8 writable */
 #define BUFS (8 * GUEST_PAGE)
 #define BYTES (16 * GUEST_PAGE)
-#define DEATHS 150
-#define FEATURES (VDPA_BIT(VIRTIO_F_VERSION_1) | F_EVENT)
+#define DEATHS 100
 
 struct driver {
+	uint64_t features;
 	struct fake_guest g;
 	struct virtqueue *vq;
 	struct fake_rng rng;
@@ -68,21 +68,25 @@ static void device_main(const struct driver *d, uint64_t seed)
 	struct fake_guest g;
 	struct fake_rng rng = {seed};
 	struct vringh_inflight *in;
-	struct vringh_config config = {.size = sizeof(config), .features = FEATURES, .num = NUM};
+	struct vringh_config config = {.size = sizeof(config), .features = d->features, .num = NUM};
+	bool packed = d->features & F_PACKED;
 
 	/* Not to be left behind when the driver fails. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (fake_guest_init_fd(&g, d->g.fd, BYTES))
 		_exit(1);
 	fake_guest_map(&g, 0, BYTES, GUEST_LINEAR, VHOST_MAP_RW);
-	if (vringh_inflight_new(d->area, d->area_bytes, NUM, false, &in, NULL))
+	if (vringh_inflight_new(d->area, d->area_bytes, NUM, packed, &in, NULL))
 		_exit(1);
 	virtqueue_addrs(d->vq, &config.desc, &config.driver, &config.device);
 	config.ring_view = config.buf_view = g.view;
 	config.inflight = in;
-	/* What a front-end knows of a device that died: what is in the used ring. */
-	config.state.split.avail_index =
-		*(uint16_t *)(void *)(d->g.mem + (config.device - GUEST_IOVA) + 2);
+	/* What a front-end knows of a device that died: what is in the used ring; or nothing. */
+	if (packed)
+		config.state = vdpa_vq_state_from_base(VDPA_VQ_BASE_NEW(true), true);
+	else
+		config.state.split.avail_index =
+			*(uint16_t *)(void *)(d->g.mem + (config.device - GUEST_IOVA) + 2);
 	if (vringh_init(&config, &g.vr, NULL))
 		_exit(1);
 	device_serve(&g, &rng);
@@ -134,19 +138,18 @@ static pid_t start_device(struct driver *d, unsigned life)
 	return pid;
 }
 
-static void killed_again_and_again(void **state)
+static void killed(uint64_t features)
 {
-	struct driver d = {.rng = {4711}};
+	struct driver d = {.features = features | VDPA_BIT(VIRTIO_F_VERSION_1), .rng = {4711}};
 	struct virtqueue_config config = {
-		.size = sizeof(config), .num = NUM, .features = FEATURES, .mem_iova = GUEST_IOVA};
+		.size = sizeof(config), .num = NUM, .features = d.features, .mem_iova = GUEST_IOVA};
 	uint64_t before_last;
 
-	(void)state;
 	assert_int_equal(fake_guest_init(&d.g, BYTES), 0);
 	config.mem = d.g.mem;
-	assert_true(virtqueue_mem_bytes(NUM, FEATURES) <= BUFS);
+	assert_true(virtqueue_mem_bytes(NUM, d.features) <= BUFS);
 	assert_int_equal(virtqueue_new(&config, &d.vq), 0);
-	d.area_bytes = vringh_inflight_bytes(NUM, false);
+	d.area_bytes = vringh_inflight_bytes(NUM, features & F_PACKED);
 	d.area =
 		mmap(NULL, d.area_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(d.area, MAP_FAILED);
@@ -178,10 +181,30 @@ static void killed_again_and_again(void **state)
 	fake_guest_fini(&d.g);
 }
 
+static void split(void **state)
+{
+	(void)state;
+	killed(F_EVENT);
+}
+
+static void packed(void **state)
+{
+	(void)state;
+	killed(F_PACKED | F_EVENT);
+}
+
+static void packed_in_order(void **state)
+{
+	(void)state;
+	killed(F_PACKED | F_IN_ORDER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(killed_again_and_again),
+		cmocka_unit_test(split),
+		cmocka_unit_test(packed),
+		cmocka_unit_test(packed_in_order),
 	};
 
 	return cmocka_run_group_tests_name("ring-kill", tests, NULL, NULL);

@@ -3,11 +3,6 @@
  */
 #include "ring_test.h"
 
-static struct vring_desc *table(struct ring_test *t)
-{
-	return (struct vring_desc *)(void *)(t->g.mem + RT_TABLE);
-}
-
 /* ---- indices ---- */
 
 /* Every distance that the index can jump. */
@@ -16,6 +11,8 @@ static void available_index_jumps(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	rt_prepare(&t, GUEST_LINEAR, GUEST_LINEAR);
 	for (unsigned i = 0; i < RT_NUM; i++) {
 		fake_ring_desc(&t.r, i, RT_BUF, 1, 0, 0);
@@ -59,6 +56,8 @@ static void next_beyond_the_table(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	rt_new(&t, 0);
 	fake_ring_desc(&t.r, 0, RT_BUF, 1, NEXT, RT_NUM);
 	fake_ring_avail(&t.r, 0);
@@ -80,7 +79,7 @@ static void head_twice(void **state)
 	fake_ring_publish(&t.r);
 	assert_int_equal(vringh_getdesc(t.vr, &c, 64), 1);
 	assert_int_equal(vringh_getdesc(t.vr, &c, 64), -EBADMSG);
-	assert_non_null(strstr(vringh_error(t.vr), "head 0 was made available while it is out"));
+	assert_non_null(strstr(vringh_error(t.vr), "0 was made available while it is out"));
 	/* The good one still has its answer. */
 	rt_complete_flush(&t, c, 16);
 	assert_int_equal(fake_ring_used_idx(&t.r), 1);
@@ -111,6 +110,8 @@ static void loops(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	/* Onto itself, empty, so that no count of pieces ends it. */
 	rt_new(&t, 0);
 	fake_ring_desc(&t.r, 3, RT_BUF, 0, NEXT, 3);
@@ -136,6 +137,8 @@ static void shared_tails(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	rt_new(&t, 0);
 	for (unsigned i = 0; i < RT_NUM; i++) {
 		fake_ring_desc(&t.r, i, RT_BUF, 0, i + 1 < RT_NUM ? NEXT : 0, (uint16_t)(i + 1));
@@ -150,12 +153,17 @@ static void shared_tails(void **state)
 
 /* ---- indirect tables ---- */
 
+static struct vring_desc *split_table(struct ring_test *t)
+{
+	return (struct vring_desc *)(void *)(t->g.mem + RT_TABLE);
+}
+
 static void start_table(struct ring_test *t, uint64_t features, uint32_t len, uint16_t flags)
 {
 	rt_new(t, features);
 	fake_ring_desc(&t->r, 0, RT_TABLE, len, INDIRECT | flags, 1);
 	fake_ring_desc(&t->r, 1, RT_BUF, 1, 0, 0);
-	fake_desc(&table(t)[0], GUEST_IOVA + RT_BUF, 8, 0, 0);
+	fake_ring_entry(&t->r, RT_TABLE, 0, GUEST_IOVA + RT_BUF, 8, 0);
 	fake_ring_avail(&t->r, 0);
 	fake_ring_publish(&t->r);
 }
@@ -165,6 +173,8 @@ static void indirect_not_negotiated(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (rt_extra & F_INDIRECT)
+		return;
 	start_table(&t, 0, 16, 0);
 	rt_expect_bad(&t, "without the feature");
 	rt_end(&t);
@@ -199,8 +209,10 @@ static void indirect_in_indirect(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	start_table(&t, F_INDIRECT, 32, 0);
-	fake_desc(&table(&t)[0], GUEST_IOVA + RT_TABLE + 16, 16, INDIRECT, 0);
+	fake_ring_entry(&t.r, RT_TABLE, 0, GUEST_IOVA + RT_TABLE + 16, 16, INDIRECT);
 	rt_expect_bad(&t, "in an indirect table");
 	rt_end(&t);
 }
@@ -210,8 +222,10 @@ static void indirect_next(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	start_table(&t, F_INDIRECT, 32, 0);
-	fake_desc(&table(&t)[0], GUEST_IOVA + RT_BUF, 8, NEXT, 2);
+	fake_desc(&split_table(&t)[0], GUEST_IOVA + RT_BUF, 8, NEXT, 2);
 	rt_expect_bad(&t, "next 2 in an indirect table of 2");
 	rt_end(&t);
 }
@@ -221,9 +235,11 @@ static void indirect_loop(void **state)
 	struct ring_test t;
 
 	(void)state;
+	if (fake_packed())
+		return;
 	start_table(&t, F_INDIRECT, 32, 0);
-	fake_desc(&table(&t)[0], GUEST_IOVA + RT_BUF, 0, NEXT, 1);
-	fake_desc(&table(&t)[1], GUEST_IOVA + RT_BUF, 0, NEXT, 0);
+	fake_desc(&split_table(&t)[0], GUEST_IOVA + RT_BUF, 0, NEXT, 1);
+	fake_desc(&split_table(&t)[1], GUEST_IOVA + RT_BUF, 0, NEXT, 0);
 	rt_expect_bad(&t, "loop in");
 	rt_end(&t);
 }
@@ -237,11 +253,16 @@ static void indirect_huge(void **state)
 	rt_prepare(&t, GUEST_MESSAGE, GUEST_LINEAR);
 	rt_start(&t, F_INDIRECT);
 	fake_ring_desc(&t.r, 0, RT_TABLE, 0xfffffff0, INDIRECT, 0);
-	fake_desc(&table(&t)[0], GUEST_IOVA + RT_BUF, 0, NEXT, 0);
+	fake_desc(&split_table(&t)[0], GUEST_IOVA + RT_BUF, 0, NEXT, 0);
 	fake_ring_avail(&t.r, 0);
 	fake_ring_publish(&t.r);
-	rt_expect_bad(&t, "too long");
-	assert_in_range(t.g.reads, VRINGH_MAX_IOV, VRINGH_MAX_IOV + 10);
+	if (fake_packed()) {
+		rt_expect_bad(&t, "at most 1024 are taken");
+		assert_in_range(t.g.reads, 0, 10);
+	} else {
+		rt_expect_bad(&t, "too long");
+		assert_in_range(t.g.reads, VRINGH_MAX_IOV, VRINGH_MAX_IOV + 10);
+	}
 	rt_end(&t);
 }
 
@@ -250,9 +271,123 @@ static void indirect_wraps(void **state)
 	struct ring_test t;
 
 	(void)state;
-	start_table(&t, F_INDIRECT, 32, 0);
+	rt_new(&t, F_INDIRECT);
 	fake_desc(&t.r.d[0], ~0ull - 15, 32, INDIRECT, 0);
+	fake_ring_avail(&t.r, 0);
+	fake_ring_publish(&t.r);
 	rt_expect_bad(&t, "cannot be reached");
+	rt_end(&t);
+}
+
+/* ---- lists of a packed ring ---- */
+
+/* Available, in the @pos-th place of the first lap. */
+static void put(struct ring_test *t, uint32_t pos, uint16_t id, uint16_t flags)
+{
+	fake_packed_desc(&t->r, pos, GUEST_IOVA + RT_BUF, 1, id,
+			 flags | fake_packed_avail(&t->r, pos));
+}
+
+/* Each descriptor goes on to the next: the ring is one list without an end. */
+static void list_of_all(void **state)
+{
+	struct ring_test t;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	rt_new(&t, 0);
+	for (unsigned i = 0; i < RT_NUM; i++)
+		put(&t, i, 0, NEXT);
+	rt_expect_bad(&t, "a list of more than the 16 descriptors");
+	rt_end(&t);
+}
+
+/* A list may not take descriptors that are the device's, whatever their flags say. */
+static void list_into_what_is_out(void **state)
+{
+	struct ring_test t;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	rt_new(&t, 0);
+	for (unsigned i = 0; i < 4; i++)
+		put(&t, i, (uint16_t)i, 0);
+	assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), 4);
+	for (unsigned i = 4; i < RT_NUM + 4; i++)
+		put(&t, i, 9, NEXT);
+	assert_int_equal(vringh_getdesc(t.vr, t.chains + 4, 64), -EBADMSG);
+	assert_non_null(strstr(vringh_error(t.vr), "a list of more than the 12 descriptors"));
+	rt_end(&t);
+}
+
+static void list_of_what_is_not_available(void **state)
+{
+	struct ring_test t;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	rt_new(&t, 0);
+	put(&t, 0, 0, NEXT);
+	rt_expect_bad(&t, "not available");
+	rt_end(&t);
+}
+
+static void table_in_a_list(void **state)
+{
+	struct ring_test t;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	rt_new(&t, F_INDIRECT);
+	put(&t, 1, 0, INDIRECT);
+	put(&t, 0, 0, NEXT);
+	rt_expect_bad(&t, "indirect table in a list");
+	rt_end(&t);
+}
+
+/* All are out, and the driver makes the next lap available. */
+static void lap_too_far(void **state)
+{
+	struct ring_test t;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	rt_new(&t, 0);
+	for (unsigned i = 0; i < RT_NUM; i++)
+		put(&t, i, (uint16_t)i, 0);
+	assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), RT_NUM);
+	assert_false(vringh_notify_enable(t.vr));
+	put(&t, RT_NUM, 0, 0);
+	assert_true(vringh_notify_enable(t.vr));
+	assert_int_equal(vringh_getdesc(t.vr, t.chains, 64), -EBADMSG);
+	assert_non_null(strstr(vringh_error(t.vr), "descriptor 0 was made available"));
+	rt_end(&t);
+}
+
+/* 2.8.7: in a table only WRITE means something; there is no second level. */
+static void flags_in_a_table(void **state)
+{
+	struct ring_test t;
+	struct vringh_chain *c;
+
+	(void)state;
+	if (!fake_packed())
+		return;
+	rt_new(&t, F_INDIRECT);
+	fake_ring_entry(&t.r, RT_TABLE, 0, GUEST_IOVA + RT_BUF, 16, INDIRECT | 0x8080);
+	fake_ring_entry(&t.r, RT_TABLE, 1, GUEST_IOVA + RT_BUF, 8, WRITE | NEXT);
+	fake_ring_desc(&t.r, 0, RT_TABLE, 32, INDIRECT | WRITE, 0);
+	fake_ring_avail(&t.r, 0);
+	fake_ring_publish(&t.r);
+	c = rt_get(&t);
+	assert_int_equal(c->out_len, 16);
+	assert_int_equal(c->in_len, 8);
+	rt_complete_flush(&t, c, 0);
 	rt_end(&t);
 }
 
@@ -451,6 +586,12 @@ int main(void)
 		cmocka_unit_test(indirect_loop),
 		cmocka_unit_test(indirect_huge),
 		cmocka_unit_test(indirect_wraps),
+		cmocka_unit_test(list_of_all),
+		cmocka_unit_test(list_into_what_is_out),
+		cmocka_unit_test(list_of_what_is_not_available),
+		cmocka_unit_test(table_in_a_list),
+		cmocka_unit_test(lap_too_far),
+		cmocka_unit_test(flags_in_a_table),
 		cmocka_unit_test(readable_after_writable),
 		cmocka_unit_test(buffer_addresses),
 		cmocka_unit_test(permission_of_a_recent_hit),
@@ -460,5 +601,5 @@ int main(void)
 		cmocka_unit_test(good_ones_before_a_bad_one),
 	};
 
-	return cmocka_run_group_tests_name("ring-malformed", tests, NULL, NULL);
+	return RT_RUN("ring-malformed", tests);
 }

@@ -129,6 +129,8 @@ static void pair_run(enum guest_layout layout, uint64_t features)
 	assert_int_equal(virtqueue_new(&dc, &p.vq), 0);
 	virtqueue_addrs(p.vq, &vc.desc, &vc.driver, &vc.device);
 	vc.ring_view = vc.buf_view = p.g.view;
+	vc.state =
+		vdpa_vq_state_from_base(VDPA_VQ_BASE_NEW(features & F_PACKED), features & F_PACKED);
 	assert_int_equal(vringh_init(&vc, &p.vr, NULL), 0);
 	p.g.vr = p.vr;
 	p.kick = eventfd(0, EFD_CLOEXEC);
@@ -150,10 +152,13 @@ static void driver_and_device(void **state)
 {
 	static const uint64_t features[] = {0, F_EVENT, F_INDIRECT, F_EVENT | F_INDIRECT};
 
+	static const uint64_t formats[] = {0, F_PACKED, F_IN_ORDER, F_PACKED | F_IN_ORDER};
+
 	(void)state;
-	for (unsigned f = 0; f < 4; f++) {
-		pair_run(GUEST_LINEAR, features[f]);
-		pair_run(GUEST_PAGES, features[f]);
+	for (unsigned f = 0; f < 16; f++) {
+		pair_run(GUEST_LINEAR, formats[f / 4] | features[f % 4]);
+		if (f % 4 == 3)
+			pair_run(GUEST_PAGES, formats[f / 4] | features[f % 4]);
 	}
 }
 
@@ -188,27 +193,32 @@ static void *mutate(void *arg)
 static void refill(struct ring_test *t, struct fake_rng *rng)
 {
 	for (unsigned i = 0; i < RT_NUM; i++) {
-		uint64_t *d = (uint64_t *)(void *)&t->r.d[i];
+		uint64_t *d = (uint64_t *)(void *)(t->g.mem + t->r.desc + 16 * i);
 		bool table = fake_below(rng, 3) == 0;
 		uint64_t flags = table ? INDIRECT : fake_below(rng, 4);
 		uint64_t len = table ? 16 * fake_below(rng, 20) : fake_below(rng, 1000);
 
 		__atomic_store_n(&d[0], GUEST_IOVA + (table ? RT_TABLE : RT_BUF), __ATOMIC_RELAXED);
-		__atomic_store_n(&d[1], len | flags << 32 | (uint64_t)fake_below(rng, RT_NUM) << 48,
-				 __ATOMIC_RELAXED);
+		/* Flags and next, or id and flags. */
+		if (fake_packed())
+			flags = fake_below(rng, RT_NUM) |
+				(flags | fake_packed_avail(&t->r, fake_below(rng, 4) * 8)) << 16;
+		else
+			flags |= (uint64_t)fake_below(rng, RT_NUM) << 16;
+		__atomic_store_n(&d[1], len | flags << 32, __ATOMIC_RELAXED);
 	}
 }
 
-static void mutated_while_walked(void **state)
+static void mutated_while_walked(uint64_t format)
 {
 	struct ring_test t;
 	struct mutator m = {.t = &t};
 	struct fake_rng rng = {5};
-	uint64_t until = vdpa_clock_ns() + 1500000000ull;
+	uint64_t until = vdpa_clock_ns() + 1000000000ull;
 	unsigned chains = 0, bad = 0;
 	pthread_t thread;
 
-	(void)state;
+	fake_ring_mode = format;
 	rt_prepare(&t, GUEST_LINEAR, GUEST_LINEAR);
 	assert_int_equal(pthread_create(&thread, NULL, mutate, &m), 0);
 	while (vdpa_clock_ns() < until) {
@@ -216,9 +226,12 @@ static void mutated_while_walked(void **state)
 		int n;
 
 		refill(&t, &rng);
-		config.state.split.avail_index =
-			(uint16_t)(__atomic_load_n(&t.r.a->idx, __ATOMIC_RELAXED) -
-				   fake_below(&rng, RT_NUM + 1));
+		if (fake_packed())
+			config.state = fake_ring_state(&t.r, (uint16_t)fake_rand(&rng), 1);
+		else
+			config.state.split.avail_index =
+				(uint16_t)(__atomic_load_n(&t.r.a->idx, __ATOMIC_RELAXED) -
+					   fake_below(&rng, RT_NUM + 1));
 		assert_int_equal(vringh_init(&config, &t.vr, NULL), 0);
 		t.g.vr = t.vr;
 		while ((n = vringh_getdesc(t.vr, t.chains, 64)) > 0) {
@@ -246,13 +259,27 @@ static void mutated_while_walked(void **state)
 	printf("%u chains, %u malformed\n", chains, bad);
 	assert_true(chains > 100 && bad > 100);
 	rt_end(&t);
+	fake_ring_mode = 0;
+}
+
+static void mutated_split(void **state)
+{
+	(void)state;
+	mutated_while_walked(0);
+}
+
+static void mutated_packed(void **state)
+{
+	(void)state;
+	mutated_while_walked(F_PACKED);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(driver_and_device),
-		cmocka_unit_test(mutated_while_walked),
+		cmocka_unit_test(mutated_split),
+		cmocka_unit_test(mutated_packed),
 	};
 
 	return cmocka_run_group_tests_name("ring-threads", tests, NULL, NULL);
