@@ -547,7 +547,7 @@ static void used_log(struct vringh *vr, uint32_t pos)
  */
 static int used_put_all(struct vringh *vr, uint16_t *end)
 {
-	bool log = vr->desc.ptr && ring_view_logs(vr->ring_view);
+	bool log = vr->desc.ptr && view_logged(vr->ring_view);
 	uint32_t i = 0, descs = ring_pending_batch(vr, &i);
 	const struct ring_pending *first = &vr->pending[i++];
 	uint16_t pos = pos_add(vr, vr->last_used, descs);

@@ -25,10 +25,4 @@ static inline bool ring_xlate_hit(const struct vdpa_view *view, iova_t iova, uin
 	return true;
 }
 
-/* Is what is written through the view logged? */
-static inline bool ring_view_logs(const struct vdpa_view *view)
-{
-	return atomic_load_explicit(&view->root, memory_order_relaxed)->log != NULL;
-}
-
 #endif
