@@ -59,10 +59,13 @@ void run_files_stop(struct run_files *files);
 /* ---- run_memory.c ---- */
 
 /*
- * The files behind [@uaddr, @uaddr + @size) of process @pid. Returns how many pieces (descriptors
- * are the caller's), or -errno; a sentence for people goes to stderr where it helps.
+ * The files behind the memory of process @pid that @update names. Returns how many pieces
+ * (descriptors are the caller's), or -errno; a sentence for people goes to stderr where it helps.
+ * -EROFS: private memory that the device shall only read, such as the ROMs that a VMM makes known
+ * with all else. No driver lets a device read those; a device that does it faults.
  */
-int run_memory(pid_t pid, uint64_t uaddr, uint64_t size, struct cdev_client_mem *mem, unsigned max);
+int run_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_client_mem *mem,
+	       unsigned max);
 /* Descriptor @fd of process @pid, as one of ours. fd or -errno. */
 int run_take_fd(pid_t pid, int fd);
 /* The thread group that @tid is in; @tid itself when that cannot be found out. */

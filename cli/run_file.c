@@ -131,15 +131,17 @@ static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 {
 	struct cdev_client_mem mem[CDEV_MEM_MAX];
 	struct file *file = file_of(fi);
-	uint64_t uaddr, bytes;
+	struct vhost_vdpa_update update;
 	ssize_t n = 0;
 	int nmem = 0;
 
 	if (size > VHOST_UAPI_ARG_MAX)
 		n = -EINVAL;
-	else if (vhost_uapi_msg_memory(buf, size, &uaddr, &bytes))
-		nmem = run_memory(fuse_req_ctx(req)->pid, uaddr, bytes, mem, CDEV_MEM_MAX);
-	if (nmem < 0)
+	else if (vhost_uapi_msg_update(buf, size, &update))
+		nmem = run_memory(fuse_req_ctx(req)->pid, &update, mem, CDEV_MEM_MAX);
+	if (nmem == -EROFS)
+		n = (ssize_t)size;
+	else if (nmem < 0)
 		n = nmem;
 	if (!n) {
 		pthread_mutex_lock(&file->lock);

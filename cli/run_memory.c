@@ -139,8 +139,10 @@ static int by_path(pid_t pid, const struct mapping *m, bool writable)
 	return -ENOENT;
 }
 
-static int refuse(pid_t pid, const struct mapping *m)
+static int refuse(pid_t pid, const struct mapping *m, bool read_only)
 {
+	if (m->perms[3] != 's' && read_only)
+		return -EROFS;
 	if (m->perms[3] != 's')
 		fprintf(stderr,
 			"uvdpa: run: process %d wants the device to use memory at 0x%llx, which is "
@@ -158,9 +160,11 @@ static int refuse(pid_t pid, const struct mapping *m)
 	return -EOPNOTSUPP;
 }
 
-static int take_mapping(pid_t pid, const struct mapping *m, uint64_t uaddr, uint64_t end,
-			struct cdev_client_mem *mem)
+/* What of @m the update names, from @uaddr on. */
+static int take_mapping(pid_t pid, const struct mapping *m, const struct vhost_vdpa_update *update,
+			uint64_t uaddr, struct cdev_client_mem *mem)
 {
+	uint64_t end = update->uaddr + update->size;
 	bool writable = m->perms[1] == 'w';
 	int fd = -ENOENT;
 
@@ -170,7 +174,7 @@ static int take_mapping(pid_t pid, const struct mapping *m, uint64_t uaddr, uint
 			fd = by_path(pid, m, writable);
 	}
 	if (fd < 0)
-		return refuse(pid, m);
+		return refuse(pid, m, !(update->perm & VHOST_MAP_WO));
 	mem->fd = fd;
 	mem->mem = (struct cdev_mem){
 		.uaddr = uaddr,
@@ -181,9 +185,10 @@ static int take_mapping(pid_t pid, const struct mapping *m, uint64_t uaddr, uint
 	return 0;
 }
 
-int run_memory(pid_t pid, uint64_t uaddr, uint64_t size, struct cdev_client_mem *mem, unsigned max)
+int run_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_client_mem *mem,
+	       unsigned max)
 {
-	uint64_t end = uaddr + size;
+	uint64_t uaddr = update->uaddr, end = uaddr + update->size;
 	struct mapping m = {0};
 	char path[64], *line = NULL;
 	size_t cap = 0;
@@ -191,7 +196,7 @@ int run_memory(pid_t pid, uint64_t uaddr, uint64_t size, struct cdev_client_mem 
 	int err = 0;
 	FILE *f;
 
-	if (!size || end < uaddr)
+	if (!update->size || end < uaddr)
 		return 0;
 	pid = run_tgid(pid);
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
@@ -203,7 +208,7 @@ int run_memory(pid_t pid, uint64_t uaddr, uint64_t size, struct cdev_client_mem 
 			continue;
 		if (m.start > uaddr)
 			break;
-		err = n < max ? take_mapping(pid, &m, uaddr, end, &mem[n]) : -E2BIG;
+		err = n < max ? take_mapping(pid, &m, update, uaddr, &mem[n]) : -E2BIG;
 		if (!err)
 			uaddr += mem[n++].mem.size;
 	}

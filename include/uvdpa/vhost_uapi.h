@@ -62,8 +62,10 @@ struct vhost_uapi_call {
  */
 VDPA_API int vhost_uapi_ioctl(struct vhost_vdpa *v, struct vhost_uapi_call *call);
 
-/** Does this message name memory of the caller's (an UPDATE)? Then where; all bytes as written. */
-VDPA_API bool vhost_uapi_msg_memory(const void *msg, size_t bytes, uint64_t *uaddr, uint64_t *size);
+/** Does this message name memory of the caller's (an UPDATE)? Then *@update; all as it was written.
+ */
+VDPA_API bool vhost_uapi_msg_update(const void *msg, size_t bytes,
+				    struct vhost_vdpa_update *update);
 
 /**
  * write(2) of an IOTLB message, struct vhost_msg or struct vhost_msg_v2. As above; the result is

@@ -31,8 +31,8 @@ PRELUDE = textwrap.dedent('''
         return 0
     def address(buf):
         return ctypes.addressof(ctypes.c_char.from_buffer(buf))
-    def update(fd, uaddr, size, iova=0x100000):
-        return os.write(fd, struct.pack('<IIQQQBB6x', 2, 0, iova, size, uaddr, 3, 2).ljust(72, b'\\0'))
+    def update(fd, uaddr, size, iova=0x100000, perm=3):
+        return os.write(fd, struct.pack('<IIQQQBB6x', 2, 0, iova, size, uaddr, perm, 2).ljust(72, b'\\0'))
 ''')
 
 
@@ -191,6 +191,9 @@ def test_private_memory(disk):
         private = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         private[0] = 1
         assert error(update, fd, address(private), 4096) == errno.EOPNOTSUPP
+        # A VMM's ROM: known, and never read.
+        assert update(fd, address(private), 4096, perm=1) == 72
+        assert error(update, fd, address(private), 4096, 0x100000, 2) == errno.EOPNOTSUPP
     ''')
     assert 'memory-backend-memfd' in done.stderr and 'share=on' in done.stderr
 

@@ -503,15 +503,25 @@ static int msg_parse(const void *msg, size_t bytes, struct vhost_iotlb_msg *iotl
 	return 0;
 }
 
-bool vhost_uapi_msg_memory(const void *msg, size_t bytes, uint64_t *uaddr, uint64_t *size)
+static struct vhost_vdpa_update msg_update(const struct vhost_iotlb_msg *iotlb, uint32_t asid)
+{
+	return (struct vhost_vdpa_update){
+		.asid = asid,
+		.perm = iotlb->perm,
+		.iova = iotlb->iova,
+		.size = iotlb->size,
+		.uaddr = iotlb->uaddr,
+	};
+}
+
+bool vhost_uapi_msg_update(const void *msg, size_t bytes, struct vhost_vdpa_update *update)
 {
 	struct vhost_iotlb_msg iotlb;
 	uint32_t asid;
 
 	if (msg_parse(msg, bytes, &iotlb, &asid) || iotlb.type != VHOST_IOTLB_UPDATE)
 		return false;
-	*uaddr = iotlb.uaddr;
-	*size = iotlb.size;
+	*update = msg_update(&iotlb, asid);
 	return true;
 }
 
@@ -547,13 +557,7 @@ static int invalidate(struct vhost_vdpa *v, const struct vhost_iotlb_msg *iotlb,
 static int process(struct vhost_vdpa *v, const struct vhost_iotlb_msg *iotlb, uint32_t asid,
 		   const struct vdpa_done *done)
 {
-	struct vhost_vdpa_update update = {
-		.asid = asid,
-		.perm = iotlb->perm,
-		.iova = iotlb->iova,
-		.size = iotlb->size,
-		.uaddr = iotlb->uaddr,
-	};
+	struct vhost_vdpa_update update = msg_update(iotlb, asid);
 	int err;
 
 	switch (iotlb->type) {

@@ -277,13 +277,14 @@ static void test_messages(void **state)
 {
 	struct vhost_msg_v2 msg = update(PAGE, PAGE, USER);
 	struct vhost_msg v1 = {.type = VHOST_IOTLB_MSG};
-	uint64_t uaddr, size, asid = VDPA_BIT(VHOST_BACKEND_F_IOTLB_ASID);
+	struct vhost_vdpa_update named;
+	uint64_t asid = VDPA_BIT(VHOST_BACKEND_F_IOTLB_ASID);
 	struct fixture f;
 
 	begin(&f);
-	assert_true(vhost_uapi_msg_memory(&msg, sizeof(msg), &uaddr, &size));
-	assert_true(uaddr == USER && size == PAGE);
-	assert_false(vhost_uapi_msg_memory(&msg, sizeof(msg) - 1, &uaddr, &size));
+	assert_true(vhost_uapi_msg_update(&msg, sizeof(msg), &named));
+	assert_true(named.uaddr == USER && named.size == PAGE && named.perm == VHOST_MAP_RW);
+	assert_false(vhost_uapi_msg_update(&msg, sizeof(msg) - 1, &named));
 	assert_int_equal(do_write(&f, &msg, sizeof(msg)), -EPERM);
 	assert_int_equal(do_ioctl(&f, VHOST_SET_OWNER, NULL, 0, -1), 0);
 	assert_int_equal(do_write(&f, &msg, sizeof(msg)), VHOST_UAPI_MSG_BYTES);
