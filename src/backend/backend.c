@@ -17,7 +17,8 @@ static const struct blk_backend_ops *const blk_backends[] = {
 };
 
 static const struct net_backend_ops *const net_backends[] = {
-	&net_loopback_ops, &net_switch_ops, &net_tap_ops, &net_socket_ops, &net_packet_ops, NULL,
+	&net_loopback_ops, &net_switch_ops, &net_tap_ops, &net_socket_ops,
+	&net_packet_ops,   &net_null_ops,   NULL,
 };
 
 struct net_backend_shared *net_backend_shared_new(void)

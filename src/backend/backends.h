@@ -10,6 +10,7 @@ extern const struct blk_backend_ops blk_ram_ops;
 extern const struct blk_backend_ops blk_null_ops;
 extern const struct blk_backend_ops blk_file_ops;
 extern const struct net_backend_ops net_loopback_ops;
+extern const struct net_backend_ops net_null_ops;
 extern const struct net_backend_ops net_switch_ops;
 extern const struct net_backend_ops net_packet_ops;
 extern const struct net_backend_ops net_tap_ops;
