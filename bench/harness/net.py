@@ -206,4 +206,8 @@ def net_groups(bench):
                       {size: spec(f'net-switch-{size}', 'io forward between two ports', target)
                        for size, target in SWITCH_TARGETS.items()},
                       attrs={'backend': 'switch', 'switch': 'bench'}, ports=2)
-    return [*loops, switch]
+    receives = NicGroup(bench, 'split-mrg', {64: spec('net-rxonly-64', 'rxonly', 1.0)}, TO_DEVICE,
+                        attrs={'backend': 'null'})
+    sends = NicGroup(bench, 'split-mrg', {64: spec('net-txonly-64', 'txonly', 1.0)}, FROM_DEVICE,
+                     attrs={'backend': 'null', 'generate': 64})
+    return [*loops, switch, receives, sends]
