@@ -299,13 +299,16 @@ static unsigned split_pop_singles(struct vringh *vr, const uint16_t *heads,
 		n = 0;
 	for (i = 0; i < n; i++) {
 		uint16_t head = heads[i];
-		struct ring_slot *slot = &slots[*--free];
+		struct ring_slot *slot;
 		struct desc_copy c;
 		uint64_t off;
 		bool write;
 
 		if (ring_unlikely(head >= num || head_out[head]))
 			break;
+		/* Not before: a head that is not out has a slot, one that is out may find none
+		 * left. */
+		slot = &slots[*--free];
 		guest_desc_load(table + head * sizeof(struct guest_desc), &c, native);
 		write = c.flags & VRING_DESC_F_WRITE;
 		off = c.addr - hit.start;

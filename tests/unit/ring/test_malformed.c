@@ -66,6 +66,29 @@ static void next_beyond_the_table(void **state)
 	rt_end(&t);
 }
 
+/* All are out, and one more comes: there is no slot for it, and none is looked for (ASan would see
+ * it). */
+static void one_more_than_all(void **state)
+{
+	struct vringh_chain *c[RT_NUM + 1];
+	struct ring_test t;
+
+	(void)state;
+	rt_new(&t, 0);
+	for (unsigned i = 0; i < RT_NUM; i++) {
+		fake_ring_desc(&t.r, i, RT_BUF + i * 64, 16, WRITE, 0);
+		fake_ring_avail(&t.r, (uint16_t)i);
+	}
+	fake_ring_publish(&t.r);
+	assert_int_equal(vringh_getdesc(t.vr, c, RT_NUM + 1), RT_NUM);
+	fake_ring_avail(&t.r, 0);
+	fake_ring_publish(&t.r);
+	assert_int_equal(vringh_getdesc(t.vr, c + RT_NUM, 1), -EBADMSG);
+	for (unsigned i = 0; i < RT_NUM; i++)
+		vringh_complete(t.vr, c[i], 0);
+	rt_end(&t);
+}
+
 static void head_twice(void **state)
 {
 	struct ring_test t;
@@ -575,6 +598,7 @@ int main(void)
 		cmocka_unit_test(available_index_jumps),
 		cmocka_unit_test(head_beyond_the_ring),
 		cmocka_unit_test(next_beyond_the_table),
+		cmocka_unit_test(one_more_than_all),
 		cmocka_unit_test(head_twice),
 		cmocka_unit_test(loops),
 		cmocka_unit_test(shared_tails),
