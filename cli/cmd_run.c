@@ -205,6 +205,14 @@ static int run_program(const struct run *run, char **argv)
 	return status;
 }
 
+static const char usage[] =
+	"Usage: uvdpa run [ --chardev NAME=SOCKET ]... [ -- ] PROGRAM [ ARGS ]\n"
+	"Run a program that sees the daemon's devices which are bound to vhost-vdpa as\n"
+	"/dev/vhost-vdpa-N, or the given sockets as /dev/NAME.\n"
+	"Its exit status is that of the program; the program is ended by what ends uvdpa.\n"
+	"The memory that the program gives to the devices must be shared (in QEMU: -object\n"
+	"memory-backend-memfd,share=on).\n";
+
 int cmd_run(struct cli *cli, int argc, char **argv)
 {
 	struct run run = {.mount = -1};
@@ -212,6 +220,10 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 	int ret = EXIT_OK, i = 0;
 	char **words;
 
+	if (argc && (!strcmp(argv[0], "help") || !strcmp(argv[0], "--help"))) {
+		fputs(usage, stdout);
+		return EXIT_OK;
+	}
 	while (!ret && i < argc && argv[i][0] == '-') {
 		if (!strcmp(argv[i], "--")) {
 			i++;
