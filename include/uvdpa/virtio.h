@@ -321,6 +321,12 @@ VDPA_API void virtio_net_on_receive(struct virtio_net *net, virtio_net_rx_fn fn,
  */
 VDPA_API int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *iov,
 			     unsigned niov, const struct virtio_net_offload *offload);
+/**
+ * @fn [q] is called when virtio_net_send() has said -ENOSPC and there is room again; it may send,
+ * and kicks. Without it a sender that was refused asks again in its own time. NULL: nobody.
+ */
+VDPA_API void virtio_net_on_room(struct virtio_net *net, void (*fn)(void *arg, unsigned pair),
+				 void *arg);
 VDPA_API void virtio_net_kick(struct virtio_net *net, unsigned pair);
 /** [q] Receive at most @max packets and reclaim what was sent; returns how many came. */
 VDPA_API unsigned virtio_net_poll(struct virtio_net *net, unsigned pair, unsigned max);

@@ -79,8 +79,10 @@ static void job_end(struct net_job *job, int ret, const char *why)
 
 	vdpa_loop_timer_cancel(&job->timer);
 	drv_poll_stop(&job->poll);
-	if (job_alive(job))
+	if (job_alive(job)) {
 		virtio_net_on_receive(job->net, NULL, NULL);
+		virtio_net_on_room(job->net, NULL, NULL);
+	}
 	if (ret)
 		vdpa_error_set(&err, -ret, job->name, "%s", why);
 	job->done(job->arg, ret, ret ? NULL : job_result(job), ret ? &err : NULL);
@@ -160,7 +162,8 @@ static int send_one(struct net_job *job)
 	return ret;
 }
 
-/* Keep the window full. 0, or an error that ends the job. */
+/* Keep the window full; what finds no room is sent by has_room(). 0, or an error that ends the job.
+ */
 static int send_more(struct net_job *job)
 {
 	uint64_t before = job->sent;
@@ -246,6 +249,12 @@ static void received(void *arg, unsigned pair, const struct virtio_net_packet *p
 	job_post(job);
 }
 
+static void has_room(void *arg, unsigned pair)
+{
+	(void)pair;
+	job_post(arg);
+}
+
 static struct net_job *job_new(struct virtio_device *dev, const json_t *params, drv_done_fn done,
 			       void *arg)
 {
@@ -284,6 +293,7 @@ static void job_start(struct net_job *job)
 		return;
 	}
 	virtio_net_on_receive(job->net, received, job);
+	virtio_net_on_room(job->net, has_room, job);
 	job->started_ns = job->last_ns = vdpa_clock_ns();
 	drv_poll_start(&job->poll, job->dev);
 	job_watch(job);

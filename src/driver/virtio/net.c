@@ -132,9 +132,11 @@ static int net_vq_restart(struct virtio_vq *vq)
 	struct virtio_net_pair *p = vq->priv;
 	int r = is_rx(vq) ? net_rx_restart(p) : net_tx_restart(p);
 
-	if (!r)
-		atomic_store(is_rx(vq) ? &p->rx_off : &p->tx_off, false);
-	return r;
+	if (r)
+		return r;
+	atomic_store(is_rx(vq) ? &p->rx_off : &p->tx_off, false);
+	virtio_vq_again(vq); /* who was refused meanwhile */
+	return 0;
 }
 
 static void net_config_changed(struct virtio_device *dev)
@@ -248,6 +250,12 @@ void virtio_net_on_receive(struct virtio_net *net, virtio_net_rx_fn fn, void *ar
 	net->on_rx_arg = arg;
 }
 
+void virtio_net_on_room(struct virtio_net *net, void (*fn)(void *arg, unsigned pair), void *arg)
+{
+	net->on_room = fn;
+	net->on_room_arg = arg;
+}
+
 unsigned virtio_net_poll(struct virtio_net *net, unsigned pair, unsigned max)
 {
 	struct virtio_net_pair *p;
@@ -260,7 +268,7 @@ unsigned virtio_net_poll(struct virtio_net *net, unsigned pair, unsigned max)
 		return 0;
 	virtio_enter(net->dev);
 	if (!atomic_load(&p->tx_off))
-		net_tx_reap(p);
+		net_tx_done(p);
 	n = atomic_load(&p->rx_off) ? 0 : net_rx_reap(p, max);
 	virtio_leave(net->dev);
 	return n;

@@ -35,6 +35,7 @@ struct virtio_net_pair {
 	size_t rx_buf_bytes, tx_buf_bytes;
 	unsigned ntx;
 	uint16_t tx_free; /* ntx: none */
+	bool tx_refused;  /* somebody waits for room */
 
 	/* The packet that is being put together. */
 	struct iovec *parts;	     /* rx->num */
@@ -55,6 +56,8 @@ struct virtio_net {
 	struct virtio_net_pair *pairs;
 	virtio_net_rx_fn on_rx;
 	void *on_rx_arg;
+	void (*on_room)(void *arg, unsigned pair);
+	void *on_room_arg;
 	void (*on_change)(void *arg);
 	void *on_change_arg;
 };
@@ -71,6 +74,8 @@ int net_rx_restart(struct virtio_net_pair *p);
 /* net_tx.c */
 int net_tx_init(struct virtio_net_pair *p, struct vdpa_error *err);
 void net_tx_reap(struct virtio_net_pair *p);
+/* Reap, and tell who waits for room. */
+void net_tx_done(struct virtio_net_pair *p);
 void net_tx_used(struct virtio_vq *vq);
 void net_tx_free(struct virtio_net_pair *p);
 int net_tx_restart(struct virtio_net_pair *p);

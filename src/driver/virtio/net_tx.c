@@ -146,6 +146,7 @@ static struct net_buf *buf_get(struct virtio_net_pair *p)
 		net_tx_reap(p);
 	if (p->tx_free == p->ntx) {
 		net_count(p->tx_full, 1);
+		p->tx_refused = true;
 		return NULL;
 	}
 	buf = &p->tx_bufs[p->tx_free];
@@ -174,8 +175,10 @@ int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *i
 	p = &net->pairs[pair];
 	if (atomic_load_explicit(&p->state, memory_order_acquire) != NET_RUNNING)
 		return -EIO;
-	if (atomic_load_explicit(&p->tx_off, memory_order_acquire))
+	if (atomic_load_explicit(&p->tx_off, memory_order_acquire)) {
+		p->tx_refused = true;
 		return -ENOSPC;
+	}
 	for (unsigned i = 0; i < niov; i++) {
 		if (iov[i].iov_len > net->info.max_frame - len)
 			return -EMSGSIZE;
@@ -195,6 +198,7 @@ int virtio_net_send(struct virtio_net *net, unsigned pair, const struct iovec *i
 	r = virtqueue_add(p->tx->ring, sg, n, 0, buf);
 	if (r) {
 		buf_put(p, buf);
+		p->tx_refused = true;
 		return virtqueue_broken(p->tx->ring) ? -EIO : r;
 	}
 	net_count(p->tx_packets, 1);
@@ -214,6 +218,16 @@ void net_tx_reap(struct virtio_net_pair *p)
 		virtio_device_broken(p->net->dev, "a used entry that cannot be (send)");
 }
 
+void net_tx_done(struct virtio_net_pair *p)
+{
+	net_tx_reap(p);
+	if (!p->tx_refused || p->tx_free == p->ntx || !virtqueue_num_free(p->tx->ring))
+		return;
+	p->tx_refused = false;
+	if (p->net->on_room)
+		p->net->on_room(p->net->on_room_arg, p->index);
+}
+
 void net_tx_used(struct virtio_vq *vq)
 {
 	struct virtio_net_pair *p = vq->priv;
@@ -221,7 +235,7 @@ void net_tx_used(struct virtio_vq *vq)
 	if (atomic_load(&p->tx_off))
 		return;
 	virtqueue_disable_cb(vq->ring);
-	net_tx_reap(p);
+	net_tx_done(p);
 	if (virtqueue_enable_cb(vq->ring))
 		virtio_vq_again(vq);
 }

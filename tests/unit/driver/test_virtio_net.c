@@ -17,6 +17,9 @@ struct nic {
 		struct iovec iov;
 	} rx[64];
 	unsigned nrx;
+	/* Frames that it has taken, and not given back. */
+	uint16_t held[128];
+	unsigned nheld;
 };
 
 static void rx_fill(struct nic *nic, const uint8_t *frame, size_t len)
@@ -307,6 +310,68 @@ static void test_send_full(void **state)
 	down(&rig);
 }
 
+struct room {
+	struct rig *rig;
+	unsigned calls, sent;
+};
+
+static void has_room(void *arg, unsigned pair)
+{
+	struct room *room = arg;
+	uint8_t frame[60] = {0};
+
+	assert_int_equal(pair, 0);
+	room->calls++;
+	while (!send_frame(room->rig, frame, 60))
+		room->sent++;
+}
+
+static int64_t swallow_counted(struct fake *fake, struct fake_vq *vq, struct fake_req *req)
+{
+	struct nic *nic = fake->user;
+
+	if (vq->idx == 1)
+		nic->held[nic->nheld++ % 128] = req->head;
+	return -1;
+}
+
+/* The device gives the first buffers back: who was refused is told, once, and may send at once. */
+static void room_again(bool poll)
+{
+	static struct rig rig;
+	struct room room = {.rig = &rig};
+	uint8_t frame[60] = {0};
+
+	up(&rig, 0, poll, 0);
+	rig.nic.fake->handle = swallow_counted;
+	virtio_net_on_room(rig.net, has_room, &room);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(send_frame(&rig, frame, 60), 0);
+	pump_until(&rig, &rig.nic.nheld, 64);
+	for (unsigned i = 0; i < 16; i++)
+		fake_push(rig.nic.fake, &rig.nic.fake->vqs[1], rig.nic.held[i], 0);
+	fake_call(&rig.nic.fake->vqs[1]);
+	for (unsigned i = 0; i < 100; i++)
+		pump(&rig);
+	assert_int_equal(room.calls, 0); /* nobody was refused */
+
+	for (unsigned i = 0; i < 17; i++)
+		assert_int_equal(send_frame(&rig, frame, 60), i < 16 ? 0 : -ENOSPC);
+	pump_until(&rig, &rig.nic.nheld, 80);
+	for (unsigned i = 16; i < 48; i++)
+		fake_push(rig.nic.fake, &rig.nic.fake->vqs[1], rig.nic.held[i], 0);
+	fake_call(&rig.nic.fake->vqs[1]);
+	pump_until(&rig, &room.sent, 32);
+	assert_int_equal(room.calls, 1);
+	down(&rig);
+}
+
+static void test_room_again(void **state)
+{
+	room_again(false);
+	room_again(true);
+}
+
 /* ---- hostile ---- */
 
 /* One bad packet is counted and dropped, and the next one arrives. */
@@ -394,13 +459,10 @@ static void test_unfinished_packet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_echo),
-		cmocka_unit_test(test_info),
-		cmocka_unit_test(test_send_refused),
-		cmocka_unit_test(test_send_full),
-		cmocka_unit_test(test_bad_packets),
-		cmocka_unit_test(test_length_beyond),
-		cmocka_unit_test(test_unfinished_packet),
+		cmocka_unit_test(test_echo),	      cmocka_unit_test(test_info),
+		cmocka_unit_test(test_send_refused),  cmocka_unit_test(test_send_full),
+		cmocka_unit_test(test_room_again),    cmocka_unit_test(test_bad_packets),
+		cmocka_unit_test(test_length_beyond), cmocka_unit_test(test_unfinished_packet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
