@@ -25,7 +25,8 @@ def paced(bench, pid_of, kind, socket, rate):
     if done.returncode:
         raise CannotRun(f'uvdpa bench {kind} on {pid_of}: {done.stderr.decode()}')
     got = json.loads(done.stdout)
-    if got['done'] < 0.9 * rate * got['seconds']:
+    # A brief run shows that it works, on a slow machine too; a figure of a full one is of this rate.
+    if not got['done'] or (not bench.quick and got['done'] < 0.9 * rate * got['seconds']):
         raise CannotRun(f'uvdpa bench {kind}: {got["done"]} in {got["seconds"]} s at {rate} per s')
     return Sample(1e6 * got['device_cpu'] / got['done'], got['device_cpu'] / got['seconds'],
                   got['driver_cpu'] / got['seconds'], got)

@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as et
 
 from . import rows as table
 from .blk import null_groups
@@ -23,23 +25,35 @@ def say(text):
 
 
 def all_groups(bench):
-    return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench), IdleGroup(bench),
-            IotlbGroup(bench)]
+    return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench),
+            IdleGroup(bench), IotlbGroup(bench)]
 
 
-def run_group(group, words):
-    """Rows of @group, and ids of those that were wanted."""
-    wanted = [spec for spec in group.specs if table.matches(spec.id, words)]
-    if not wanted:
-        return [], []
-    found = []
+def run_group(group, wanted):
+    """The rows of @group for the specs in @wanted, and why there are none."""
+    found, why = [], None
     try:
         found = group.run(wanted)
     except (CannotRun, vmlib.TestbedError, OSError, subprocess.SubprocessError) as e:
-        say(f'could not run {", ".join(s.id for s in wanted)}: {e}')
+        why = str(e)
+        say(f'could not run {", ".join(s.id for s in wanted)}: {why}')
     for row in found:
         say(table.line_of(row))
-    return found, [spec.id for spec in wanted]
+    return found, why
+
+
+def run_groups(groups, words):
+    """All rows that @words ask for, and sentences about what is wrong with them."""
+    rows, ids, reasons = [], [], {}
+    for group in groups:
+        wanted = [spec for spec in group.specs if table.matches(spec.id, words)]
+        if not wanted:
+            continue
+        found, why = run_group(group, wanted)
+        rows += found
+        ids += [spec.id for spec in wanted]
+        reasons.update({spec.id: why for spec in wanted})
+    return rows, ids, table.problems(rows, ids, reasons)
 
 
 def merge(path, rows, words):
@@ -55,10 +69,22 @@ def parse(argv):
     parser = argparse.ArgumentParser(prog='tools/bench')
     parser.add_argument('build', nargs='?', default='build')
     parser.add_argument('only', nargs='*', metavar='ROW', help='[T=]id, beginning of ids, or pattern')
+    parser.add_argument('--junit', metavar='FILE', help='which rows were measured, for tools/summary')
     parser.add_argument('--list', action='store_true', help='print ids and targets, and end')
     args = parser.parse_args(argv)
     args.only = [w[2:] if w.startswith('T=') else w for w in args.only]
     return args
+
+
+def junit(wanted, bad, seconds):
+    """A case for each row: one that was not measured, or is not as it should be, has failed."""
+    suite = et.Element('testsuite', name='bench', time=f'{seconds:.1f}')
+    for name in wanted:
+        case = et.SubElement(suite, 'testcase', classname='bench', name=name)
+        for sentence in bad:
+            if sentence.startswith(f'{name}: '):
+                et.SubElement(case, 'failure', message=sentence)
+    return et.tostring(suite, encoding='unicode') + '\n'
 
 
 def interrupted(signum, _):
@@ -75,22 +101,21 @@ def main(argv):
         for spec in [s for g in groups for s in g.specs]:
             say(f'{spec.id:<34} {spec.unit:<7} {spec.target or ""}')
         return 0
-    began, rows, wanted = time.monotonic(), [], []
+    began = time.monotonic()
     say(table.HEADING)
     with bench.workplace():
-        for group in groups:
-            found, ids = run_group(group, args.only)
-            rows += found
-            wanted += ids
-    bad = table.problems(rows, wanted)
+        rows, wanted, bad = run_groups(groups, args.only)
+    took = time.monotonic() - began
     out = bench.build / 'bench.json'
     out.write_text(json.dumps(merge(out, rows, args.only), indent=1) + '\n')
     for sentence in bad:
         say(f'error: {sentence}')
+    if args.junit:
+        pathlib.Path(args.junit).write_text(junit(wanted, bad, took), encoding='utf-8')
     met = sum(row.get('met') is True for row in rows)
     missed = sum(row.get('met') is False for row in rows)
     say(f'{len(rows)} rows in {out}: {met} targets met, {missed} missed, '
-        f'{len(rows) - met - missed} only printed; {time.monotonic() - began:.0f} s'
+        f'{len(rows) - met - missed} only printed; {took:.0f} s'
         + (', brief' if quick else ''))
     return 1 if bad or not wanted else 0
 

@@ -95,8 +95,11 @@ SCHEMA = {
 }
 
 
-def problems(rows, wanted):
-    """What is wrong with @rows as an answer to @wanted (ids): a list of sentences, [] when all is well."""
+def problems(rows, wanted, reasons=None):
+    """
+    What is wrong with @rows as an answer to @wanted (ids): a list of sentences, [] when all is well.
+    @reasons: why a row is missing, by id, where that is known.
+    """
     found, seen = [], set()
     for row in rows:
         name = row.get('id', '?')
@@ -110,7 +113,8 @@ def problems(rows, wanted):
                 found.append(f'{name}: "{key}" is {row[key]!r}')
         if row.get('spread') and len(row['spread']) != 2:
             found.append(f'{name}: "spread" is {row["spread"]!r}')
-    return found + [f'{name}: missing' for name in wanted if name not in seen]
+    return found + [f'{name}: missing: {(reasons or {}).get(name) or "no reason given"}'
+                    for name in wanted if name not in seen]
 
 
 def matches(name, words):

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import sys
+import xml.etree.ElementTree as et
 
 import pytest
 
@@ -65,7 +66,10 @@ def test_rows_keep_to_the_schema():
 
 def test_a_missing_row_is_an_error():
     made = [rows.make_row(FASTER, pairs((2, 1)))]
-    assert rows.problems(made, ['a-rate', 'a-latency']) == ['a-latency: missing']
+    wanted = ['a-rate', 'a-latency']
+    assert rows.problems(made, wanted) == ['a-latency: missing: no reason given']
+    assert rows.problems(made, wanted, {'a-latency': 'no socket'}) == [
+        'a-latency: missing: no socket']
 
 
 @pytest.mark.parametrize('change', [{'ours': '1'}, {'ours': None}, {'spread': [1]},
@@ -98,3 +102,47 @@ def test_choice_of_rows(words, chosen):
 def test_a_line_says_when_a_target_is_missed():
     assert 'MISSED' in rows.line_of(rows.make_row(FASTER, pairs((1, 1))))
     assert 'MISSED' not in rows.line_of(rows.make_row(FASTER, pairs((2, 1))))
+
+
+def test_report_for_the_summary():
+    from harness import main    # pylint: disable=import-outside-toplevel
+    text = main.junit(['a-rate', 'a-latency'], ['a-latency: missing: no socket'], 1.5)
+    cases = {case.get('name'): case for case in et.fromstring(text)}
+    assert list(cases) == ['a-rate', 'a-latency']
+    assert [x.tag for x in cases['a-latency']] == ['failure']
+    assert not list(cases['a-rate'])
+
+
+class Broken:
+    """A group that cannot be measured."""
+    specs = [SOONER]
+
+    @staticmethod
+    def run(_):
+        from harness import testbed    # pylint: disable=import-outside-toplevel
+        raise testbed.CannotRun('no socket')
+
+
+class Sound:
+    specs = [FASTER]
+
+    @staticmethod
+    def run(wanted):
+        return [rows.make_row(spec, pairs((1, 9))) for spec in wanted]
+
+
+def test_what_cannot_be_measured_fails_and_a_missed_target_does_not():
+    from harness import main    # pylint: disable=import-outside-toplevel
+    found, ids, bad = main.run_groups([Broken, Sound], [])
+    assert [row['id'] for row in found] == ['a-rate'] and found[0]['met'] is False
+    assert ids == ['a-latency', 'a-rate']
+    assert bad == ['a-latency: missing: no socket']
+
+
+def test_a_choice_of_rows_leaves_the_others(tmp_path):
+    from harness import main    # pylint: disable=import-outside-toplevel
+    out = tmp_path / 'bench.json'
+    out.write_text(json.dumps([{'id': 'a', 'ours': 1}, {'id': 'b', 'ours': 2}]))
+    assert main.merge(out, [{'id': 'b', 'ours': 3}], ['b']) == [{'id': 'a', 'ours': 1},
+                                                                 {'id': 'b', 'ours': 3}]
+    assert main.merge(out, [{'id': 'b', 'ours': 3}], []) == [{'id': 'b', 'ours': 3}]
