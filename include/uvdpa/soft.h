@@ -205,6 +205,11 @@ VDPA_API void *vdpa_soft_vq_get_priv(const struct vdpa_soft_vq *vq);
  */
 VDPA_API unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains,
 				    unsigned max);
+/**
+ * As vringh_abandon(). A @run that needs more requests than there are asks until it gets none, then
+ * abandons what it has: it is called again when the driver adds some. Who abandons for another
+ * reason wakes the queue when that is over.
+ */
 VDPA_API void vdpa_soft_abandon(struct vdpa_soft_vq *vq, unsigned n);
 VDPA_API void vdpa_soft_complete(struct vdpa_soft_vq *vq, struct vringh_chain *chain,
 				 uint32_t written);

@@ -110,8 +110,10 @@ struct soft_vq_loop {
 	bool drained; /* and the control thread was told */
 	bool drain_queued;
 	bool in_run;
-	bool short_of; /* the last getdesc found the ring empty */
-	unsigned got;  /* requests, in this run */
+	bool short_of;	 /* the last getdesc found the ring empty */
+	bool dry;	 /* and had nothing at all for it */
+	bool look_again; /* more came, before the driver knew that it has to kick */
+	unsigned got;	 /* requests, in this run */
 	struct soft_spin spin;
 	bool kicks_off;
 	bool unpublished;	  /* completions that the driver cannot see yet */

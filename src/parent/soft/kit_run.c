@@ -200,7 +200,7 @@ static bool serve(struct vdpa_loop_poller *poller)
 	}
 	refresh(vq);
 	vq->l.in_run = true;
-	vq->l.short_of = false;
+	vq->l.short_of = vq->l.dry = vq->l.look_again = false;
 	vq->l.got = 0;
 	if (vq->l.reclaim) {
 		vq->l.reclaim = false;
@@ -212,7 +212,7 @@ static bool serve(struct vdpa_loop_poller *poller)
 	vdpa_soft_flush(vq);
 	if (worked)
 		soft_spin_worked(vq, vq->l.got);
-	if (more && vq->l.live)
+	if ((more || vq->l.look_again) && vq->l.live)
 		return true;
 	if (vq->l.live && vq->l.short_of && (soft_spin_wait(vq) || rearm(vq)))
 		return worked;
@@ -297,6 +297,7 @@ unsigned vdpa_soft_getdesc(struct vdpa_soft_vq *vq, struct vringh_chain **chains
 	if (l->ask_owed)
 		call_owed(vq);
 	l->short_of = (unsigned)n < max;
+	l->dry = !n;
 	l->got += (unsigned)n;
 	if (n && !l->kicks_off) {
 		vringh_notify_disable(l->vr);
@@ -322,6 +323,9 @@ void vdpa_soft_abandon(struct vdpa_soft_vq *vq, unsigned n)
 {
 	if (!n)
 		return;
+	/* Too few: a kick is to come for what the driver adds to them. */
+	if (vq->l.in_run && vq->l.dry && vq->l.live)
+		vq->l.look_again = rearm(vq);
 	vringh_abandon(vq->l.vr, n);
 	/* The ring is not empty, whatever the last getdesc saw. */
 	vq->l.short_of = false;

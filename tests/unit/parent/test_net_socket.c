@@ -172,6 +172,33 @@ static void test_stream(void **state)
 	end_pair(&f);
 }
 
+/*
+ * A packet that needs several buffers, of a driver that gives them one by one: each time there are
+ * some, and too few, and the next one has to be asked for.
+ */
+static void test_one_by_one(void **state)
+{
+	static uint8_t buf[4096];
+	struct fixture f;
+	uint32_t len, done = 0;
+
+	start_pair(&f, 0, SOCK_STREAM, NG_MRG | (uintptr_t)*state);
+	for (unsigned round = 0; round < 5; round++) {
+		len = make_frame(buf, 3000);
+		assert_int_equal(write(f.peer, buf, len), len);
+		for (unsigned i = 0; i < 4; i++) {
+			sg_run(&f.g, SG_SECOND / 50);
+			ng_rx_post(&f.g, i, 800);
+		}
+		for (unsigned i = 0; i < 4; i++) {
+			assert_non_null(sg_get(&f.g, 0, &len, SG_SECOND));
+			done += len;
+		}
+		assert_int_equal(done, (round + 1) * (12 + 42 + 3000));
+	}
+	end_pair(&f);
+}
+
 /* The queues stop and start in the middle of a frame, both ways. */
 static void test_restart_in_a_frame(void **state)
 {
@@ -589,6 +616,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH(test_stream, 0),
 		WITH(test_stream, 1),
+		WITH(test_one_by_one, 0),
+		WITH(test_one_by_one, VDPA_BIT(VIRTIO_RING_F_EVENT_IDX)),
+		WITH(test_one_by_one, VDPA_BIT(VIRTIO_F_RING_PACKED)),
 		WITH(test_restart_in_a_frame, 0),
 		WITH(test_restart_in_a_frame, 1),
 		WITH(test_stalled_peer, SOCK_STREAM),
