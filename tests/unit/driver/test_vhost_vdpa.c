@@ -261,17 +261,19 @@ static void test_running(void **state)
 	end(&f);
 }
 
+/* A packed ring's base has two halves; one that says nothing of the used one means both. */
 static void test_packed_base(void **state)
 {
 	struct fixture f;
-	uint32_t value;
+	uint32_t value, both;
 
 	begin(&f, &mock_ops, 0);
 	assert_int_equal(vhost_vdpa_set_features(f.v, VDPA_BIT(VIRTIO_F_RING_PACKED)), 0);
 	for (uint64_t base = 0; base <= UINT32_MAX; base = base * 3 + 0x8001) {
 		assert_int_equal(vhost_vdpa_set_vring_base(f.v, 0, (uint32_t)base), 0);
 		assert_int_equal(vhost_vdpa_get_vring_base(f.v, 0, &value), 0);
-		assert_int_equal(value, base);
+		both = (uint32_t)(base >> 16 ? base : base | base << 16);
+		assert_int_equal(value, both);
 	}
 	end(&f);
 }
