@@ -36,7 +36,8 @@ struct vhost_uapi_size {
  * How much of the caller's memory does @cmd concern? @head: the first @head_bytes of the argument,
  * as far as they were read; for an ioctl of variable size the whole size is known from them. 0;
  * -ENOTTY: no such ioctl (also those of vhost that vhost-vdpa refuses: memory tables, logs,
- * workers); -E2BIG: longer than any configuration space.
+ * workers); -EINVAL: longer than any configuration space; -E2BIG: more words than any device
+ * has features in.
  */
 VDPA_API int vhost_uapi_size(uint32_t cmd, const void *head, size_t head_bytes,
 			     struct vhost_uapi_size *size);
@@ -56,7 +57,8 @@ struct vhost_uapi_call {
 
 /**
  * ioctl(2). Returns 0 when it was begun: done is called, once, perhaps before this returns. Else
- * -errno, and done is not called: -ENOTTY; -EINVAL (@arg_bytes is too small); -EPERM (no owner
+ * -errno, and done is not called: -ENOTTY; -EINVAL (@arg_bytes is too small, or @fd is no
+ * eventfd); -EPERM (no owner
  * yet); -ENOBUFS (no such vring); and those of the function in <uvdpa/vhost_vdpa.h> that it stands
  * for.
  */

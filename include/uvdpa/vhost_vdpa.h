@@ -89,7 +89,7 @@ VDPA_API uint8_t vhost_vdpa_get_status(struct vhost_vdpa *v);
  */
 VDPA_API int vhost_vdpa_set_status(struct vhost_vdpa *v, uint8_t status,
 				   const struct vdpa_done *done);
-/** -E2BIG: beyond the config space; -EINVAL: @len 0. */
+/** -EINVAL: beyond the config space, or @len 0. */
 VDPA_API int vhost_vdpa_get_config(struct vhost_vdpa *v, uint32_t off, void *buf, uint32_t len);
 VDPA_API int vhost_vdpa_set_config(struct vhost_vdpa *v, uint32_t off, const void *buf,
 				   uint32_t len);

@@ -17,6 +17,8 @@
 
 #include <uvdpa/vhost_uapi.h>
 
+#include "base/fd.h"
+
 /* Newer than the oldest headers that this builds on (Linux include/uapi/linux/vhost.h). */
 #define UAPI_RESUME _IO(VHOST_VIRTIO, 0x7E)
 #define UAPI_GET_VRING_DESC_GROUP _IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
@@ -418,6 +420,8 @@ static int variable_size(const struct uapi_ioctl *op, const void *head,
 		struct vhost_vdpa_config config;
 
 		memcpy(&config, head, CONFIG_HEAD);
+		if (config.len > VHOST_UAPI_ARG_MAX - CONFIG_HEAD)
+			return -EINVAL;
 		bytes = config.len;
 	} else {
 		memcpy(&bytes, head, sizeof(bytes));
@@ -458,7 +462,8 @@ static int check_call(struct vhost_vdpa *v, const struct uapi_ioctl *op,
 		return -EINVAL;
 	if (op->owner && !vhost_vdpa_has_owner(v))
 		return -EPERM;
-	return 0;
+	/* Where that cannot be found out, the queue finds out that it cannot be used. */
+	return call->fd >= 0 && op->fd_at >= 0 && vdpa_fd_is_eventfd(call->fd) == 0 ? -EINVAL : 0;
 }
 
 int vhost_uapi_ioctl(struct vhost_vdpa *v, struct vhost_uapi_call *call)

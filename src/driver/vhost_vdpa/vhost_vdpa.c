@@ -304,11 +304,7 @@ static int check_config(struct vhost_vdpa *v, uint32_t off, uint32_t len)
 {
 	size_t size = vdpa_get_config_size(v->vdev);
 
-	if (!len)
-		return -EINVAL;
-	if (off > size || len > size - off)
-		return -E2BIG;
-	return 0;
+	return !len || off > size || len > size - off ? -EINVAL : 0;
 }
 
 int vhost_vdpa_get_config(struct vhost_vdpa *v, uint32_t off, void *buf, uint32_t len)
