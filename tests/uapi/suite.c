@@ -23,6 +23,9 @@
 #define MEM_BYTES (64 * PAGE)
 #define BASE 0x100000ull /* IOVA of the memory */
 #define NUM 64u
+/* Newer than the oldest headers that this builds on. */
+#define SUSPEND _IO(VHOST_VIRTIO, 0x7D)
+#define RESUME _IO(VHOST_VIRTIO, 0x7E)
 
 static const char *path;
 static unsigned checks, failed;
@@ -49,6 +52,18 @@ static void is(const char *what, long got, long want)
 	else
 		check(false, "%s: %ld (%s), not %ld", what, got, got < 0 ? strerror((int)-got) : "",
 		      want);
+}
+
+/* The kernel says EFAULT of every message that it refuses, whatever was wrong; ours says what. */
+static void refused(const char *what, long got, long why)
+{
+	is(what, got == -EFAULT ? why : got, why);
+}
+
+/* Of what a device need not have. */
+static void is_or_absent(const char *what, long got, long want)
+{
+	is(what, got == -EOPNOTSUPP ? want : got, want);
 }
 
 /* ---- calls ---- */
@@ -162,7 +177,7 @@ static void test_owner(void)
 
 	open_or_exit(&c);
 	is("vring before owner", set_state(&c, VHOST_SET_VRING_NUM, 0, NUM), -EPERM);
-	is("message before owner", message(&c, VHOST_IOTLB_UPDATE, BASE, PAGE), -EPERM);
+	refused("message before owner", message(&c, VHOST_IOTLB_UPDATE, BASE, PAGE), -EPERM);
 	is("owner", do_ioctl(&c, VHOST_SET_OWNER, NULL, 0), 0);
 	is("owner again", do_ioctl(&c, VHOST_SET_OWNER, NULL, 0), -EBUSY);
 	cdev_client_close(&c);
@@ -220,7 +235,11 @@ static void test_config(void)
 	is("no bytes of config", do_ioctl(&c, VHOST_VDPA_GET_CONFIG, buf, 8), -EINVAL);
 	head[1] = size + 1;
 	memcpy(buf, head, 8);
-	is("beyond config", do_ioctl(&c, VHOST_VDPA_GET_CONFIG, buf, 8 + size + 1), -E2BIG);
+	is("beyond config", do_ioctl(&c, VHOST_VDPA_GET_CONFIG, buf, 8 + size + 1), -EINVAL);
+	head[0] = size + 1;
+	head[1] = 1;
+	memcpy(buf, head, 8);
+	is("behind config", do_ioctl(&c, VHOST_VDPA_GET_CONFIG, buf, 9), -EINVAL);
 	cdev_client_close(&c);
 }
 
@@ -238,8 +257,9 @@ static void test_numbers(void)
 	check(get32(&c, VHOST_VDPA_GET_AS_NUM) >= 1, "there are address spaces");
 	is("range", do_ioctl(&c, VHOST_VDPA_GET_IOVA_RANGE, &range, sizeof(range)), 0);
 	check(range.first <= BASE && range.last > BASE + MEM_BYTES, "the range is usable");
-	is("memory table", set64(&c, VHOST_SET_LOG_BASE, 0), -ENOTTY);
-	is("unknown ioctl", do_ioctl(&c, _IO(VHOST_VIRTIO, 0xEE), NULL, 0), -ENOTTY);
+	is("log", set64(&c, VHOST_SET_LOG_BASE, 0), -ENOTTY);
+	do_ioctl(&c, VHOST_SET_OWNER, NULL, 0);
+	is("unknown ioctl", set_state(&c, _IO(VHOST_VIRTIO, 0xEE), 0, 0), -ENOTTY);
 	cdev_client_close(&c);
 }
 
@@ -247,7 +267,7 @@ static void test_vrings(void)
 {
 	struct cdev_client c;
 	uint32_t nvqs;
-	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), none = -1;
 
 	open_or_exit(&c);
 	do_ioctl(&c, VHOST_SET_OWNER, NULL, 0);
@@ -264,6 +284,14 @@ static void test_vrings(void)
 	is("kick", set_fd(&c, VHOST_SET_VRING_KICK, 0, fd), 0);
 	is("call", set_fd(&c, VHOST_SET_VRING_CALL, 0, fd), 0);
 	is("no call", set_fd(&c, VHOST_SET_VRING_CALL, 0, -1), 0);
+	is("err", set_fd(&c, VHOST_SET_VRING_ERR, 0, fd), 0);
+	is("a kick that is no eventfd", set_fd(&c, VHOST_SET_VRING_KICK, 0, mem_fd), -EINVAL);
+	is("config call", cdev_client_ioctl(&c, VHOST_VDPA_SET_CONFIG_CALL, &fd, 4, fd), 0);
+	is("no config call", cdev_client_ioctl(&c, VHOST_VDPA_SET_CONFIG_CALL, &none, 4, none), 0);
+	is("busy loop", set_state(&c, VHOST_SET_VRING_BUSYLOOP_TIMEOUT, 0, 5), 0);
+	is_or_absent("a vring's group", set_state(&c, VHOST_VDPA_GET_VRING_GROUP, 0, 0), 0);
+	is("asid that is none",
+	   set_state(&c, VHOST_VDPA_SET_GROUP_ASID, 0, get32(&c, VHOST_VDPA_GET_AS_NUM)), -EINVAL);
 	cdev_client_close(&c);
 	close(fd);
 }
@@ -276,7 +304,7 @@ static void test_messages(void)
 	do_ioctl(&c, VHOST_SET_OWNER, NULL, 0);
 	set64(&c, VHOST_SET_BACKEND_FEATURES, get64(&c, VHOST_GET_BACKEND_FEATURES));
 	is("update", message(&c, VHOST_IOTLB_UPDATE, BASE, 4 * PAGE), 72);
-	is("overlap", message(&c, VHOST_IOTLB_UPDATE, BASE + PAGE, PAGE), -EEXIST);
+	refused("overlap", message(&c, VHOST_IOTLB_UPDATE, BASE + PAGE, PAGE), -EEXIST);
 	is("update of nothing", message(&c, VHOST_IOTLB_UPDATE, BASE + 8 * PAGE, 0), -EINVAL);
 	is("invalidate", message(&c, VHOST_IOTLB_INVALIDATE, BASE, 4 * PAGE), 72);
 	is("invalidate what is not there", message(&c, VHOST_IOTLB_INVALIDATE, BASE, PAGE), 72);
@@ -284,7 +312,7 @@ static void test_messages(void)
 	is("batch", message(&c, VHOST_IOTLB_BATCH_BEGIN, 0, 0), 72);
 	is("in a batch", message(&c, VHOST_IOTLB_UPDATE, BASE + 2 * PAGE, PAGE), 72);
 	is("end of the batch", message(&c, VHOST_IOTLB_BATCH_END, 0, 0), 72);
-	is("unknown message", message(&c, 77, BASE, PAGE), -EINVAL);
+	refused("unknown message", message(&c, 77, BASE, PAGE), -EINVAL);
 	is("short message", cdev_client_write(&c, "abcdefgh", 8, NULL, 0), -EINVAL);
 	cdev_client_close(&c);
 }
@@ -405,6 +433,9 @@ static void test_io(void)
 	   do_ioctl(&d.c, VHOST_SET_VRING_ADDR, &(struct vhost_vring_addr){0},
 		    sizeof(struct vhost_vring_addr)),
 	   -EINVAL);
+	is("base after DRIVER_OK", set_state(&d.c, VHOST_SET_VRING_BASE, 0, 0), -EINVAL);
+	is_or_absent("asid after DRIVER_OK", set_state(&d.c, VHOST_VDPA_SET_GROUP_ASID, 0, 0),
+		     -EBUSY);
 	for (unsigned i = 0; i < 8 * 512; i++)
 		d.io[PAGE + i] = (uint8_t)(i * 7 + i / 512);
 	is("write", request(&d, VIRTIO_BLK_T_OUT, 16, 8), VIRTIO_BLK_S_OK);
@@ -432,6 +463,52 @@ static void test_io(void)
 	disk_close(&d);
 }
 
+static bool has_backend(struct cdev_client *c, unsigned bit)
+{
+	return get64(c, VHOST_GET_BACKEND_FEATURES) & VDPA_BIT(bit);
+}
+
+static uint32_t vring_base(struct disk *d)
+{
+	struct vhost_vring_state s = {.index = 0, .num = UINT32_MAX};
+
+	is("base is read", do_ioctl(&d->c, VHOST_GET_VRING_BASE, &s, sizeof(s)), 0);
+	return s.num;
+}
+
+/* The ring stands still, and its position is what was asked for; then it goes on. */
+static void test_suspend(void)
+{
+	struct disk d;
+
+	disk_open(&d);
+	if (!has_backend(&d.c, VHOST_BACKEND_F_SUSPEND) ||
+	    !has_backend(&d.c, VHOST_BACKEND_F_RESUME)) {
+		printf("     SUSPEND and RESUME are not offered\n");
+		disk_close(&d);
+		return;
+	}
+	for (unsigned i = 0; i < 7; i++)
+		request(&d, VIRTIO_BLK_T_IN, i, 1);
+	is("suspend", do_ioctl(&d.c, SUSPEND, NULL, 0), 0);
+	is("base of 7 requests", vring_base(&d), 7);
+	is("suspend again", do_ioctl(&d.c, SUSPEND, NULL, 0), 0);
+	is("resume", do_ioctl(&d.c, RESUME, NULL, 0), 0);
+	is("read after resume", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
+	disk_close(&d);
+}
+
+/* Before there is a driver nothing runs: the kernel says that it worked. */
+static void test_suspend_early(void)
+{
+	struct cdev_client c;
+
+	open_or_exit(&c);
+	is("suspend before DRIVER_OK", do_ioctl(&c, SUSPEND, NULL, 0), 0);
+	is("resume before DRIVER_OK", do_ioctl(&c, RESUME, NULL, 0), 0);
+	cdev_client_close(&c);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -455,6 +532,8 @@ int main(int argc, char **argv)
 	test_vrings();
 	test_messages();
 	test_io();
+	test_suspend();
+	test_suspend_early();
 	printf("%u checks, %u failed\n", checks, failed);
 	return failed != 0;
 }
