@@ -20,7 +20,7 @@
 #include "backend/net_io.h"
 #include "backend/net_link.h"
 
-#define PACKET_MAX_PAIRS 8
+#define PACKET_MAX_PAIRS 128
 
 struct packet_if {
 	struct net_backend be;

@@ -183,6 +183,7 @@ static int switch_open(const struct backend_open_params *params, struct net_back
 	sp->sw = sw;
 	sp->isolated = vdpa_attr_bool(params->attrs, "isolated", false);
 	snprintf(sp->name, sizeof(sp->name), "%s", params->name);
+	atomic_store(&sp->pairs, params->pairs < SWITCH_LANES ? params->pairs : SWITCH_LANES);
 	sw->fdb.limit[sp->id] =
 		(uint32_t)vdpa_attr_u64(params->attrs, "fdb_max_learned", SWITCH_LEARN_MAX);
 	port_publish(sw, sp);

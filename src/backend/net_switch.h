@@ -32,7 +32,7 @@
 #include "backend/backends.h"
 
 #define SWITCH_PORTS 255
-#define SWITCH_LANES 8
+#define SWITCH_LANES 128
 #define SWITCH_NAME_MAX 32
 #define SWITCH_BATCH NET_PACKETS_MAX
 /* Pieces of a packet that a batch has room for; what has more gets memory of its own. */
@@ -153,7 +153,8 @@ struct switch_port {
 	struct net_switch *sw;
 	unsigned id;
 	bool isolated;
-	char name[64]; /* of the device */
+	char name[64];		/* of the device */
+	_Atomic unsigned pairs; /* that the device has: no lane is behind them */
 	_Atomic bool open;
 	_Atomic(struct switch_lane *) lanes[SWITCH_LANES];
 };

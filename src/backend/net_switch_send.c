@@ -95,8 +95,10 @@ static int find_port(const struct send *s, uint64_t dst)
 static struct switch_lane *lane_for(const struct switch_lane *from, struct switch_port *sp,
 				    struct vdpa_loop **loop)
 {
-	for (unsigned i = 0; i < SWITCH_LANES; i++) {
-		unsigned at = (from->index + i) % SWITCH_LANES;
+	unsigned pairs = atomic_load_explicit(&sp->pairs, memory_order_relaxed);
+
+	for (unsigned i = 0; i < pairs; i++) {
+		unsigned at = (from->index + i) % pairs;
 		struct switch_lane *lane =
 			atomic_load_explicit(&sp->lanes[at], memory_order_acquire);
 

@@ -13,7 +13,8 @@
 #include "backend/net_io.h"
 #include "backend/net_link.h"
 
-#define TAP_MAX_PAIRS 8
+#define TAP_MAX_PAIRS 128
+#define TAP_MAX_FDS 8 /* that are given: each has an attribute */
 
 struct tap {
 	struct net_backend be;

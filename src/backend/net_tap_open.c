@@ -184,7 +184,11 @@ static int open_fds(struct tap *tap, const struct backend_open_params *params,
 	char key[8] = "fd";
 	int r = 0;
 
-	for (unsigned i = 0; !r && i < TAP_MAX_PAIRS; i++) {
+	if (pairs > TAP_MAX_FDS)
+		return vdpa_error_set(err, EINVAL, params->name,
+				      "max_vqp %u: by descriptor at most %d, by ifname %d", pairs,
+				      TAP_MAX_FDS, TAP_MAX_PAIRS);
+	for (unsigned i = 0; !r && i < TAP_MAX_FDS; i++) {
 		if (i)
 			snprintf(key, sizeof(key), "fd%u", i);
 		if (!vdpa_attr_get(params->attrs, key) != (i >= pairs))

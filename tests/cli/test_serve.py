@@ -250,7 +250,7 @@ def test_usage(args, says):
     (['blk', '--backend=ram', '--attr=colour=red'], 'colour'),
     (['net', '--mac=nonsense'], 'is not an address'),
     (['net', '--mtu=5'], 'too small'),
-    (['net', '--num-queues=9'], 'max_vqp 9: this backend takes 1 to 8'),
+    (['net', '--num-queues=129'], 'max_vqp 129: this backend takes 1 to 128'),
     (['blk', '--backend=ram', '--vhost-user=colour=red'], '"colour" is not known'),
 ])
 def test_errors_end_with_1(folder, args, says):

@@ -23,7 +23,8 @@
 #include <uvdpa/soft.h>
 #include "base/list.h"
 
-#define NET_MAX_PAIRS 8
+/* With the control queue as many queues as a vhost-user front end can name. */
+#define NET_MAX_PAIRS 128
 #define NET_BATCH 32
 #define NET_ETH_BYTES 14
 /* A frame with the largest IP packet, and two VLAN tags; more is no packet. */

@@ -25,8 +25,8 @@ struct net_change {
 	struct soft_net *net;
 	struct net_backend *to;
 	struct net_backend_info info;
-	unsigned left; /* pairs that have not moved yet */
-	struct net_move moves[NET_MAX_PAIRS];
+	unsigned left;		 /* pairs that have not moved yet */
+	struct net_move moves[]; /* one for each pair */
 };
 
 /* ---- the link ---- */
@@ -188,7 +188,7 @@ int net_change_backend(void *arg, const struct soft_add *add, struct vdpa_error 
 				"%s cannot be changed, only mac, and backend with its "
 				"attributes",
 				a->key);
-	change = calloc(1, sizeof(*change));
+	change = calloc(1, sizeof(*change) + net->npairs * sizeof(change->moves[0]));
 	if (!change)
 		return vdpa_error_set(err, ENOMEM, add->name, "no memory");
 	r = open_new(net, add, change, err);

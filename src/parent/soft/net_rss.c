@@ -24,18 +24,24 @@ static uint32_t window(const uint8_t *key, unsigned at)
 	return (uint32_t)(five >> (8 - at % 8));
 }
 
+/* What these four bits contribute, the first of them being bit @at of the input. */
+static uint32_t contribution(const uint8_t *key, unsigned at, unsigned bits)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		sum ^= bits & 8u >> i ? window(key, at + i) : 0;
+	return sum;
+}
+
 void net_toeplitz_key(struct net_toeplitz *t, const uint8_t *key, size_t len)
 {
 	uint8_t whole[NET_RSS_KEY] = {0};
 
 	memcpy(whole, key, len < sizeof(whole) ? len : sizeof(whole));
 	for (unsigned i = 0; i < 2 * NET_RSS_INPUT; i++)
-		for (unsigned half = 0; half < 16; half++) {
-			t->part[i][half] = 0;
-			for (unsigned bit = 0; bit < 4; bit++)
-				if (half & 8u >> bit)
-					t->part[i][half] ^= window(whole, 4 * i + bit);
-		}
+		for (unsigned bits = 0; bits < 16; bits++)
+			t->part[i][bits] = contribution(whole, 4 * i, bits);
 }
 
 uint32_t net_toeplitz_hash(const struct net_toeplitz *t, const uint8_t *input, size_t len)

@@ -331,7 +331,7 @@ static void test_config(void **state)
 	assert_int_equal(vdpa_announce(g.dev, c.mac), 0);
 	g.dev->ext->show(g.dev, find_announced, announced);
 	assert_string_equal(announced, "2");
-	config.net.max_vq_pairs = 9;
+	config.net.max_vq_pairs = 129;
 	assert_int_equal(sg_try_add(&g, "soft_net", "d1", &config, &err), -EINVAL);
 	sg_close(&g);
 }
