@@ -23,6 +23,9 @@
 
 #include "ring/guest.h"
 
+/* On the way of every request, from more than one place. */
+#define VQ_INLINE static inline __attribute__((always_inline))
+
 #define VQ_MAX_NUM 32768
 #define VQ_PAGE 4096
 /* Entries of an indirect table: longer requests use the ring's own descriptors. */

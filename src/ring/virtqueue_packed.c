@@ -127,7 +127,7 @@ int vq_packed_add(struct virtqueue *vq, const struct virtqueue_sg *sg, unsigned 
 
 	if (rc)
 		return rc;
-	if (vq_indirect(vq, total))
+	if (need != total)
 		add_indirect(vq, sg, nout, total);
 	else
 		add_direct(vq, sg, nout, total);
@@ -179,7 +179,7 @@ uint16_t vq_packed_next_avail(const struct virtqueue *vq)
 
 /* ---- get ---- */
 
-void *vq_packed_release(struct virtqueue *vq, uint16_t id)
+VQ_INLINE void *release(struct virtqueue *vq, uint16_t id)
 {
 	struct vq_request *r = &vq->req[id];
 	void *token = r->token;
@@ -195,6 +195,11 @@ void *vq_packed_release(struct virtqueue *vq, uint16_t id)
 	return token;
 }
 
+void *vq_packed_release(struct virtqueue *vq, uint16_t id)
+{
+	return release(vq, id);
+}
+
 /* 2.8.1: both flags equal the counter of this lap. */
 static bool is_used(const struct virtqueue *vq, uint16_t place, bool wrap, uint16_t *flags)
 {
@@ -208,8 +213,8 @@ static bool is_used(const struct virtqueue *vq, uint16_t place, bool wrap, uint1
  * 2.8.5: without the flag WRITE the length means nothing. There are devices that never set the flag
  * and do mean it (QEMU's), so a length that could be is taken all the same.
  */
-static const struct vq_request *used_request(const struct virtqueue *vq, uint16_t place,
-					     uint16_t flags, uint16_t *id, uint32_t *len)
+VQ_INLINE const struct vq_request *used_request(const struct virtqueue *vq, uint16_t place,
+						uint16_t flags, uint16_t *id, uint32_t *len)
 {
 	const struct guest_pdesc *d = place_desc(vq, place);
 	const struct vq_request *r;
@@ -227,7 +232,7 @@ static const struct vq_request *used_request(const struct virtqueue *vq, uint16_
 	return r;
 }
 
-static void *end_request(struct virtqueue *vq, uint16_t id)
+VQ_INLINE void *end_request(struct virtqueue *vq, uint16_t id)
 {
 	const struct vq_request *r = &vq->req[id];
 	uint32_t next = vq->next_used + r->count;
@@ -240,7 +245,7 @@ static void *end_request(struct virtqueue *vq, uint16_t id)
 	vq->used_seq += r->count;
 	if (vq->event_idx && vq->want_cb)
 		put_event(vq, VRING_PACKED_EVENT_FLAG_DESC);
-	return vq_packed_release(vq, id);
+	return release(vq, id);
 }
 
 /* 2.8.9: the descriptor lies where that of the batch's first request would be, and names the last

@@ -106,7 +106,7 @@ int vq_split_add(struct virtqueue *vq, const struct virtqueue_sg *sg, unsigned n
 
 	if (rc)
 		return rc;
-	if (vq_indirect(vq, total))
+	if (need != total)
 		add_indirect(vq, sg, nout, total);
 	else
 		add_direct(vq, sg, nout, total);
@@ -144,14 +144,14 @@ uint16_t vq_split_next_avail(const struct virtqueue *vq)
 
 /* ---- get ---- */
 
-void *vq_split_release(struct virtqueue *vq, uint16_t head)
+/* In order the free descriptors are one run of the table, and their links stay. */
+VQ_INLINE void *release(struct virtqueue *vq, uint16_t head, bool in_order)
 {
 	struct vq_request *r = &vq->req[head];
 	void *token = r->token;
 	uint16_t tail = head;
 
-	/* In order the free descriptors are one run of the table, and their links stay. */
-	if (!vq->in_order) {
+	if (!in_order) {
 		for (unsigned i = 1; i < r->count; i++)
 			tail = vq->req[tail].next;
 		vq->req[tail].next = vq->free_head;
@@ -163,14 +163,19 @@ void *vq_split_release(struct virtqueue *vq, uint16_t head)
 	return token;
 }
 
+void *vq_split_release(struct virtqueue *vq, uint16_t head)
+{
+	return release(vq, head, vq->in_order);
+}
+
 static uint16_t used_idx(const struct virtqueue *vq)
 {
 	return guest_load16_acquire(vq_word(vq->used, 2), vq->native);
 }
 
 /* The entry at @seq: its request, or NULL when it says what cannot be. */
-static const struct vq_request *used_request(const struct virtqueue *vq, uint32_t seq, uint32_t *id,
-					     uint32_t *len)
+VQ_INLINE const struct vq_request *used_request(const struct virtqueue *vq, uint32_t seq,
+						uint32_t *id, uint32_t *len)
 {
 	const struct guest_used_elem *e = used_elem(vq, seq);
 
@@ -181,12 +186,12 @@ static const struct vq_request *used_request(const struct virtqueue *vq, uint32_
 	return &vq->req[*id];
 }
 
-static void *end_request(struct virtqueue *vq, uint32_t id)
+VQ_INLINE void *end_request(struct virtqueue *vq, uint32_t id, bool in_order)
 {
 	vq->used_seq++;
 	if (vq->event_idx && vq->want_cb)
 		guest_store16(used_event(vq), (uint16_t)vq->used_seq, vq->native);
-	return vq_split_release(vq, (uint16_t)id);
+	return release(vq, (uint16_t)id, in_order);
 }
 
 /*
@@ -207,18 +212,22 @@ static bool batch_begin(struct virtqueue *vq, uint16_t nused)
 	return true;
 }
 
-static void *get_in_order(struct virtqueue *vq, uint16_t nused, uint32_t *len)
+static void *get_in_order(struct virtqueue *vq, uint32_t *len)
 {
-	uint16_t head = vq->oldest;
+	uint16_t nused = (uint16_t)(used_idx(vq) - vq->used_seq), head = vq->oldest;
 	const struct vq_request *r = &vq->req[head];
 
+	if (nused == 0 && !vq->batch_left)
+		return NULL;
+	if (nused > vq->outstanding)
+		return vq_break(vq);
 	if (!vq->batch_left && !batch_begin(vq, nused))
 		return NULL;
 	if (len)
 		*len = vq->batch_left == 1 ? vq->batch_len : vq_skipped_len(r);
 	vq->batch_left--;
 	vq->oldest = (uint16_t)((head + r->count) & (vq->num - 1));
-	return end_request(vq, head);
+	return end_request(vq, head, true);
 }
 
 void *vq_split_get(struct virtqueue *vq, uint32_t *len)
@@ -228,18 +237,16 @@ void *vq_split_get(struct virtqueue *vq, uint32_t *len)
 
 	if (vq->broken)
 		return NULL;
-	nused = (uint16_t)(used_idx(vq) - vq->used_seq);
-	if (nused == 0 && !vq->batch_left)
-		return NULL;
-	if (nused > vq->outstanding)
-		return vq_break(vq);
 	if (vq->in_order)
-		return get_in_order(vq, nused, len);
-	if (!used_request(vq, vq->used_seq, &id, &got))
+		return get_in_order(vq, len);
+	nused = (uint16_t)(used_idx(vq) - vq->used_seq);
+	if (nused == 0)
+		return NULL;
+	if (nused > vq->outstanding || !used_request(vq, vq->used_seq, &id, &got))
 		return vq_break(vq);
 	if (len)
 		*len = got;
-	return end_request(vq, id);
+	return end_request(vq, id, false);
 }
 
 /* ---- suppression ---- */
