@@ -110,6 +110,52 @@ static void test_no_callback(void **state)
 	ctx_del(ctx);
 }
 
+/* Virtio 1.3, section 2.9: the queue, and where the next request will be. */
+static void test_notification_data(void **state)
+{
+	struct vdpa_ctx *ctx = ctx_new(0);
+	struct fake *fake = disk(ctx, "d0");
+	struct virtio_device *dev;
+	uint8_t buf[512];
+
+	dev = fake_bind(fake, NULL);
+	assert_int_equal(virtio_blk_read(virtio_blk_of(dev), 0, buf, sizeof(buf)), 0);
+	assert_int_equal(fake->kick_data, 0);
+	fake_unbind(fake);
+	fake->features |= VDPA_BIT(VIRTIO_F_NOTIFICATION_DATA);
+	dev = fake_bind(fake, NULL);
+	for (unsigned i = 1; i < 100; i++) {
+		assert_int_equal(virtio_blk_read(virtio_blk_of(dev), 0, buf, sizeof(buf)), 0);
+		assert_int_equal(fake->kick_data, i << 16);
+	}
+	fake_unbind(fake);
+	fake_del(fake);
+	ctx_del(ctx);
+}
+
+/* One queue's reset needs the feature, a queue and a size. */
+static void test_queue_reset_refused(void **state)
+{
+	struct vdpa_ctx *ctx = ctx_new(0);
+	struct fake *fake = disk(ctx, "d0");
+	struct vdpa_error err = {0};
+	struct virtio_device *dev;
+	struct outcome o = {0};
+
+	/* Offered, but this parent has no such operation. */
+	fake->features |= VDPA_BIT(VIRTIO_F_RING_RESET);
+	dev = fake_bind(fake, NULL);
+	assert_false(virtio_has_feature(dev, VIRTIO_F_RING_RESET));
+	assert_int_equal(virtio_queue_reset(dev, 0, 0, NULL, &err), -EOPNOTSUPP);
+	assert_non_null(strstr(err.msg, "RING_RESET"));
+	assert_int_equal(virtio_reset(dev, &(struct vdpa_done){set_outcome, &o}), 0);
+	fake_until(ctx, o.done);
+	assert_int_equal(virtio_queue_reset(dev, 0, 0, NULL, &err), -EBUSY);
+	fake_unbind(fake);
+	fake_del(fake);
+	ctx_del(ctx);
+}
+
 /* ---- queue sizes ---- */
 
 static void test_queue_size(void **state)
@@ -518,6 +564,8 @@ int main(void)
 		cmocka_unit_test(test_unknown_device),
 		cmocka_unit_test(test_feature_names),
 		cmocka_unit_test(test_no_callback),
+		cmocka_unit_test(test_notification_data),
+		cmocka_unit_test(test_queue_reset_refused),
 		cmocka_unit_test(test_queue_size),
 		cmocka_unit_test(test_tiny_queue),
 		cmocka_unit_test(test_try_queue),

@@ -168,6 +168,12 @@ static void fake_kick(struct vdpa_device *vdev, uint16_t idx)
 		vdpa_loop_post(loop_of(dev), &vq->msg, served);
 }
 
+static void fake_kick_with_data(struct vdpa_device *vdev, uint32_t data)
+{
+	atomic_store(&fake_of(vdev)->kick_data, data);
+	fake_kick(vdev, (uint16_t)data);
+}
+
 static int fake_address(struct vdpa_device *vdev, uint16_t idx, iova_t desc, iova_t driver,
 			iova_t device)
 {
@@ -372,7 +378,8 @@ static void fake_free(struct vdpa_device *vdev)
 
 #define FAKE_OPS                                                                                   \
 	.set_vq_address = fake_address, .set_vq_num = fake_num, .kick_vq = fake_kick,              \
-	.set_vq_cb = fake_cb, .set_vq_ready = fake_set_ready, .get_vq_ready = fake_get_ready,      \
+	.kick_vq_with_data = fake_kick_with_data, .set_vq_cb = fake_cb,                            \
+	.set_vq_ready = fake_set_ready, .get_vq_ready = fake_get_ready,                            \
 	.set_vq_state = fake_set_state, .get_vq_state = fake_get_state,                            \
 	.get_vq_align = fake_align, .get_device_features = fake_features,                          \
 	.set_driver_features = fake_set_features, .get_driver_features = fake_driver_features,     \
