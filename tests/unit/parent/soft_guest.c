@@ -132,6 +132,7 @@ void sg_queue_setup(struct soft_guest *g, unsigned idx, uint32_t num)
 	};
 	struct sg_queue *q = &g->q[idx];
 	iova_t desc, driver, device;
+	struct vdpa_vq_state first;
 	struct vdpa_callback cb;
 
 	assert_true(virtqueue_mem_bytes(num, config.features) <= SG_RING_BYTES);
@@ -142,6 +143,8 @@ void sg_queue_setup(struct soft_guest *g, unsigned idx, uint32_t num)
 	q->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_true(q->kick >= 0 && q->call >= 0);
 	cb = (struct vdpa_callback){NULL, NULL, q->call};
+	first = virtqueue_first_state(q->vq);
+	assert_int_equal(vdpa_set_vq_state(g->dev, (uint16_t)idx, &first), 0);
 	assert_int_equal(vdpa_set_vq_num(g->dev, (uint16_t)idx, num), 0);
 	assert_int_equal(vdpa_set_vq_address(g->dev, (uint16_t)idx, desc, driver, device), 0);
 	assert_int_equal(vdpa_set_vq_cb(g->dev, (uint16_t)idx, &cb), 0);
@@ -162,9 +165,30 @@ void sg_driver_ok(struct soft_guest *g)
 	assert_int_equal(vdpa_get_status(g->dev), status);
 }
 
+/* What UVDPA_TEST_RINGS wants besides, as far as the device offers it. */
+static uint64_t more_features(const struct soft_guest *g)
+{
+	static const struct {
+		const char *word;
+		uint64_t feature;
+	} words[] = {
+		{"packed", VDPA_BIT(VIRTIO_F_RING_PACKED)},
+		{"in_order", VDPA_BIT(VIRTIO_F_IN_ORDER)},
+		{"event_idx", VDPA_BIT(VIRTIO_RING_F_EVENT_IDX)},
+	};
+	const char *env = getenv("UVDPA_TEST_RINGS");
+	uint64_t features = 0;
+
+	for (size_t i = 0; env && i < sizeof(words) / sizeof(words[0]); i++)
+		features |= strstr(env, words[i].word) ? words[i].feature : 0;
+	return features & vdpa_get_device_features(g->dev);
+}
+
 void sg_start(struct soft_guest *g, uint64_t features, unsigned nqueues, uint32_t num)
 {
 	sg_map(g);
+	if (features & VDPA_BIT(VIRTIO_F_VERSION_1))
+		features |= more_features(g);
 	sg_negotiate(g, features);
 	for (unsigned i = 0; i < nqueues; i++)
 		sg_queue(g, i, num);
