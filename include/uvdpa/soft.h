@@ -99,6 +99,12 @@ struct vdpa_soft_ops {
 	/** O. Does the device only read what comes through this queue? See read_only in vringh.h.
 	 */
 	bool (*vq_read_only)(struct vdpa_soft *dev, uint16_t idx);
+	/**
+	 * O. Is the queue served on the control thread (a control queue: few requests, which change
+	 * what the control thread owns)? Asked when DRIVER_OK is set, after @driver_ok: it may
+	 * depend on features.
+	 */
+	bool (*vq_control)(struct vdpa_soft *dev, uint16_t idx);
 };
 
 enum vdpa_soft_map {

@@ -326,6 +326,8 @@ int soft_workers_parse(struct vdpa_soft_core *core, const char *text, struct sof
 		       struct vdpa_error *err);
 int soft_set_workers(struct vdpa_soft_core *core, const char *text, struct vdpa_error *err);
 struct vdpa_loop *soft_default_loop(struct vdpa_soft_vq *vq);
+/* Features are negotiated: queues that are for the control thread go there, others leave it. */
+void soft_place_all(struct vdpa_soft_core *core);
 /* Move the queue to @loop, now or when it has stopped. */
 void soft_move(struct vdpa_soft_vq *vq, struct vdpa_loop *loop);
 /* The queue has become idle. */

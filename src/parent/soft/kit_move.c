@@ -53,12 +53,19 @@ int soft_workers_parse(struct vdpa_soft_core *core, const char *text, struct sof
 	return 0;
 }
 
+static bool for_control(const struct vdpa_soft_vq *vq)
+{
+	return soft_has_op(vq->dev, vq_control) && vq->dev->ops->vq_control(vq->dev, vq->idx);
+}
+
 struct vdpa_loop *soft_default_loop(struct vdpa_soft_vq *vq)
 {
 	const struct soft_workers *list = vq->core->workers;
 	struct vdpa_device *vdev = &vq->dev->vdpa;
 	unsigned key = key_of(vq);
 
+	if (for_control(vq))
+		return vq->core->control;
 	/* Devices start at different workers, and queues with equal keys meet on one. */
 	return vdpa_loop_group_worker(vdpa_ctx_loops(vdev->ctx),
 				      list ? list->at[key % list->n] : vdev->index + key);
@@ -206,10 +213,25 @@ int soft_set_vq_affinity(struct vdpa_device *vdev, uint16_t idx, const struct vd
 	}
 	free(vq->affinity);
 	vq->affinity = copy;
+	if (for_control(vq))
+		return 0;
 	for (uint32_t i = 0; i < core->nvqs; i++)
 		if (key_of(&core->vqs[i]) == key_of(vq))
 			soft_move(&core->vqs[i], loop);
 	return 0;
+}
+
+void soft_place_all(struct vdpa_soft_core *core)
+{
+	for (uint32_t i = 0; soft_has_op(core->dev, vq_control) && i < core->nvqs; i++) {
+		struct vdpa_soft_vq *vq = &core->vqs[i];
+		struct vdpa_loop *at = vq->move_to ? vq->move_to : atomic_load(&vq->loop);
+
+		if (for_control(vq))
+			soft_move(vq, core->control);
+		else if (at == core->control)
+			soft_set_vq_affinity(&core->dev->vdpa, vq->idx, vq->affinity);
+	}
 }
 
 const struct vdpa_cpumask *soft_get_vq_affinity(struct vdpa_device *vdev, uint16_t idx)

@@ -11,6 +11,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include "parent/soft/kit.h"
 
 #define STATE_MAGIC 0x53445655u /* "UVDS" */
@@ -211,18 +212,36 @@ static void load_all(struct vdpa_soft_core *core, const struct state_header *h, 
 		memcpy(&s, vqs + i * sizeof(s), sizeof(s));
 		load_vq(&core->vqs[i], &s, packed);
 	}
-	atomic_store(&core->features, le64toh(h->features));
 	atomic_store(&core->status, h->status);
 	/* The driver must see a change whatever it had seen before. */
 	atomic_store(&core->generation, le32toh(h->generation) + 1);
 	if ((h->status & VIRTIO_CONFIG_S_DRIVER_OK) && soft_has_op(core->dev, driver_ok))
 		core->dev->ops->driver_ok(core->dev);
+	soft_place_all(core);
+}
+
+/* The device's own part means something with the features of its time only. */
+static int load_own(struct vdpa_soft_core *core, uint64_t features, struct iovec own,
+		    struct vdpa_error *err)
+{
+	struct vdpa_soft *dev = core->dev;
+	uint64_t old = atomic_exchange(&core->features, features);
+	int r = 0;
+
+	if (soft_has_op(dev, load_state))
+		r = dev->ops->load_state(dev, own.iov_base, own.iov_len, err);
+	else if (own.iov_len)
+		r = vdpa_error_set(err, EINVAL, dev->vdpa.name,
+				   "%zu bytes of state that this device does not know",
+				   own.iov_len);
+	if (r)
+		atomic_store(&core->features, old);
+	return r;
 }
 
 int soft_load_state(struct vdpa_device *vdev, const void *buf, size_t bytes, struct vdpa_error *err)
 {
-	struct vdpa_soft *dev = vdpa_to_soft(vdev);
-	struct vdpa_soft_core *core = dev->core;
+	struct vdpa_soft_core *core = soft_core(vdev);
 	const uint8_t *vqs = (const uint8_t *)buf + sizeof(struct state_header);
 	size_t fixed = fixed_bytes(core);
 	struct state_header h;
@@ -247,12 +266,8 @@ int soft_load_state(struct vdpa_device *vdev, const void *buf, size_t bytes, str
 	}
 	if (r)
 		return r;
-	if (soft_has_op(dev, load_state))
-		r = dev->ops->load_state(dev, (const uint8_t *)buf + fixed, bytes - fixed, err);
-	else if (bytes != fixed)
-		r = vdpa_error_set(err, EINVAL, vdev->name,
-				   "%zu bytes of state that this device does not know",
-				   bytes - fixed);
+	r = load_own(core, le64toh(h.features),
+		     (struct iovec){(uint8_t *)(uintptr_t)buf + fixed, bytes - fixed}, err);
 	if (!r)
 		load_all(core, &h, vqs);
 	return r;

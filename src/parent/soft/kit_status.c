@@ -151,6 +151,8 @@ void soft_set_status(struct vdpa_device *vdev, uint8_t status)
 	atomic_store(&core->status, old | added);
 	if ((added & VIRTIO_CONFIG_S_DRIVER_OK) && soft_has_op(core->dev, driver_ok))
 		core->dev->ops->driver_ok(core->dev);
+	if (added & VIRTIO_CONFIG_S_DRIVER_OK)
+		soft_place_all(core);
 	soft_update_all(core);
 }
 
