@@ -125,22 +125,35 @@ json_t *describe_config(struct vdpa_device *vdev, bool all)
 	return obj;
 }
 
-/* The control queue comes after the last pair: virtio 1.3, section 5.1.2. */
+/* Those that count: negotiated, or before that offered. */
+static uint64_t features_in_force(struct vdpa_device *vdev)
+{
+	return vdpa_get_status(vdev) & VIRTIO_CONFIG_S_FEATURES_OK ? vdpa_get_driver_features(vdev)
+								   : vdpa_get_device_features(vdev);
+}
+
+/*
+ * The control queue comes after the last pair that can be in use (virtio 1.3, section 5.1.2); one
+ * that is left over is there for it, too.
+ */
 static const char *queue_type(struct vdpa_device *vdev, uint16_t idx)
 {
 	uint32_t id = vdpa_get_device_id(vdev);
 	struct virtio_net_config c;
 	uint32_t pairs = 1;
+	uint64_t features;
 
 	if (id == VIRTIO_ID_BLOCK)
 		return "requestq";
 	if (id != VIRTIO_ID_NET)
 		return "unknown";
-	if (has(vdpa_get_device_features(vdev), VIRTIO_NET_F_MQ)) {
+	features = features_in_force(vdev);
+	if (has(features, VIRTIO_NET_F_MQ) || has(features, VIRTIO_NET_F_RSS)) {
 		describe_peek(vdev, 0, &c, sizeof(c));
 		pairs = le16toh(c.max_virtqueue_pairs);
 	}
-	if (idx >= 2 * pairs)
+	if ((has(features, VIRTIO_NET_F_CTRL_VQ) && idx == 2 * pairs) ||
+	    (vdev->nvqs % 2 && idx == vdev->nvqs - 1))
 		return "control_vq";
 	return idx % 2 ? "tx" : "rx";
 }

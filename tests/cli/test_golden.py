@@ -87,7 +87,9 @@ def test_vstats(nic):
     assert nic.json('dev', 'vstats', 'show', 'n0', 'qidx', 1)['vstats']['n0']['queue_type'] == 'tx'
     assert all(isinstance(v, int) for k, v in one.items() if k != 'queue_type')
     both = nic.json('dev', 'vstats', 'show', 'n0')['vstats']['n0']
-    assert list(both) == ['0', '1'] and both['1']['queue_type'] == 'tx'
+    assert list(both) == ['0', '1', '2'] and both['1']['queue_type'] == 'tx'
+    assert list(both['2'])[:4] == ['queue_type', 'cvq requests', 'cvq successes', 'cvq errors']
+    assert both['2']['queue_type'] == 'control_vq'
     lines = nic.ok('dev', 'vstats', 'show', 'n0', 'qidx', 0).splitlines()
     assert lines[0] == 'n0: ' and lines[1].startswith('queue_type rx ')
 

@@ -22,7 +22,10 @@
 	(VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX) |                         \
 	 VDPA_BIT(VIRTIO_NET_F_CTRL_VLAN) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |                 \
 	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VDPA_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |       \
-	 VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+	 VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | VDPA_BIT(VIRTIO_NET_F_MQ) |                       \
+	 VDPA_BIT(VIRTIO_NET_F_RSS) | VDPA_BIT(VIRTIO_NET_F_HASH_REPORT) |                         \
+	 VDPA_BIT(VIRTIO_NET_F_NOTF_COAL) | VDPA_BIT(VIRTIO_NET_F_VQ_NOTF_COAL) |                  \
+	 VDPA_BIT(VIRTIO_NET_F_DEVICE_STATS))
 
 /* Of a NIC with several pairs, so that the guest can have them: the control queue that goes with it
  * is the front end's, and so are these bits (virtio 1.3, sections 5.1.3 and 5.1.6.5.6). */

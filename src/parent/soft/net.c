@@ -2,11 +2,10 @@
 /*
  * A software NIC: what it offers, its birth, and its management device (net.h).
  *
- * There is no control queue, so the driver cannot set its receive filter: one that filters by
- * address is asked for with "filter on" and lets its own address, broadcast and multicast pass. Off
- * is the default because a front end that keeps the control queue to itself (QEMU's, for
- * vhost-user) never tells the addresses that its guest wants; a bridge in the guest would lose
- * packets.
+ * The driver sets its receive filter by the control queue. Until it does, everything is received,
+ * because a front end that keeps that queue to itself (QEMU's, for vhost-user) never tells the
+ * addresses that its guest wants; a bridge in the guest would lose packets. A NIC with "filter on"
+ * begins with its own address, broadcast and multicast.
  */
 #include <endian.h>
 #include <errno.h>
@@ -15,7 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "parent/soft/mgmt.h"
-#include "parent/soft/net.h"
+#include "parent/soft/net_ctrl.h"
 
 #define NET_DEFAULT_MTU 1500
 /* mac, status, max_virtqueue_pairs, mtu (5.1.4) */
@@ -46,45 +45,60 @@ static uint64_t offload_features(uint64_t offload)
 	(VDPA_BIT(VIRTIO_NET_F_MAC) | VDPA_BIT(VIRTIO_NET_F_MTU) | VDPA_BIT(VIRTIO_NET_F_STATUS) | \
 	 VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF))
 
+/* What the control queue can do; the queue is there with CTRL_VQ. */
+#define NET_CTRL_FEATURES                                                                          \
+	(VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX) |                         \
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VDPA_BIT(VIRTIO_NET_F_CTRL_VLAN) |                 \
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
+
 struct needs {
 	unsigned bit;
 	uint64_t one_of;
 };
 
 /* 5.1.3.1: which bits need which others. */
-static int net_check_features(struct vdpa_soft *dev, uint64_t features)
-{
-	static const struct needs needs[] = {
-		{VIRTIO_NET_F_GUEST_TSO4, VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)},
-		{VIRTIO_NET_F_GUEST_TSO6, VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)},
-		{VIRTIO_NET_F_GUEST_ECN,
-		 VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6)},
-		{VIRTIO_NET_F_HOST_TSO4, VDPA_BIT(VIRTIO_NET_F_CSUM)},
-		{VIRTIO_NET_F_HOST_TSO6, VDPA_BIT(VIRTIO_NET_F_CSUM)},
-		{VIRTIO_NET_F_HOST_ECN,
-		 VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_HOST_TSO6)},
-	};
+static const struct needs needs[] = {
+	{VIRTIO_NET_F_GUEST_TSO4, VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_GUEST_TSO6, VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_GUEST_ECN,
+	 VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6)},
+	{VIRTIO_NET_F_HOST_TSO4, VDPA_BIT(VIRTIO_NET_F_CSUM)},
+	{VIRTIO_NET_F_HOST_TSO6, VDPA_BIT(VIRTIO_NET_F_CSUM)},
+	{VIRTIO_NET_F_HOST_ECN,
+	 VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_HOST_TSO6)},
+	{VIRTIO_NET_F_CTRL_RX, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_CTRL_VLAN, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_CTRL_MAC_ADDR, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_MQ, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+};
 
+/* What is there without what it needs; NULL: nothing. */
+static const struct needs *missing(uint64_t features)
+{
 	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
 		if ((features & VDPA_BIT(needs[i].bit)) && !(features & needs[i].one_of))
-			return -EINVAL;
-	return 0;
+			return &needs[i];
+	return NULL;
+}
+
+static int net_check_features(struct vdpa_soft *dev, uint64_t features)
+{
+	return missing(features) ? -EINVAL : 0;
 }
 
 /* ---- the device ---- */
 
+/* Both queues of a pair share a loop; the control queue has a key of its own. */
 static unsigned net_vq_affinity(struct vdpa_soft *dev, uint16_t idx)
 {
-	return idx / 2;
+	const struct soft_net *net = to_net(dev);
+
+	return net_is_ctrl(net, idx) ? net->npairs + 1 : idx / 2;
 }
 
-static uint64_t mac_number(const uint8_t mac[6])
+static bool net_vq_control(struct vdpa_soft *dev, uint16_t idx)
 {
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < 6; i++)
-		n |= (uint64_t)mac[i] << (8 * i);
-	return n;
+	return net_is_ctrl(to_net(dev), idx);
 }
 
 static int net_announce(struct vdpa_soft *dev, const uint8_t mac[6])
@@ -114,6 +128,7 @@ static void net_free(struct vdpa_soft *dev)
 	struct soft_net *net = to_net(dev);
 
 	net_pairs_free(net);
+	net_ctrl_free(net);
 	if (net->be)
 		net->be->ops->close(net->be);
 }
@@ -124,17 +139,74 @@ static bool net_vq_read_only(struct vdpa_soft *dev, uint16_t idx)
 	return idx & 1;
 }
 
+/* ---- queues: a pair's, or the control queue ---- */
+
+static bool is_ctrl(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	return net_is_ctrl(to_net(dev), vdpa_soft_vq_index(vq));
+}
+
+/* The last queue is nobody's when the control queue was not negotiated, or is elsewhere. */
+static bool is_pair(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	return vdpa_soft_vq_get_priv(vq) && !is_ctrl(dev, vq);
+}
+
+static bool run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
+{
+	if (is_ctrl(dev, vq))
+		return net_ctrl_run(to_net(dev), vq, budget);
+	return is_pair(dev, vq) && net_run(dev, vq, budget);
+}
+
+static int start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	return is_pair(dev, vq) ? net_start(dev, vq) : 0;
+}
+
+/* A command ends by itself, soon. */
+static void stop(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	if (is_pair(dev, vq))
+		net_stop(dev, vq);
+}
+
+static void stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	if (is_pair(dev, vq))
+		net_stopped(dev, vq);
+}
+
+static void reclaim(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
+{
+	if (is_pair(dev, vq))
+		net_reclaim(dev, vq);
+}
+
+static void vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg)
+{
+	if (is_pair(dev, vq))
+		net_vq_stats(dev, vq, emit, arg);
+	else
+		net_ctrl_stats(to_net(dev), emit, arg);
+}
+
 static const struct vdpa_soft_ops net_ops = {
 	.size = sizeof(net_ops),
-	.run = net_run,
-	.start = net_start,
-	.stop = net_stop,
-	.stopped = net_stopped,
-	.reclaim = net_reclaim,
+	.run = run,
+	.start = start,
+	.stop = stop,
+	.stopped = stopped,
+	.reclaim = reclaim,
 	.check_features = net_check_features,
+	.driver_ok = net_state_driver_ok,
+	.reset = net_state_reset,
 	.vq_affinity = net_vq_affinity,
-	.vq_stats = net_vq_stats,
+	.vq_control = net_vq_control,
+	.vq_stats = vq_stats,
 	.vq_read_only = net_vq_read_only,
+	.save_state = net_state_save,
+	.load_state = net_state_load,
 	.announce = net_announce,
 	.show = net_show,
 	.free = net_free,
@@ -153,15 +225,21 @@ static const struct vdpa_attr_spec net_attrs[] = {
 		 "attributes follow"},
 	{.name = "filter",
 	 .type = VDPA_ATTR_BOOL,
-	 .help = "drop frames that are for another address (default off)"},
+	 .help = "drop frames that are for another address, also before the driver asks for it "
+		 "(default off)"},
 	{0},
 };
+
+bool net_mac_valid(const uint8_t mac[6])
+{
+	static const uint8_t none[6];
+
+	return !(mac[0] & 1) && memcmp(mac, none, 6);
+}
 
 static int choose_mac(const struct vdpa_dev_set_config *config, uint8_t mac[6],
 		      struct vdpa_error *err)
 {
-	static const uint8_t none[6];
-
 	if (!(config->mask & VDPA_CFG_NET_MAC)) {
 		if (getrandom(mac, 6, 0) != 6)
 			return vdpa_error_set(err, EIO, NULL, "no random address; give one: mac");
@@ -169,7 +247,7 @@ static int choose_mac(const struct vdpa_dev_set_config *config, uint8_t mac[6],
 		return 0;
 	}
 	memcpy(mac, config->net.mac, 6);
-	if ((mac[0] & 1) || !memcmp(mac, none, 6))
+	if (!net_mac_valid(mac))
 		return vdpa_error_set(err, EINVAL, NULL,
 				      "mac %02x:%02x:%02x:%02x:%02x:%02x is not the address of a "
 				      "station",
@@ -211,7 +289,7 @@ static int make_config(struct soft_net *net, const struct vdpa_dev_set_config *c
 	r = check_pairs(net, err);
 	if (r)
 		return r;
-	atomic_store(&net->mac, mac_number(c.mac));
+	memcpy(net->perm_mac, c.mac, sizeof(c.mac));
 	c.status = htole16(net->info.link_up ? VIRTIO_NET_S_LINK_UP : 0);
 	c.max_virtqueue_pairs = htole16((uint16_t)net->npairs);
 	c.mtu = htole16(mtu);
@@ -234,9 +312,12 @@ static int make_device(struct vdpa_mgmt_dev *mdev, const struct soft_net *plan,
 	net->info = plan->info;
 	net->npairs = plan->npairs;
 	net->filter = plan->filter;
-	atomic_store(&net->mac, atomic_load(&plan->mac));
+	memcpy(net->perm_mac, plan->perm_mac, sizeof(net->perm_mac));
 	net->soft.vdpa.mdev = mdev;
-	r = soft_born(&net->soft, net_pairs_new(net), err);
+	r = net_pairs_new(net);
+	if (!r)
+		r = net_ctrl_new(net);
+	r = soft_born(&net->soft, r, err);
 	if (!r)
 		net_link_watch(net);
 	return r;
@@ -248,6 +329,36 @@ struct backend_open_params net_open_params(const struct soft_add *add)
 
 	open.shared = vdpa_ctx_get_data(add->mdev->ctx, &net_shared_key);
 	return open;
+}
+
+/* Features, and the queues that go with them. */
+static int choose_features(struct vdpa_soft_params *params,
+			   const struct vdpa_dev_set_config *config, const struct soft_net *plan,
+			   struct vdpa_error *err)
+{
+	const struct needs *lack;
+	char has[32], needs_one[64];
+	int r;
+
+	/* In order: nothing that a queue of it does takes longer than what came before it. */
+	params->features = NET_FEATURES | NET_CTRL_FEATURES | VDPA_BIT(VIRTIO_NET_F_MQ) |
+			   offload_features(plan->info.offload) | VDPA_BIT(VIRTIO_F_IN_ORDER);
+	r = soft_apply_features(params, config, err);
+	if (r)
+		return r;
+	if (plan->npairs == 1 && !(config->mask & VDPA_CFG_FEATURES))
+		params->features &= ~VDPA_BIT(VIRTIO_NET_F_MQ);
+	lack = missing(params->features);
+	if (lack)
+		return vdpa_error_set(
+			err, EINVAL, NULL, "device_features has %s, which needs %s",
+			vdpa_feature_names(VIRTIO_ID_NET, VDPA_BIT(lack->bit), has, sizeof(has)),
+			vdpa_feature_names(VIRTIO_ID_NET, lack->one_of, needs_one,
+					   sizeof(needs_one)));
+	params->nvqs = 2 * plan->npairs;
+	if (params->features & VDPA_BIT(VIRTIO_NET_F_CTRL_VQ))
+		params->nvqs++;
+	return 0;
 }
 
 static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *err)
@@ -277,17 +388,13 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 	plan.be->ops->get_info(plan.be, &plan.info);
 	plan.filter = vdpa_attr_bool(add->attrs.parent, "filter", false);
 	vdpa_soft_params_attrs(&params, add->attrs.parent);
-	/* Nothing that a queue of it does takes longer than what came before it. */
-	params.features =
-		NET_FEATURES | offload_features(plan.info.offload) | VDPA_BIT(VIRTIO_F_IN_ORDER);
 	r = make_config(&plan, config, space, err);
 	if (!r)
-		r = soft_apply_features(&params, config, err);
+		r = choose_features(&params, config, &plan, err);
 	if (r) {
 		plan.be->ops->close(plan.be);
 		return r;
 	}
-	params.nvqs = 2 * plan.npairs;
 	net_tell_mac(plan.be, space);
 	return make_device(add->mdev, &plan, &params, err);
 }
@@ -316,6 +423,19 @@ static int net_dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 	return with_backend(&add, backend ? backend : "loopback", add_with, NULL, err);
 }
 
+/* In use at once, and after a reset. */
+static int set_mac(struct soft_net *net, const uint8_t mac[6], struct vdpa_error *err)
+{
+	struct net_state *s = net_state_copy(net);
+
+	if (!s)
+		return vdpa_error_set(err, ENOMEM, net->soft.vdpa.name, "no memory");
+	memcpy(net->perm_mac, mac, sizeof(net->perm_mac));
+	memcpy(s->mac, mac, sizeof(s->mac));
+	net_state_publish(s, NULL);
+	return vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, mac), mac, 6);
+}
+
 /* As Linux: the address may be changed while the device exists. Here the backend may, too. */
 static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 		       const struct vdpa_dev_set_config *config, struct vdpa_error *err)
@@ -339,9 +459,7 @@ static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 		r = vdpa_soft_dev_set(mdev, vdev, config, err);
 	if (r || !config->mask)
 		return r;
-	atomic_store(&net->mac, mac_number(mac));
-	net_tell_mac(net->be, mac);
-	return vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, mac), mac, 6);
+	return set_mac(net, mac, err);
 }
 
 static const struct vdpa_mgmtdev_ops net_mgmt_ops = {
@@ -375,10 +493,11 @@ int soft_net_register(struct vdpa_ctx *ctx)
 		.id_table = ids,
 		.config_attr_mask = VDPA_CFG_FEATURES | VDPA_CFG_NET_MAC | VDPA_CFG_NET_MTU |
 				    VDPA_CFG_NET_MAX_VQP,
-		.supported_features = vdpa_soft_kit_features() | NET_FEATURES |
+		.supported_features = vdpa_soft_kit_features() | NET_FEATURES | NET_CTRL_FEATURES |
+				      VDPA_BIT(VIRTIO_NET_F_MQ) |
 				      offload_features(NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 |
 						       NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN),
-		.max_supported_vqs = 2 * NET_MAX_PAIRS,
+		.max_supported_vqs = 2 * NET_MAX_PAIRS + 1,
 	};
 	int r = make_shared(ctx);
 

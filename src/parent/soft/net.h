@@ -9,6 +9,7 @@
  * net_hdr.c  the header of a packet: checks, checksum, segmentation
  * net_soften.c what the backend cannot do for the driver
  * net_change.c another backend for a device that runs
+ * net_ctrl.h  the control queue, and what the driver configures by it
  *
  * Both queues of a pair live on one loop. Nothing is queued here: a packet that nobody takes stays
  * in the driver's ring (its chain is given back), and is got again when there is room. A backend
@@ -18,6 +19,7 @@
 #define PARENT_SOFT_NET_H
 
 #include <stdatomic.h>
+#include <string.h>
 #include <uvdpa/backend.h>
 #include <uvdpa/compat.h>
 #include <uvdpa/soft.h>
@@ -49,6 +51,8 @@ struct net_hdr {
 
 struct soft_net;
 struct soft_add;
+struct net_state;
+struct net_ctrl;
 
 /* A frame in memory of our own: what has to be changed before it is delivered. */
 struct net_frame {
@@ -93,10 +97,12 @@ struct soft_net {
 	struct net_backend_info info;
 	unsigned npairs;
 	struct net_pair *pairs;
-	bool filter;
+	bool filter;		   /* as it begins: see net_state_default() */
 	unsigned announced;	   /* times; the control thread's */
 	struct net_change *change; /* under way; the control thread's */
-	_Atomic uint64_t mac;	   /* in the lower 48 bits, first byte lowest */
+	uint8_t perm_mac[6];	   /* after a reset; the control thread's */
+	struct net_ctrl *ctrl;
+	_Atomic(struct net_state *) state; /* net_ctrl.h */
 };
 
 static inline struct soft_net *to_net(struct vdpa_soft *dev)
@@ -143,6 +149,8 @@ static inline unsigned net_send(struct net_pair *pair, const struct net_packet *
 /* net.c */
 /* What the backend is opened with, and its device's address told. */
 struct backend_open_params net_open_params(const struct soft_add *add);
+/* Is it the address of a station? */
+bool net_mac_valid(const uint8_t mac[6]);
 void net_tell_mac(struct net_backend *be, const uint8_t mac[6]);
 
 /* net_change.c */

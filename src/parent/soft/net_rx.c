@@ -11,8 +11,8 @@
  * read.
  */
 #include <string.h>
-#include "parent/soft/net.h"
 #include "parent/soft/net_copy.h"
+#include "parent/soft/net_ctrl.h"
 
 enum rx_result {
 	RX_TAKEN,
@@ -273,20 +273,17 @@ static bool takes(const struct net_pair *pair, const uint8_t wire[NET_HDR_BYTES]
 
 /* ---- delivery ---- */
 
-/* Own address, broadcast and multicast pass. */
-static bool wanted(const struct soft_net *net, const struct rx_packet *pkt)
+static bool wanted(const struct net_state *state, const struct net_packet *from)
 {
-	uint8_t dst[8] = {0};
-	uint64_t addr = 0;
+	struct rx_packet pkt = {.iov = from->iov, .niov = from->niov, .skip = NET_HDR_BYTES};
+	uint8_t head[NET_HEAD_BYTES] = {0};
 
-	if (!net->filter)
-		return true;
-	copy_pieces(pkt, 0, (struct iovec){dst, 6});
-	if (dst[0] & 1)
-		return true;
-	for (unsigned i = 0; i < 6; i++)
-		addr |= (uint64_t)dst[i] << (8 * i);
-	return addr == atomic_load_explicit(&net->mac, memory_order_relaxed);
+	if (from->niov == 2 && from->iov[0].iov_len == NET_HDR_BYTES &&
+	    from->iov[1].iov_len >= sizeof(head))
+		memcpy(head, from->iov[1].iov_base, sizeof(head));
+	else
+		copy_pieces(&pkt, 0, (struct iovec){head, sizeof(head)});
+	return net_filter_pass(state, head);
 }
 
 static enum rx_result deliver_one(struct rx_batch *b, const struct net_packet *from)
@@ -302,10 +299,6 @@ static enum rx_result deliver_one(struct rx_batch *b, const struct net_packet *f
 	copy_pieces(&pkt, 0, (struct iovec){pkt.wire, sizeof(pkt.wire)});
 	pkt.skip = NET_HDR_BYTES;
 	pkt.len = (uint32_t)(from->len_bytes - NET_HDR_BYTES);
-	if (!wanted(pair->net, &pkt)) {
-		net_count(&pair->rx_stats[NET_STAT_DROPS], 1);
-		return RX_DROPPED;
-	}
 	return takes(pair, pkt.wire) ? put_packet(b, &pkt) : put_changed(b, &pkt);
 }
 
@@ -340,9 +333,13 @@ static inline bool deliver_fast(struct rx_batch *b, const struct net_packet *fro
 }
 
 /* True unless it waits for buffers. */
-static bool deliver(struct rx_batch *b, const struct net_packet *pkt, bool fast)
+static bool deliver(struct rx_batch *b, const struct net_packet *pkt, const struct net_state *state)
 {
-	if (fast && deliver_fast(b, pkt))
+	if (state->filter && !wanted(state, pkt)) {
+		net_count(&b->pair->rx_stats[NET_STAT_DROPS], 1);
+		return true;
+	}
+	if (deliver_fast(b, pkt))
 		return true;
 	if (deliver_one(b, pkt) == RX_STARVED)
 		return false;
@@ -353,7 +350,7 @@ static bool deliver(struct rx_batch *b, const struct net_packet *pkt, bool fast)
 static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pkts, unsigned n)
 {
 	struct rx_batch b;
-	bool fast = !pair->net->filter;
+	const struct net_state *state = net_state_get(pair->net);
 	unsigned i;
 
 	b.pair = pair;
@@ -361,7 +358,7 @@ static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pk
 	b.packets = b.bytes = 0;
 	b.wanted = n;
 	more_buffers(&b);
-	for (i = 0; i < n && deliver(&b, &pkts[i], fast); i++)
+	for (i = 0; i < n && deliver(&b, &pkts[i], state); i++)
 		b.wanted = n - i - 1;
 	complete_full(&b);
 	vdpa_soft_abandon(pair->rx, b.n - b.at);

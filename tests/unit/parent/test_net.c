@@ -225,7 +225,7 @@ static void send_to(struct soft_guest *g, const uint8_t dst[6])
 	assert_true(ng_tx_done(g, SG_SECOND));
 }
 
-/* Without a control queue of its own the device has no MQ, and does not have to. */
+/* Several pairs without a control queue, for a front end that has one; then MQ is of no use. */
 static void test_pairs_and_features(void **state)
 {
 	struct vdpa_dev_set_config config = {
@@ -238,9 +238,15 @@ static void test_pairs_and_features(void **state)
 	struct soft_guest g;
 
 	sg_open(&g, 0);
+	assert_int_equal(sg_try_add(&g, "soft_net", "d0", &config, &err), -EINVAL);
+	config.device_features |= VDPA_BIT(VIRTIO_NET_F_MQ);
+	assert_int_equal(sg_try_add(&g, "soft_net", "d0", &config, &err), -EINVAL);
+	assert_string_equal(err.msg, "device_features has MQ, which needs CTRL_VQ");
+	config.device_features |= VDPA_BIT(VIRTIO_NET_F_CTRL_VQ);
 	assert_int_equal(sg_try_add(&g, "soft_net", "d0", &config, &err), 0);
 	sg_use(&g, vdpa_find_device(g.ctx, "d0"));
-	assert_int_equal(vdpa_get_device_features(g.dev) & ~NG_FEATURES, 0);
+	assert_int_equal(vdpa_get_device_features(g.dev) & ~config.device_features, 0);
+	assert_int_equal(g.dev->nvqs, 5);
 	sg_start(&g, NG_FEATURES, 4, 16);
 	sg_close(&g);
 }
@@ -317,9 +323,9 @@ static void test_config(void **state)
 	config.net.max_vq_pairs = 3;
 	assert_int_equal(sg_try_add(&g, "soft_net", "d0", &config, &err), 0);
 	sg_use(&g, vdpa_find_device(g.ctx, "d0"));
-	assert_int_equal(g.dev->nvqs, 6);
-	/* Without a control queue a driver cannot use more than one pair by itself. */
-	assert_false(vdpa_get_device_features(g.dev) & VDPA_BIT(VIRTIO_NET_F_MQ));
+	/* And the control queue. */
+	assert_int_equal(g.dev->nvqs, 7);
+	assert_true(vdpa_get_device_features(g.dev) & VDPA_BIT(VIRTIO_NET_F_MQ));
 	assert_int_equal(vdpa_get_config_size(g.dev), 12);
 	sg_negotiate(&g, NG_FEATURES);
 	assert_int_equal(vdpa_get_config(g.dev, 0, &c, 12), 0);
