@@ -97,9 +97,12 @@ static int send_listener(int sock, int listener)
 
 static void child(int sock, char **argv)
 {
-	int listener = run_trap_install();
+	int listener;
 	char go;
 
+	/* Its devices end with us. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	listener = run_trap_install();
 	if (send_listener(sock, listener) || listener < 0)
 		_exit(127);
 	/* Not before somebody answers; the descriptors end with exec. */

@@ -85,7 +85,7 @@ VDPA_API uint32_t vhost_vdpa_get_device_id(struct vhost_vdpa *v);
 VDPA_API uint8_t vhost_vdpa_get_status(struct vhost_vdpa *v);
 /**
  * -EINVAL: bits would be cleared (0 is a reset: @done once it is complete; for all else @done is
- * called before this returns).
+ * called before this returns). DRIVER_OK: also the errors of the rings that are enabled.
  */
 VDPA_API int vhost_vdpa_set_status(struct vhost_vdpa *v, uint8_t status,
 				   const struct vdpa_done *done);
@@ -116,7 +116,7 @@ VDPA_API uint16_t vhost_vdpa_get_vring_num(struct vhost_vdpa *v);
 VDPA_API int vhost_vdpa_get_vring_size(struct vhost_vdpa *v, uint32_t idx, uint32_t *size);
 VDPA_API int vhost_vdpa_get_vring_group(struct vhost_vdpa *v, uint32_t idx, uint32_t *group);
 VDPA_API int vhost_vdpa_get_vring_desc_group(struct vhost_vdpa *v, uint32_t idx, uint32_t *group);
-/** -EINVAL: not a power of two, or too large; -EBUSY while enabled. */
+/** -EINVAL: not a power of two, or too large; -EBUSY while the device works on the ring. */
 VDPA_API int vhost_vdpa_set_vring_num(struct vhost_vdpa *v, uint32_t idx, uint32_t num);
 /**
  * VHOST_SET/GET_VRING_BUSYLOOP_TIMEOUT, microseconds. Kept and given back, as Linux's vhost-vdpa
@@ -155,8 +155,10 @@ VDPA_API int vhost_vdpa_call_vring(struct vhost_vdpa *v, uint32_t idx);
 /** A kick that came as a message. */
 VDPA_API int vhost_vdpa_kick_vring(struct vhost_vdpa *v, uint32_t idx);
 /**
- * VHOST_VDPA_SET_VRING_ENABLE. Disabling drains the ring: @done once nothing of it is in flight;
- * the base is exact then. Otherwise @done is called before this returns.
+ * VHOST_VDPA_SET_VRING_ENABLE. A ring that is enabled before DRIVER_OK may still be set up: the
+ * device is told at DRIVER_OK, and what it refuses makes vhost_vdpa_set_status() fail. Disabling
+ * drains the ring: @done once nothing of it is in flight; the base is exact then. Otherwise @done
+ * is called before this returns.
  */
 VDPA_API int vhost_vdpa_set_vring_enable(struct vhost_vdpa *v, uint32_t idx, bool enable,
 					 const struct vdpa_done *done);

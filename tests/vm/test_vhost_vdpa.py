@@ -6,6 +6,7 @@ import os
 import pytest
 import vmlib
 from kernel_vdpa import SUITE, VDPA, take_program, take_simulators
+from test_guest import DISK, NIC, with_netloop
 
 pytestmark = pytest.mark.skipif("UVDPA_STANDIN" in os.environ,
                                 reason="needs our programs")
@@ -39,3 +40,49 @@ def test_suite_on_simulator(cache, work):
     guest.run(timeout=120)
     assert " 0 failed" in guest.read("out-1")
     assert "not offered" not in guest.read("out-1")
+
+
+@pytest.fixture
+def under_run(daemon):
+    """The words before a program that is to see the daemon's devices."""
+    return [vmlib.UVDPA, "--socket", daemon.socket, "run", "--"]
+
+
+def test_qemu_nic(cache, work, daemon, under_run, netloop):
+    """QEMU's -netdev vhost-vdpa on a NIC of ours, without the kernel's vDPA."""
+    daemon.cli(f"dev add name n0 mgmtdev soft_net mac {vmlib.MAC} mtu 1500 "
+               "backend loopback")
+    daemon.cli(f"dev bind n0 driver vhost-vdpa path {work}/n0.cdev")
+    guest = vmlib.Guest(cache, work, NIC + """
+        nic_up
+        $W/netloop eth0 3000
+        nic_ping
+        [ $boot = 2 ] || exit 99
+    """, ["-netdev", "vhost-vdpa,id=n,vhostdev=/dev/vhost-vdpa-0",
+          "-device", "virtio-net-pci,netdev=n"], prefix=under_run)
+    with_netloop(guest, netloop).run(timeout=180)
+
+
+def test_qemu_disk(cache, work, daemon, under_run):
+    """QEMU's vhost-vdpa-device-pci, which knows nothing of disks, on a disk of ours."""
+    image = vmlib.make_image(os.path.join(work, "disk.img"), 64)
+    daemon.cli(f"dev add name d0 mgmtdev soft_blk backend file path {image} "
+               "num_queues 2")
+    daemon.cli(f"dev bind d0 driver vhost-vdpa path {work}/d0.cdev")
+    guest = vmlib.Guest(cache, work, DISK + """
+        disk_up
+        if [ $boot = 1 ]; then
+            disk_fill
+            exit 99
+        fi
+        disk_check
+        disk_all_queues
+        tell checked
+        await seen
+    """, ["-device", "vhost-vdpa-device-pci,vhostdev=/dev/vhost-vdpa-0"],
+        prefix=under_run)
+    with guest:
+        guest.said("checked", 120)
+        assert min(daemon.completed("d0")) >= 50
+        guest.say("seen")
+        guest.wait()

@@ -443,6 +443,7 @@ class Guest:
         self.append = options.get("append", "")
         self.boot_disk = options.get("boot_disk", False)
         self.machine = options.get("machine", "")
+        self.prefix = options.get("prefix", [])
         self.devices = list(devices)
         self.share = os.path.join(work, options.get("name", "guest"))
         os.mkdir(self.share)
@@ -482,7 +483,7 @@ class Guest:
     def start(self):
         # Their order matters to the guest: the sockets exist before QEMU.
         self.process = Process(
-            self.cache.argv(self.work, *self.argv()),
+            self.prefix + self.cache.argv(self.work, *self.argv()),
             os.path.join(self.share, "qemu.log"))
         return self
 
@@ -496,6 +497,8 @@ class Guest:
         return self
 
     def __exit__(self, *exc):
+        if self.prefix and self.process.alive():
+            self.qmp("quit")    # not a child of ours
         self.process.kill()
 
     def logs(self):

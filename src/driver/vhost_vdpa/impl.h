@@ -22,7 +22,8 @@ struct vv_fd {
 struct vv_vring {
 	struct vhost_vdpa *v;
 	uint32_t idx;
-	bool enabled;
+	bool enabled;  /* the driver says so */
+	bool started;  /* and the device was told */
 	bool stopping; /* a drain is under way */
 	uint32_t busyloop_us;
 	struct vv_fd *kick, *call, *err;
@@ -77,6 +78,8 @@ void vv_fd_retire(struct vv_fd **vfd);
 
 /* vring.c */
 void vv_vrings_init(struct vhost_vdpa *v);
+/* DRIVER_OK is about to be set: the device is told of the enabled rings. */
+int vv_vrings_start(struct vhost_vdpa *v);
 /* The device was reset: no ring is enabled any more. */
 void vv_vrings_were_reset(struct vhost_vdpa *v);
 /* The device's areas for requests in flight keep what they say, whatever becomes of the device. */

@@ -294,7 +294,9 @@ int vhost_vdpa_set_status(struct vhost_vdpa *v, uint8_t status, const struct vdp
 	}
 	if (vdpa_get_status(v->vdev) & ~status & ~VIRTIO_CONFIG_S_NEEDS_RESET)
 		return -EINVAL;
-	err = vdpa_set_status(v->vdev, status);
+	err = status & VIRTIO_CONFIG_S_DRIVER_OK ? vv_vrings_start(v) : 0;
+	if (!err)
+		err = vdpa_set_status(v->vdev, status);
 	if (!err)
 		vdpa_done_call(done, 0);
 	return err;

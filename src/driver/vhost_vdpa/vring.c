@@ -3,8 +3,11 @@
  * Vrings of the vhost uAPI. Numbers, addresses and indices come from the peer and are checked here
  * (and again by the device); descriptors are owned here, the device only uses them.
  *
- * States of a vring: disabled (set up is legal), enabled (only descriptors may change), stopping (a
- * drain is under way: nothing is legal but descriptors). A reset of the device disables all.
+ * States of a vring: disabled (set up is legal), started (the device has it: only descriptors may
+ * change), stopping (a drain is under way: nothing is legal but descriptors). A reset of the device
+ * disables all. Between disabled and started it may be enabled only: until DRIVER_OK the device is
+ * not told, since drivers enable rings first and set them up afterwards (QEMU without a control
+ * queue).
  */
 #include "driver/vhost_vdpa/impl.h"
 
@@ -32,7 +35,7 @@ static bool may_set_up(const struct vhost_vdpa *v, const struct vv_vring *r)
 	if (r->stopping)
 		return false;
 	if (v->params.flags & VHOST_VDPA_F_LIVE_RINGS)
-		return !r->enabled;
+		return !r->started;
 	return v->suspended || !(vdpa_get_status(v->vdev) & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
@@ -97,7 +100,7 @@ int vhost_vdpa_set_vring_num(struct vhost_vdpa *v, uint32_t idx, uint32_t num)
 		return -ENOBUFS;
 	if (!num || num > UINT16_MAX)
 		return -EINVAL;
-	if (r->enabled || r->stopping)
+	if (r->started || r->stopping)
 		return -EBUSY;
 	return vdpa_set_vq_num(v->vdev, (uint16_t)idx, num);
 }
@@ -186,7 +189,7 @@ static void kick_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 		vdpa_loop_fd_del(lfd);
 		return;
 	}
-	if (r->enabled)
+	if (r->started)
 		vdpa_kick_vq(r->v->vdev, (uint16_t)r->idx);
 }
 
@@ -299,7 +302,7 @@ int vhost_vdpa_kick_vring(struct vhost_vdpa *v, uint32_t idx)
 
 	if (!r)
 		return -ENOBUFS;
-	return r->enabled ? vdpa_kick_vq(v->vdev, (uint16_t)idx) : 0;
+	return r->started ? vdpa_kick_vq(v->vdev, (uint16_t)idx) : 0;
 }
 
 int vhost_vdpa_set_vring_inflight(struct vhost_vdpa *v, uint32_t idx, void *area, size_t bytes)
@@ -308,7 +311,7 @@ int vhost_vdpa_set_vring_inflight(struct vhost_vdpa *v, uint32_t idx, void *area
 
 	if (!r)
 		return -ENOBUFS;
-	if (r->enabled || r->stopping)
+	if (r->started || r->stopping)
 		return -EBUSY;
 	if (!area && !r->inflight)
 		return 0;
@@ -328,24 +331,24 @@ static void vring_stopped(void *arg, int result)
 	vdpa_done_call(&done, result);
 }
 
-static int vring_disable(struct vv_vring *r, const struct vdpa_done *done)
+static int vring_stop(struct vv_vring *r, const struct vdpa_done *done)
 {
 	int err;
 
 	r->stopping = true;
-	r->enabled = false;
+	r->started = false;
 	r->stop_done = done ? *done : (struct vdpa_done){0};
 	err = vdpa_stop_vq(r->v->vdev, (uint16_t)r->idx,
 			   &(struct vdpa_done){.fn = vring_stopped, .arg = r});
 	if (err) {
 		r->stopping = false;
-		r->enabled = true;
+		r->started = true;
 	}
 	return err;
 }
 
 /* A reset of the device may have dropped what was set before: tell it all of it again. */
-static int vring_enable(struct vv_vring *r)
+static int vring_start(struct vv_vring *r)
 {
 	struct vdpa_device *vdev = r->v->vdev;
 	int err;
@@ -360,8 +363,26 @@ static int vring_enable(struct vv_vring *r)
 	if (!err)
 		err = vdpa_set_vq_ready(vdev, (uint16_t)r->idx);
 	if (!err)
-		r->enabled = true;
+		r->started = true;
 	return err;
+}
+
+int vv_vrings_start(struct vhost_vdpa *v)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < v->vdev->nvqs && !err; i++) {
+		if (v->vring[i].enabled && !v->vring[i].started)
+			err = vring_start(&v->vring[i]);
+	}
+	return err;
+}
+
+/* May an enabled ring run at once? Until DRIVER_OK it may still be set up. */
+static bool starts_now(struct vhost_vdpa *v)
+{
+	return (v->params.flags & VHOST_VDPA_F_LIVE_RINGS) ||
+	       (vdpa_get_status(v->vdev) & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
 int vhost_vdpa_set_vring_enable(struct vhost_vdpa *v, uint32_t idx, bool enable,
@@ -374,12 +395,16 @@ int vhost_vdpa_set_vring_enable(struct vhost_vdpa *v, uint32_t idx, bool enable,
 		return -ENOBUFS;
 	if (r->stopping)
 		return -EBUSY;
-	if (!enable && r->enabled)
-		return vring_disable(r, done);
-	if (enable && !r->enabled) {
-		err = vring_enable(r);
+	if (enable && !r->started && starts_now(v)) {
+		err = vring_start(r);
 		if (err)
 			return err;
+	}
+	r->enabled = enable;
+	if (!enable && r->started) {
+		err = vring_stop(r, done);
+		r->enabled = err;
+		return err;
 	}
 	vdpa_done_call(done, 0);
 	return 0;
@@ -407,7 +432,7 @@ void vv_vrings_init(struct vhost_vdpa *v)
 void vv_vrings_were_reset(struct vhost_vdpa *v)
 {
 	for (uint32_t i = 0; i < v->vdev->nvqs; i++)
-		v->vring[i].enabled = false;
+		v->vring[i].enabled = v->vring[i].started = false;
 }
 
 void vv_vrings_untrack(struct vhost_vdpa *v)

@@ -240,9 +240,13 @@ static void test_running(void **state)
 	struct fixture f;
 
 	begin(&f, &mock_ops, 0);
+	/* Enabled, and set up afterwards: the device is told at DRIVER_OK. */
 	assert_int_equal(vhost_vdpa_set_vring_enable(f.v, 0, true, NULL), 0);
-	assert_int_equal(vhost_vdpa_set_vring_num(f.v, 0, 64), -EBUSY);
+	assert_int_equal(vhost_vdpa_set_vring_num(f.v, 0, 64), 0);
+	assert_false(f.m->ready[0]);
 	assert_int_equal(vhost_vdpa_set_status(f.v, 15, NULL), 0);
+	assert_true(f.m->ready[0]);
+	assert_int_equal(vhost_vdpa_set_vring_num(f.v, 0, 64), -EBUSY);
 	/* As Linux: after DRIVER_OK no vring is set up, enabled or not. */
 	assert_int_equal(vhost_vdpa_set_vring_addr(f.v, 1, &addr), -EINVAL);
 	assert_int_equal(vhost_vdpa_set_vring_base(f.v, 1, 0), -EINVAL);
@@ -339,6 +343,7 @@ static void test_kick_without_help(void **state)
 	spin(&f);
 	assert_int_equal(f.m->kicks, 0);
 	assert_int_equal(vhost_vdpa_set_vring_enable(f.v, 0, true, NULL), 0);
+	assert_int_equal(vhost_vdpa_set_status(f.v, 15, NULL), 0);
 	eventfd_write(fd, 1);
 	spin(&f);
 	assert_int_equal(f.m->kicks, 1);
@@ -572,6 +577,7 @@ static void test_asynchronous_unmap(void **state)
 	mock_complete(f.m, 0);
 	assert_int_equal(count.calls, 1);
 	/* And a drain. */
+	assert_int_equal(vhost_vdpa_set_status(f.v, 15, NULL), 0);
 	assert_int_equal(vhost_vdpa_set_vring_enable(f.v, 0, true, NULL), 0);
 	assert_int_equal(vhost_vdpa_set_vring_enable(f.v, 0, false, &done), 0);
 	assert_int_equal(count.calls, 1);
