@@ -30,8 +30,9 @@ struct hold_dev {
 	bool ignore_stop; /* a backend that cannot be cancelled */
 	bool endless;	  /* run says that there is always more */
 	int start_error;
-	unsigned driver_oks, resets, frees, max_budget, runs;
-	uint32_t own; /* saved and loaded */
+	unsigned driver_oks, resets, frees;
+	_Atomic unsigned max_budget, runs; /* of all queues, each on its loop */
+	uint32_t own;			   /* saved and loaded */
 	unsigned *freed;
 };
 
