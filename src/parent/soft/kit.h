@@ -328,8 +328,10 @@ int soft_set_workers(struct vdpa_soft_core *core, const char *text, struct vdpa_
 struct vdpa_loop *soft_default_loop(struct vdpa_soft_vq *vq);
 /* Features are negotiated: queues that are for the control thread go there, others leave it. */
 void soft_place_all(struct vdpa_soft_core *core);
-/* Move the queue to @loop, now or when it has stopped. */
+/* Move the queue, and those that share its loop, to @loop, now or when they have stopped. */
 void soft_move(struct vdpa_soft_vq *vq, struct vdpa_loop *loop);
+/* Is it under way, or one of those that go with it? Then it does not start. */
+bool soft_moving(struct vdpa_soft_vq *vq);
 /* The queue has become idle. */
 void soft_move_go_on(struct vdpa_soft_vq *vq);
 int soft_set_vq_affinity(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_cpumask *mask);

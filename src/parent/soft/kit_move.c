@@ -98,12 +98,19 @@ static void hand_over(struct vdpa_loop_msg *msg)
 	vdpa_loop_post(vq->core->control, &vq->move_msg, moved);
 }
 
-static bool can_move(struct vdpa_soft_core *core, unsigned key)
+/* Do they have to be on one loop? */
+static bool together(struct vdpa_soft_vq *vq, struct vdpa_soft_vq *other)
 {
-	for (uint32_t i = 0; i < core->nvqs; i++) {
-		struct vdpa_soft_vq *vq = &core->vqs[i];
+	return key_of(vq) == key_of(other) && for_control(vq) == for_control(other);
+}
 
-		if (vq->move_to && key_of(vq) == key && (vq->state != SOFT_IDLE || vq->move_now))
+static bool can_move(struct vdpa_soft_vq *vq)
+{
+	for (uint32_t i = 0; i < vq->core->nvqs; i++) {
+		struct vdpa_soft_vq *other = &vq->core->vqs[i];
+
+		if (other->move_to && (other->state != SOFT_IDLE || other->move_now) &&
+		    together(vq, other))
 			return false;
 	}
 	return true;
@@ -112,17 +119,13 @@ static bool can_move(struct vdpa_soft_core *core, unsigned key)
 void soft_move_go_on(struct vdpa_soft_vq *vq)
 {
 	struct vdpa_soft_core *core = vq->core;
-	unsigned key;
 
-	if (!vq->move_to)
-		return;
-	key = key_of(vq);
-	if (!can_move(core, key))
+	if (!vq->move_to || !can_move(vq))
 		return;
 	for (uint32_t i = 0; i < core->nvqs; i++) {
 		struct vdpa_soft_vq *other = &core->vqs[i];
 
-		if (!other->move_to || key_of(other) != key)
+		if (!other->move_to || !together(vq, other))
 			continue;
 		other->move_now = other->move_to;
 		vdpa_get_device(&core->dev->vdpa);
@@ -130,39 +133,45 @@ void soft_move_go_on(struct vdpa_soft_vq *vq)
 	}
 }
 
-/* Queues with the same key go on together. */
-static void group_update(struct vdpa_soft_core *core, unsigned key)
+bool soft_moving(struct vdpa_soft_vq *vq)
 {
-	for (uint32_t i = 0; i < core->nvqs; i++)
-		if (core->vqs[i].move_to && key_of(&core->vqs[i]) == key)
-			return;
-	for (uint32_t i = 0; i < core->nvqs; i++)
-		if (key_of(&core->vqs[i]) == key)
-			soft_vq_update(&core->vqs[i]);
+	for (uint32_t i = 0; i < vq->core->nvqs; i++)
+		if (vq->core->vqs[i].move_to && together(vq, &vq->core->vqs[i]))
+			return true;
+	return false;
 }
 
 static void moved(struct vdpa_loop_msg *msg)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, move_msg);
-	struct vdpa_device *vdev = &vq->dev->vdpa;
-	bool there = vq->move_to == vq->move_now;
+	struct vdpa_soft_core *core = vq->core;
 
-	vq->move_now = NULL;
-	if (there) {
+	if (vq->move_to == vq->move_now)
 		vq->move_to = NULL;
-		group_update(vq->core, key_of(vq));
-	} else {
-		soft_move_go_on(vq);
+	vq->move_now = NULL;
+	/* Who waited for this one moves, or starts. */
+	for (uint32_t i = 0; i < core->nvqs; i++) {
+		soft_move_go_on(&core->vqs[i]);
+		if (together(vq, &core->vqs[i]))
+			soft_vq_update(&core->vqs[i]);
 	}
-	vdpa_put_device(vdev);
+	vdpa_put_device(&core->dev->vdpa);
 }
 
+/* All that belong together know where to before the first of them goes. */
 void soft_move(struct vdpa_soft_vq *vq, struct vdpa_loop *loop)
 {
-	if (!vq->move_to && atomic_load(&vq->loop) == loop)
-		return;
-	vq->move_to = loop;
-	soft_vq_update(vq);
+	struct vdpa_soft_core *core = vq->core;
+
+	for (uint32_t i = 0; i < core->nvqs; i++) {
+		struct vdpa_soft_vq *other = &core->vqs[i];
+
+		if ((other->move_to || atomic_load(&other->loop) != loop) && together(vq, other))
+			other->move_to = loop;
+	}
+	for (uint32_t i = 0; i < core->nvqs; i++)
+		if (core->vqs[i].move_to && together(vq, &core->vqs[i]))
+			soft_vq_update(&core->vqs[i]);
 	soft_move_go_on(vq);
 }
 
@@ -215,9 +224,7 @@ int soft_set_vq_affinity(struct vdpa_device *vdev, uint16_t idx, const struct vd
 	vq->affinity = copy;
 	if (for_control(vq))
 		return 0;
-	for (uint32_t i = 0; i < core->nvqs; i++)
-		if (key_of(&core->vqs[i]) == key_of(vq))
-			soft_move(&core->vqs[i], loop);
+	soft_move(vq, loop);
 	return 0;
 }
 

@@ -191,14 +191,14 @@ static void vq_start(struct vdpa_soft_vq *vq)
 	vdpa_loop_post(vq->loop, &vq->start_msg, soft_vq_loop_start);
 }
 
-static bool should_run(const struct vdpa_soft_vq *vq)
+static bool should_run(struct vdpa_soft_vq *vq)
 {
 	const struct vdpa_soft_core *core = vq->core;
 	uint8_t status = atomic_load(&core->status);
 
-	return vq->ready && !vq->failed && !vq->move_to && core->registered && !core->suspended &&
-	       !core->resetting && !core->broken && (status & VIRTIO_CONFIG_S_DRIVER_OK) &&
-	       !(status & VIRTIO_CONFIG_S_FAILED);
+	return vq->ready && !vq->failed && !soft_moving(vq) && core->registered &&
+	       !core->suspended && !core->resetting && !core->broken &&
+	       (status & VIRTIO_CONFIG_S_DRIVER_OK) && !(status & VIRTIO_CONFIG_S_FAILED);
 }
 
 void soft_vq_update(struct vdpa_soft_vq *vq)

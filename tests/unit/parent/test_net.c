@@ -36,6 +36,43 @@ static void test_one(void **state)
 	sg_close(&g);
 }
 
+/* One queue of a pair that runs, or none, changes its worker with the other: both go on there. */
+static void test_moved_before_it_runs(void **state)
+{
+	unsigned ready = (unsigned)(uintptr_t)*state;
+	struct soft_guest g;
+	uint32_t len;
+
+	sg_open(&g, 3);
+	sg_add(&g, "soft_net", plain);
+	sg_map(&g);
+	sg_negotiate(&g, NG_FEATURES);
+	for (unsigned i = 0; i < 2; i++)
+		sg_queue_setup(&g, i, 16);
+	for (unsigned i = 0; i < ready; i++)
+		assert_int_equal(vdpa_set_vq_ready(g.dev, (uint16_t)i), 0);
+	sg_driver_ok(&g);
+	for (unsigned i = 0; i < 3; i++) {
+		struct vdpa_attr workers[] = {{"workers", i == 1 ? "2" : "1"}, {0}};
+		struct vdpa_dev_set_config config = {.attrs = workers};
+		struct vdpa_error err = {.msg = ""};
+
+		assert_int_equal(vdpa_dev_set(g.dev, &config, &err), 0);
+	}
+	for (unsigned i = ready; i < 2; i++)
+		assert_int_equal(vdpa_set_vq_ready(g.dev, (uint16_t)i), 0);
+	ng_rx_post(&g, 0, 2048);
+	ng_frame(&g, 12, NULL, 1, 100);
+	ng_tx_post(&g, 112);
+	assert_true(ng_tx_done(&g, SG_SECOND));
+	assert_non_null(ng_rx(&g, &len));
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(vdpa_loop_index(vdpa_soft_vq_loop(
+					 vdpa_soft_get_vq(vdpa_to_soft(g.dev), (uint16_t)i))),
+				 2);
+	sg_close(&g);
+}
+
 /* The sender waits for the receiver, and goes on by itself. */
 static void test_no_loss(void **state)
 {
@@ -371,6 +408,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one),
+		cmocka_unit_test_prestate(test_moved_before_it_runs, (void *)0),
+		cmocka_unit_test_prestate(test_moved_before_it_runs, (void *)1),
+		cmocka_unit_test_prestate(test_moved_before_it_runs, (void *)2),
 		cmocka_unit_test_prestate(test_no_loss, (void *)0),
 		cmocka_unit_test_prestate(test_no_loss, (void *)2),
 		cmocka_unit_test(test_mergeable),
