@@ -95,18 +95,34 @@ static void moved(struct vdpa_loop_msg *msg)
 		finish(move->change);
 }
 
+static void move_pair(struct vdpa_loop_msg *msg);
+
+/* To the loop that the pair's queues have now: they may leave it before the message comes there. */
+static void move_soon(struct net_move *move, struct vdpa_loop *loop)
+{
+	vdpa_loop_post(loop, &move->msg, move_pair);
+}
+
+static struct vdpa_loop *loop_of(struct net_pair *pair)
+{
+	return vdpa_soft_vq_loop(vdpa_soft_get_vq(&pair->net->soft, (uint16_t)(2 * pair->index)));
+}
+
 /* On the pair's loop. */
 static void move_pair(struct vdpa_loop_msg *msg)
 {
 	struct net_move *move = vdpa_container_of(msg, struct net_move, msg);
 	struct net_pair *pair = move->pair;
-	bool had_port = pair->port != NULL;
-	struct vdpa_loop *loop = NULL;
+	struct vdpa_loop *loop = loop_of(pair);
+	bool had_port;
 
-	if (had_port) {
-		loop = vdpa_soft_vq_loop(pair->tx ? pair->tx : pair->rx);
-		net_port_close(pair);
+	if (!vdpa_loop_is_current(loop)) {
+		move_soon(move, loop);
+		return;
 	}
+	had_port = pair->port != NULL;
+	if (had_port)
+		net_port_close(pair);
 	pair->be = move->change->to;
 	pair->be_offload = move->change->info.offload;
 	if (had_port && net_port_open(pair, loop)) {
@@ -127,11 +143,10 @@ static void start(struct soft_net *net, struct net_change *change)
 	vdpa_get_device(&net->soft.vdpa);
 	for (unsigned i = 0; i < net->npairs; i++) {
 		struct net_move *move = &change->moves[i];
-		struct vdpa_soft_vq *vq = vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i));
 
 		move->change = change;
 		move->pair = &net->pairs[i];
-		vdpa_loop_post(vdpa_soft_vq_loop(vq), &move->msg, move_pair);
+		move_soon(move, loop_of(move->pair));
 	}
 }
 

@@ -9,6 +9,7 @@
 #define STATUS VDPA_BIT(VIRTIO_NET_F_STATUS)
 
 static const struct vdpa_attr loop[] = {{"backend", "loopback"}, {0}};
+static const struct vdpa_attr nowhere[] = {{"backend", "null"}, {0}};
 static const struct vdpa_attr t0[] = {{"backend", "tap"}, {"ifname", "t0"}, {0}};
 
 static int set(struct soft_guest *g, const struct vdpa_attr *attrs, struct vdpa_error *err)
@@ -212,6 +213,40 @@ static void test_under_traffic(void **state)
 	sg_close(&g);
 }
 
+/* Other workers and another backend at once: a port is its queues' loop's, wherever that is. */
+static void test_moved_meanwhile(void **state)
+{
+	static const char *const workers[] = {"0", "1", "2"};
+	struct soft_guest g;
+	uint32_t len;
+
+	start(&g, 3, 0);
+	change(&g, nowhere);
+	for (unsigned round = 0; round < 60; round++) {
+		const struct vdpa_attr to[] = {{"workers", workers[round % 3]}, {0}};
+		struct vdpa_error err;
+
+		/* Every other time the queues move while they do not run. */
+		if (round & 1)
+			sg_reset(&g);
+		assert_int_equal(set(&g, to, &err), 0);
+		for (unsigned i = 0; i < round % 4; i++)
+			sg_run(&g, SG_SECOND / 20000);
+		set(&g, round & 2 ? nowhere : t0, &err);
+		if (round & 1)
+			sg_start(&g, NG_FEATURES, 2, 64);
+		post_udp(&g, 60);
+		assert_true(ng_tx_done(&g, SG_SECOND));
+	}
+	/* The last change may still be under way. */
+	sg_run(&g, SG_SECOND / 10);
+	change(&g, loop);
+	ng_rx_post(&g, 0, 2048);
+	post_udp(&g, 100);
+	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	sg_close(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -224,6 +259,7 @@ int main(void)
 		cmocka_unit_test_setup(test_overtaken, netns_fresh),
 		{"overtaken_worker", test_overtaken, netns_fresh, NULL, (void *)1},
 		cmocka_unit_test_setup(test_under_traffic, netns_fresh),
+		cmocka_unit_test_setup(test_moved_meanwhile, netns_fresh),
 	};
 
 	netns_enter();
