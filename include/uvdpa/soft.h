@@ -74,7 +74,7 @@ struct vdpa_soft_ops {
 	/** O. Names and values of the queue's statistics. */
 	void (*vq_stats)(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit,
 			 void *arg);
-	/** O. Group of a queue (0 when NULL), and of its descriptor area. */
+	/** O. With VDPA_SOFT_GROUPS_OWN: the group of a queue, and of its descriptor area. */
 	unsigned (*vq_group)(struct vdpa_soft *dev, uint16_t idx);
 	unsigned (*vq_desc_group)(struct vdpa_soft *dev, uint16_t idx);
 	/** O. */
@@ -112,6 +112,18 @@ enum vdpa_soft_map {
 	VDPA_SOFT_SET_MAP, /**< the whole table at once */
 };
 
+/**
+ * Which queues share a virtqueue group, and with it an address space. With desc_group the rings and
+ * descriptor tables, also indirect ones, are in other groups than the buffers.
+ */
+enum vdpa_soft_groups {
+	VDPA_SOFT_GROUPS_DEFAULT, /**< OWN with the op vq_group, CVQ with control_vq, or SINGLE */
+	VDPA_SOFT_GROUPS_OWN,	  /**< as the ops say: ngroups and nas are given */
+	VDPA_SOFT_GROUPS_SINGLE,  /**< all in 0; descriptors in 1 */
+	VDPA_SOFT_GROUPS_CVQ,	 /**< the control queue in 1, all else in 0; its descriptors in 2 */
+	VDPA_SOFT_GROUPS_PER_VQ, /**< queue N in N; its descriptors in nvqs + N */
+};
+
 struct vdpa_soft_params {
 	size_t size;	    /**< sizeof(struct vdpa_soft_params) */
 	size_t struct_size; /**< of the device's structure, which begins with its struct vdpa_soft
@@ -129,7 +141,11 @@ struct vdpa_soft_params {
 	const void *config; /**< initial config space, little endian, copied */
 	size_t config_bytes;
 	size_t priv_bytes; /**< per request */
-	unsigned ngroups, nas;
+	enum vdpa_soft_groups groups;
+	bool desc_group;
+	bool control_vq;  /**< there is a control queue: the op vq_control says which one */
+	unsigned ngroups; /**< with GROUPS_OWN */
+	unsigned nas;	  /**< 0: as many as groups; with GROUPS_OWN: 1 */
 	enum vdpa_soft_map map;
 	uint64_t stop_timeout_ns; /**< 0: 30 s */
 	unsigned budget;	  /**< requests per wake-up and queue; 0: 64 */

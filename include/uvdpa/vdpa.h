@@ -247,6 +247,8 @@ struct vdpa_ext_ops {
 	void (*show)(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg);
 	/** The front end asks to announce @mac from the device's port (SEND_RARP). */
 	int (*announce)(struct vdpa_device *vdev, const uint8_t mac[6]);
+	/** The address space that a group is tied to; of a group that is none: 0. */
+	unsigned (*get_group_asid)(struct vdpa_device *vdev, unsigned group);
 };
 
 /* ---- devices ---- */
@@ -470,7 +472,10 @@ VDPA_API uint32_t vdpa_get_vq_group(struct vdpa_device *vdev, uint16_t idx);
 /** Group of the queue's descriptor area; the queue's own where the parent does not tell them apart.
  */
 VDPA_API uint32_t vdpa_get_vq_desc_group(struct vdpa_device *vdev, uint16_t idx);
+/** -EINVAL: no such group or address space; -EBUSY: a queue of the group runs; -EOPNOTSUPP. */
 VDPA_API int vdpa_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned asid);
+/** For dumps: 0 where the parent does not say. */
+VDPA_API unsigned vdpa_get_group_asid(struct vdpa_device *vdev, unsigned group);
 VDPA_API struct vdpa_iova_range vdpa_get_iova_range(struct vdpa_device *vdev);
 /** Does the device translate by itself (set_map or dma_map), and how does it want to be told? */
 VDPA_API bool vdpa_has_set_map(const struct vdpa_device *vdev);

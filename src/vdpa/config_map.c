@@ -24,6 +24,19 @@ int vdpa_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned asid)
 	return ret;
 }
 
+unsigned vdpa_get_group_asid(struct vdpa_device *vdev, unsigned group)
+{
+	unsigned asid = 0;
+
+	if (group >= vdev->ngroups)
+		return 0;
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, get_group_asid))
+		asid = vdev->ext->get_group_asid(vdev, group);
+	vdpa_unlock(vdev);
+	return asid;
+}
+
 struct vdpa_iova_range vdpa_get_iova_range(struct vdpa_device *vdev)
 {
 	struct vdpa_iova_range range = {.first = 0, .last = UINT64_MAX};

@@ -60,6 +60,7 @@ static void soft_show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 	snprintf(text, sizeof(text), "%u", vdpa_soft_get_busyloop(dev));
 	emit(arg, "busyloop", text);
 	show_workers(dev, emit, arg);
+	soft_show_groups(dev->core, emit, arg);
 	if (soft_has_op(dev, show))
 		dev->ops->show(dev, emit, arg);
 }
@@ -103,8 +104,7 @@ static void soft_free(struct vdpa_device *vdev)
 	.get_vq_ready = soft_get_vq_ready, .set_vq_state = soft_set_vq_state,                      \
 	.get_vq_state = soft_get_vq_state, .get_vendor_vq_stats = soft_get_vq_stats,               \
 	.get_vq_size = soft_get_vq_size, .get_vq_align = get_vq_align,                             \
-	.get_vq_group = soft_get_vq_group, .get_vq_desc_group = soft_get_vq_desc_group,            \
-	.get_device_features = soft_get_device_features,                                           \
+	.get_vq_group = soft_get_vq_group, .get_device_features = soft_get_device_features,        \
 	.get_backend_features = soft_get_backend_features,                                         \
 	.set_driver_features = soft_set_driver_features,                                           \
 	.get_driver_features = soft_get_driver_features, .set_config_cb = soft_set_config_cb,      \
@@ -124,17 +124,17 @@ static void soft_free(struct vdpa_device *vdev)
 	.set_vq_inflight = soft_set_vq_inflight, .set_miss = soft_set_miss,                        \
 	.miss_settled = soft_miss_settled, .set_dirty_log = soft_set_dirty_log,                    \
 	.save_state = soft_save_state, .load_state = soft_load_state, .get_iotlb = soft_get_iotlb, \
-	.show = soft_show, .announce = soft_announce
+	.show = soft_show, .announce = soft_announce, .get_group_asid = soft_get_group_asid
 
-static const struct vdpa_config_ops dma_map_ops = {
-	SOFT_CONFIG_OPS,
-	.dma_map = soft_dma_map,
-	.dma_unmap = soft_dma_unmap,
-};
+#define SOFT_DMA_MAP .dma_map = soft_dma_map, .dma_unmap = soft_dma_unmap
+#define SOFT_DESC_GROUP .get_vq_desc_group = soft_get_vq_desc_group
 
-static const struct vdpa_config_ops set_map_ops = {
-	SOFT_CONFIG_OPS,
-	.set_map = soft_set_map,
+/* By the way of mapping; and whether there are descriptor groups, which the op's presence says. */
+static const struct vdpa_config_ops config_ops[2][2] = {
+	[VDPA_SOFT_DMA_MAP] = {{SOFT_CONFIG_OPS, SOFT_DMA_MAP},
+			       {SOFT_CONFIG_OPS, SOFT_DMA_MAP, SOFT_DESC_GROUP}},
+	[VDPA_SOFT_SET_MAP] = {{SOFT_CONFIG_OPS, .set_map = soft_set_map},
+			       {SOFT_CONFIG_OPS, .set_map = soft_set_map, SOFT_DESC_GROUP}},
 };
 
 static const struct vdpa_ext_ops dma_map_ext = {
@@ -168,7 +168,7 @@ static int check_params(const struct vdpa_soft_params *p, struct vdpa_error *err
 		return vdpa_error_set(err, EINVAL, name, "ring size %u: at most 32768", p->num_max);
 	if (p->config_bytes && !p->config)
 		return vdpa_error_set(err, EINVAL, name, "a config space without contents");
-	return 0;
+	return soft_check_groups(p, err);
 }
 
 /*
@@ -205,6 +205,8 @@ static struct vdpa_soft_core *core_new(struct vdpa_soft *dev, const struct vdpa_
 	atomic_init(&core->busyloop_us, p->busyloop_us);
 	core->nas = dev->vdpa.nas;
 	core->ngroups = dev->vdpa.ngroups;
+	core->groups = soft_groups(p);
+	core->desc_group = soft_has_desc_group(p);
 	core->config_cb.trigger = -1;
 	core->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	pthread_mutex_init(&core->config_lock, NULL);
@@ -237,11 +239,8 @@ void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *p,
 		.device_size = sizeof(struct vdpa_device),
 		.size = p->struct_size,
 		.offset = offsetof(struct vdpa_soft, vdpa),
-		.config = set_map ? &set_map_ops : &dma_map_ops,
 		.name = p->name,
 		.parent = p->parent,
-		.ngroups = p->ngroups,
-		.nas = p->nas,
 		.use_va = true,
 	};
 	struct vdpa_soft *dev;
@@ -249,6 +248,9 @@ void *vdpa_soft_alloc(struct vdpa_ctx *ctx, const struct vdpa_soft_params *p,
 
 	if (r)
 		return NULL;
+	alloc.config = &config_ops[set_map][soft_has_desc_group(p)];
+	alloc.ngroups = soft_ngroups(p);
+	alloc.nas = p->nas || soft_groups(p) == VDPA_SOFT_GROUPS_OWN ? p->nas : alloc.ngroups;
 	dev = vdpa_alloc_device_params(ctx, &alloc, err);
 	if (!dev)
 		return NULL;
@@ -363,6 +365,20 @@ const struct vdpa_attr_spec vdpa_soft_attrs[] = {
 	 .help = "which workers serve the queues (of a NIC: pairs), in turn, as 0,1; can be "
 		 "changed "
 		 "(default: all)"},
+	{.name = "groups",
+	 .type = VDPA_ATTR_ENUM,
+	 .choices = soft_group_choices,
+	 .help = "which queues share an address space: single (all), cvq (all but the control "
+		 "queue; default of a device that has one), per-vq (none)"},
+	{.name = "desc_group",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "rings and descriptor tables are in groups of their own, apart from the buffers "
+		 "(default off)"},
+	{.name = "nas",
+	 .type = VDPA_ATTR_U64,
+	 .min = 1,
+	 .max = 1024,
+	 .help = "address spaces (default: as many as groups)"},
 	{0},
 };
 
@@ -379,6 +395,7 @@ void vdpa_soft_params_attrs(struct vdpa_soft_params *params, const struct vdpa_a
 	if (num)
 		params->num_max = (uint16_t)num;
 	params->workers = vdpa_attr_get(attrs, "workers");
+	soft_groups_attrs(params, attrs);
 	params->busyloop_us = (unsigned)vdpa_attr_u64(attrs, "busyloop", params->busyloop_us);
 }
 

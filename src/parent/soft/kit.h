@@ -9,7 +9,8 @@
  * kit_move.c   which worker serves a queue, and how it changes
  * kit_spin.c   how long a queue is looked at before its loop sleeps
  * kit_wire.c   the eventfds and callbacks that tie a queue to its driver; they change while it runs
- * kit_map.c    address spaces, groups, dirty log
+ * kit_map.c    address spaces, dirty log
+ * kit_group.c  virtqueue groups, and the address space of each
  * kit_state.c  save and load
  * kit_wait.c   who waits for an operation
  *
@@ -183,6 +184,8 @@ struct vdpa_soft_core {
 	uint64_t stop_timeout_ns;
 	unsigned budget;
 	unsigned nas, ngroups;
+	enum vdpa_soft_groups groups; /* never DEFAULT */
+	bool desc_group;
 	struct vdpa_soft_vq *vqs;
 	struct vdpa_as **as;
 	unsigned *group_asid;
@@ -363,6 +366,16 @@ void soft_wire_fini(struct vdpa_soft_vq *vq);
 uint32_t soft_get_vq_group(struct vdpa_device *vdev, uint16_t idx);
 uint32_t soft_get_vq_desc_group(struct vdpa_device *vdev, uint16_t idx);
 int soft_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned asid);
+unsigned soft_get_group_asid(struct vdpa_device *vdev, unsigned group);
+void soft_show_groups(const struct vdpa_soft_core *core, vdpa_emit_fn emit, void *arg);
+/* Which groups a device with these parameters has: never DEFAULT. */
+enum vdpa_soft_groups soft_groups(const struct vdpa_soft_params *p);
+bool soft_has_desc_group(const struct vdpa_soft_params *p);
+unsigned soft_ngroups(const struct vdpa_soft_params *p);
+int soft_check_groups(const struct vdpa_soft_params *p, struct vdpa_error *err);
+/* The words of the attribute "groups". */
+extern const char *const soft_group_choices[];
+void soft_groups_attrs(struct vdpa_soft_params *p, const struct vdpa_attr *attrs);
 struct vdpa_iova_range soft_get_iova_range(struct vdpa_device *vdev);
 int soft_set_map(struct vdpa_device *vdev, unsigned asid, struct vhost_iotlb *iotlb);
 int soft_set_map_done(struct vdpa_device *vdev, unsigned asid, struct vhost_iotlb *iotlb,
@@ -381,6 +394,8 @@ int soft_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 const struct vhost_iotlb *soft_get_iotlb(struct vdpa_device *vdev, unsigned asid);
 struct vdpa_as *soft_group_as(struct vdpa_soft_core *core, unsigned group);
 int soft_map_init(struct vdpa_soft_core *core);
+/* The device was reset: every group is in address space 0. */
+void soft_map_reset(struct vdpa_soft_core *core);
 void soft_map_fini(struct vdpa_soft_core *core);
 
 /* kit_state.c */

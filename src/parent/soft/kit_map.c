@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/*
- * Address spaces. A queue belongs to a group, its descriptor area perhaps to another; each group is
- * tied to an address space (ASID). A queue's views are attached to them when it starts, so a
- * group's ASID can change only while none of its queues runs.
- */
+/* Address spaces: their maps, what is missing in them, the dirty log. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "parent/soft/kit.h"
 
 int soft_map_init(struct vdpa_soft_core *core)
@@ -34,54 +31,9 @@ void soft_map_fini(struct vdpa_soft_core *core)
 	free(core->group_asid);
 }
 
-struct vdpa_as *soft_group_as(struct vdpa_soft_core *core, unsigned group)
+void soft_map_reset(struct vdpa_soft_core *core)
 {
-	return core->as[core->group_asid[group]];
-}
-
-uint32_t soft_get_vq_group(struct vdpa_device *vdev, uint16_t idx)
-{
-	struct vdpa_soft *dev = vdpa_to_soft(vdev);
-	unsigned group = soft_has_op(dev, vq_group) ? dev->ops->vq_group(dev, idx) : 0;
-
-	return group < dev->core->ngroups ? group : 0;
-}
-
-uint32_t soft_get_vq_desc_group(struct vdpa_device *vdev, uint16_t idx)
-{
-	struct vdpa_soft *dev = vdpa_to_soft(vdev);
-	unsigned group;
-
-	if (!soft_has_op(dev, vq_desc_group))
-		return soft_get_vq_group(vdev, idx);
-	group = dev->ops->vq_desc_group(dev, idx);
-	return group < dev->core->ngroups ? group : 0;
-}
-
-static bool group_in_use(struct vdpa_soft_core *core, unsigned group)
-{
-	struct vdpa_device *vdev = &core->dev->vdpa;
-
-	for (uint32_t i = 0; i < core->nvqs; i++) {
-		uint16_t idx = (uint16_t)i;
-
-		if (core->vqs[i].state != SOFT_IDLE && (soft_get_vq_group(vdev, idx) == group ||
-							soft_get_vq_desc_group(vdev, idx) == group))
-			return true;
-	}
-	return false;
-}
-
-int soft_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned asid)
-{
-	struct vdpa_soft_core *core = soft_core(vdev);
-
-	if (group >= core->ngroups || asid >= core->nas)
-		return -EINVAL;
-	if (group_in_use(core, group))
-		return -EBUSY;
-	core->group_asid[group] = asid;
-	return 0;
+	memset(core->group_asid, 0, core->ngroups * sizeof(core->group_asid[0]));
 }
 
 struct vdpa_iova_range soft_get_iova_range(struct vdpa_device *vdev)

@@ -229,6 +229,7 @@ static void finish_reset(struct vdpa_soft_core *core, int result)
 {
 	core->suspended = false;
 	atomic_store(&core->features, 0);
+	soft_map_reset(core);
 	atomic_fetch_add(&core->epoch, 1);
 	atomic_fetch_add(&core->generation, 1);
 	for (uint32_t i = 0; i < core->nvqs; i++) {

@@ -355,9 +355,8 @@ static int choose_features(struct vdpa_soft_params *params,
 			vdpa_feature_names(VIRTIO_ID_NET, VDPA_BIT(lack->bit), has, sizeof(has)),
 			vdpa_feature_names(VIRTIO_ID_NET, lack->one_of, needs_one,
 					   sizeof(needs_one)));
-	params->nvqs = 2 * plan->npairs;
-	if (params->features & VDPA_BIT(VIRTIO_NET_F_CTRL_VQ))
-		params->nvqs++;
+	params->control_vq = params->features & VDPA_BIT(VIRTIO_NET_F_CTRL_VQ);
+	params->nvqs = 2 * plan->npairs + params->control_vq;
 	return 0;
 }
 
