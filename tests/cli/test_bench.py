@@ -68,9 +68,10 @@ def test_disk_over_a_socket(socket_of):
 
 
 def test_paced():
-    """Never more than was asked for; at a rate this low also not much less, unless we are starved."""
+    """Never more than was asked for, with what was due before the measurement and comes late."""
+    warm = 0.2
     got = measured('blk', '--backend=null', '--rate=1000')
-    assert 0 < got['done'] <= 1000 * got['seconds'] + 2
+    assert 0 < got['done'] <= 1000 * (got['seconds'] + warm) + 2
 
 
 def test_text():
