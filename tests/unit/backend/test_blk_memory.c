@@ -153,6 +153,43 @@ static void test_ram_sparse(void **state)
 	free(buf);
 }
 
+/* Is there memory of ours for which 2 MiB pages were asked? */
+static bool asks_for_huge_pages(void)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	bool found = false;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		found |= !strncmp(line, "VmFlags:", 8) && strstr(line, " hg");
+	fclose(f);
+	return found;
+}
+
+/* The same disk, of larger pages; a discard of a part of one leaves the rest. */
+static void test_ram_huge(void **state)
+{
+	uint8_t *buf = malloc(BIG), *back = malloc(BIG);
+	bool possible = !access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK);
+	struct disk d;
+
+	disk_open(&d, "ram", (struct vdpa_attr[]){{"size", "16M"}, {0}});
+	assert_false(asks_for_huge_pages());
+	disk_close(&d);
+	disk_open(&d, "ram", (struct vdpa_attr[]){{"size", "16M"}, {"huge_pages", "on"}, {0}});
+	assert_true(asks_for_huge_pages() == possible);
+	disk_pattern(buf, BIG, 5);
+	assert_int_equal(disk_do(&d, BLK_WRITE, 1 << 20, buf, BIG), 0);
+	assert_int_equal(disk_do_flags(&d, BLK_DISCARD, 0, 2 << 20, 1 << 20), 0);
+	assert_int_equal(disk_do(&d, BLK_READ, 1 << 20, back, BIG), 0);
+	memset(buf + (1 << 20), 0, 1 << 20);
+	assert_memory_equal(back, buf, BIG);
+	disk_close(&d);
+	free(buf);
+	free(back);
+}
+
 static void test_null(void **state)
 {
 	uint8_t buf[1024];
@@ -223,10 +260,10 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ram),	    cmocka_unit_test(test_ram_turns),
-		cmocka_unit_test(test_ram_sparse),  cmocka_unit_test(test_null),
-		cmocka_unit_test(test_punch_turns), cmocka_unit_test(test_null_turns),
-		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_ram),	   cmocka_unit_test(test_ram_turns),
+		cmocka_unit_test(test_ram_sparse), cmocka_unit_test(test_ram_huge),
+		cmocka_unit_test(test_null),	   cmocka_unit_test(test_punch_turns),
+		cmocka_unit_test(test_null_turns), cmocka_unit_test(test_find),
 	};
 
 	return cmocka_run_group_tests_name("blk memory", tests, NULL, NULL);
