@@ -109,10 +109,13 @@ class NullGroup:
                 for spec, *_ in rows]
 
 
+# The peer's null-co leaves the buffers of reads as they are unless told otherwise; so does ours here.
+NULL = ['--backend=null', '--attr=read_zeroes=off']
 OURS = {
-    'null': ['--backend=null'],
-    'null-busyloop': ['--backend=null', BUSYLOOP],
-    'ram': ['--backend=ram', '--attr=size=1G', BUSYLOOP],
+    'null': NULL,
+    'null-busyloop': [*NULL, BUSYLOOP],
+    'null-zeroes': ['--backend=null', BUSYLOOP],
+    'ram': ['--backend=ram', '--attr=size=1G', '--attr=huge_pages=on', BUSYLOOP],
 }
 PEER = 'qemu-storage-daemon null-co'
 
@@ -125,6 +128,7 @@ def null_groups(bench):
          {'depth': 32}, 'iops'),
         (Spec('blk-null-poll-qd1-latency', 'us', PEER, 0.08, True), 'null-busyloop',
          {'depth': 1}, 'avg_us'),
+        (Spec('blk-null-poll-qd128-zeroes', 'IOPS', PEER), 'null-zeroes', {'depth': 128}, 'iops'),
         (Spec('blk-ram-read-qd128', 'IOPS', PEER, 0.9), 'ram', {'depth': 128}, 'iops'),
         (Spec('blk-ram-write-qd128', 'IOPS', PEER, 0.7), 'ram', {'depth': 128, 'op': 'write'},
          'iops'),

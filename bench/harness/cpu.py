@@ -7,7 +7,7 @@ import contextlib
 import json
 import subprocess
 
-from .blk import NULL_BYTES, alternate
+from .blk import NULL, NULL_BYTES, alternate
 from .net import PeerDevice
 from .rows import Sample, Spec, make_row
 from .testbed import DRIVER_CPU, CannotRun
@@ -45,7 +45,7 @@ class DiskCpuGroup:
     def run(self, wanted):
         bench, rows = self.bench, []
         with contextlib.ExitStack() as stack:
-            ours = stack.enter_context(bench.serve('blk', '--backend=null'))
+            ours = stack.enter_context(bench.serve('blk', *NULL))
             peer = stack.enter_context(
                 bench.storage_daemon(f'null-co,node-name=d,size={NULL_BYTES}'))
             for rate, spec in self.rates.items():
