@@ -134,6 +134,12 @@ static unsigned hold_desc_group(struct vdpa_soft *sdev, uint16_t idx)
 	return sdev->vdpa.ngroups - 1;
 }
 
+/* As of a NIC: where it is depends on features. */
+static bool hold_control(struct vdpa_soft *sdev, uint16_t idx)
+{
+	return idx == (vdpa_soft_features(sdev) & HOLD_F_ONE ? HOLD_QUEUES - 1 : 2);
+}
+
 static void hold_free(struct vdpa_soft *sdev)
 {
 	struct hold_dev *dev = hold_of(sdev);
@@ -154,6 +160,7 @@ static const struct vdpa_soft_ops hold_ops = {
 	.config_write = hold_config,
 	.vq_group = hold_group,
 	.vq_desc_group = hold_desc_group,
+	.vq_control = hold_control,
 	.save_state = hold_save,
 	.load_state = hold_load,
 	.free = hold_free,
@@ -176,6 +183,9 @@ struct hold_dev *hold_make(struct vdpa_ctx *ctx, const char *name, const struct 
 		.config = config,
 		.config_bytes = sizeof(config),
 		.priv_bytes = 24,
+		.groups = p ? p->groups : VDPA_SOFT_GROUPS_DEFAULT,
+		.desc_group = p && p->desc_group,
+		.control_vq = p && p->control,
 		.nas = p ? p->nas : 0,
 		.ngroups = p ? p->ngroups : 0,
 		.map = p ? p->map : VDPA_SOFT_DMA_MAP,

@@ -40,6 +40,9 @@ struct hold_params {
 	enum vdpa_soft_map map;
 	uint64_t stop_timeout_ns;
 	unsigned nas, ngroups;
+	enum vdpa_soft_groups groups; /* DEFAULT: see hold_group() */
+	bool desc_group;
+	bool control; /* the last queue is a control queue */
 	unsigned budget;
 };
 
