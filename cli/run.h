@@ -5,7 +5,6 @@
  * run_ns.c     the program's view of /dev and /proc/devices: a mount namespace of its own
  * run_trap.c   open(2) of one of these paths: a seccomp notification, answered with a descriptor
  * run_file.c   what that descriptor is: a file of a FUSE mount that nobody else sees
- * run_memory.c memory that the program names: which file is behind it
  *
  * Why so. Nothing is preloaded, so static programs and all languages work. The path is a character
  * device for stat(2) (a bind mount of /dev/null, and the same major number in /proc/devices), since
@@ -23,7 +22,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "driver/vhost_cdev/client.h"
+#include "driver/vhost_cdev/proxy.h"
 
 #define RUN_DEVS_MAX 64
 
@@ -55,21 +54,6 @@ struct run_files;
 /* Open /dev/fuse, mount, and serve by threads of its own. 0, or -1 after a message. */
 int run_files_start(struct run *run, struct run_files **out);
 void run_files_stop(struct run_files *files);
-
-/* ---- run_memory.c ---- */
-
-/*
- * The files behind the memory of process @pid that @update names. Returns how many pieces
- * (descriptors are the caller's), or -errno; a sentence for people goes to stderr where it helps.
- * -EROFS: private memory that the device shall only read, such as the ROMs that a VMM makes known
- * with all else. No driver lets a device read those; a device that does it faults.
- */
-int run_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_client_mem *mem,
-	       unsigned max);
-/* Descriptor @fd of process @pid, as one of ours. fd or -errno. */
-int run_take_fd(pid_t pid, int fd);
-/* The thread group that @tid is in; @tid itself when that cannot be found out. */
-pid_t run_tgid(pid_t tid);
 
 /* ---- run_trap.c ---- */
 

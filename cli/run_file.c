@@ -4,11 +4,6 @@
  * to the device's socket. A request is answered when the device has carried it out, so the program
  * that waits for it in write(2) or ioctl(2) sees its effect.
  *
- * FUSE copies only the bytes that an ioctl's number speaks of, in the direction it speaks of. The
- * numbers of vhost do not always say the truth (GET_CONFIG reads a length first, and more than it
- * says), so arguments are read from, and written to, the program's memory here; the caller waits
- * meanwhile, and its other threads can harm nobody but it.
- *
  * Who attacks: the program.
  */
 #define FUSE_USE_VERSION 312
@@ -20,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -35,20 +29,14 @@ struct run_files {
 	pthread_t thread;
 };
 
-/* An open file; the lock, since threads of the program may use it at once. */
-struct file {
-	struct cdev_client client;
-	pthread_mutex_t lock;
-};
-
 static const struct run *run_of(fuse_req_t req)
 {
 	return ((const struct run_files *)fuse_req_userdata(req))->run;
 }
 
-static struct file *file_of(const struct fuse_file_info *fi)
+static struct cdev_proxy *file_of(const struct fuse_file_info *fi)
 {
-	return (struct file *)(uintptr_t)fi->fh;
+	return (struct cdev_proxy *)(uintptr_t)fi->fh;
 }
 
 /* ---- names: the root is 1, device i is i + 2 ---- */
@@ -91,36 +79,25 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct run *run = run_of(req);
-	struct file *file = calloc(1, sizeof(*file));
-	int err = file ? 0 : -ENOMEM;
+	struct cdev_proxy *file;
+	int err = -ENXIO;
 
-	if (!err && ino - 2 >= run->ndevs)
-		err = -ENXIO;
-	if (!err)
-		err = cdev_client_open(&file->client, run->dev[ino - 2].socket);
+	if (ino - 2 < run->ndevs)
+		err = cdev_proxy_open(run->dev[ino - 2].socket, &file);
 	if (err) {
-		free(file);
-		/* As of a device whose parent is gone. */
-		fuse_reply_err(req, err == -ENOENT || err == -ECONNREFUSED ? ENXIO : -err);
+		fuse_reply_err(req, -err);
 		return;
 	}
-	pthread_mutex_init(&file->lock, NULL);
 	fi->fh = (uintptr_t)file;
 	fi->direct_io = 1;
 	fi->nonseekable = 1;
-	if (fuse_reply_open(req, fi)) {
-		cdev_client_close(&file->client);
-		free(file);
-	}
+	if (fuse_reply_open(req, fi))
+		cdev_proxy_close(file);
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct file *file = file_of(fi);
-
-	cdev_client_close(&file->client);
-	pthread_mutex_destroy(&file->lock);
-	free(file);
+	cdev_proxy_close(file_of(fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -129,27 +106,11 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		     struct fuse_file_info *fi)
 {
-	struct cdev_client_mem mem[CDEV_MEM_MAX];
-	struct file *file = file_of(fi);
-	struct vhost_vdpa_update update;
-	ssize_t n = 0;
-	int nmem = 0;
+	struct vdpa_error err = {0};
+	ssize_t n = cdev_proxy_write(file_of(fi), fuse_req_ctx(req)->pid, buf, size, &err);
 
-	if (size > VHOST_UAPI_ARG_MAX)
-		n = -EINVAL;
-	else if (vhost_uapi_msg_update(buf, size, &update))
-		nmem = run_memory(fuse_req_ctx(req)->pid, &update, mem, CDEV_MEM_MAX);
-	if (nmem == -EROFS)
-		n = (ssize_t)size;
-	else if (nmem < 0)
-		n = nmem;
-	if (!n) {
-		pthread_mutex_lock(&file->lock);
-		n = cdev_client_write(&file->client, buf, size, mem, (unsigned)nmem);
-		pthread_mutex_unlock(&file->lock);
-	}
-	for (int i = 0; i < nmem; i++)
-		close(mem[i].fd);
+	if (err.msg[0])
+		fprintf(stderr, "uvdpa: run: %s\n", err.msg);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
@@ -157,75 +118,6 @@ static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 }
 
 /* ---- ioctl ---- */
-
-static int copy_in(pid_t pid, uint64_t addr, void *buf, size_t len)
-{
-	struct iovec local = {buf, len}, remote = {(void *)(uintptr_t)addr, len};
-
-	return !len || process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0
-										       : -EFAULT;
-}
-
-static int copy_out(pid_t pid, uint64_t addr, void *buf, size_t len)
-{
-	struct iovec local = {buf, len}, remote = {(void *)(uintptr_t)addr, len};
-
-	return !len || process_vm_writev(pid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0
-											: -EFAULT;
-}
-
-/* The whole argument; its size is known from its head where it varies. */
-static int read_arg(pid_t pid, uint32_t cmd, uint64_t addr, uint8_t *arg,
-		    struct vhost_uapi_size *size)
-{
-	int err = vhost_uapi_size(cmd, NULL, 0, size);
-	uint32_t head;
-
-	if (!err)
-		err = copy_in(pid, addr, arg, size->in);
-	if (err || !size->more)
-		return err;
-	head = size->in;
-	err = vhost_uapi_size(cmd, arg, head, size);
-	if (!err && size->in > head)
-		err = copy_in(pid, addr + head, arg + head, size->in - head);
-	return err;
-}
-
-/* The argument's descriptor, ours from here on; -1 when it has none. -errno < -1. */
-static int take_fd(pid_t pid, const uint8_t *arg, const struct vhost_uapi_size *size)
-{
-	int fd = -1;
-
-	if (size->fd_at < 0)
-		return -1;
-	memcpy(&fd, arg + size->fd_at, sizeof(fd));
-	if (fd < 0)
-		return -1;
-	fd = run_take_fd(pid, fd);
-	return fd == -1 ? -EBADF : fd;
-}
-
-static int carry_out(struct file *file, pid_t pid, uint32_t cmd, uint64_t addr)
-{
-	uint8_t arg[VHOST_UAPI_ARG_MAX];
-	struct vhost_uapi_size size;
-	int err, fd;
-
-	memset(arg, 0, sizeof(arg));
-	err = read_arg(pid, cmd, addr, arg, &size);
-	if (err)
-		return err;
-	fd = take_fd(pid, arg, &size);
-	if (fd < -1)
-		return fd;
-	pthread_mutex_lock(&file->lock);
-	err = cdev_client_ioctl(&file->client, cmd, arg, sizeof(arg), fd);
-	pthread_mutex_unlock(&file->lock);
-	if (fd >= 0)
-		close(fd);
-	return err < 0 ? err : copy_out(pid, addr, arg, size.out);
-}
 
 static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags, const void *in_buf, size_t in_size,
@@ -237,7 +129,7 @@ static void on_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg
 		fuse_reply_err(req, ENOTTY);
 		return;
 	}
-	err = carry_out(file_of(fi), fuse_req_ctx(req)->pid, cmd, (uintptr_t)arg);
+	err = cdev_proxy_ioctl(file_of(fi), fuse_req_ctx(req)->pid, cmd, (uintptr_t)arg);
 	if (err)
 		fuse_reply_err(req, -err);
 	else

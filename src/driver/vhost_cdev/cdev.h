@@ -6,6 +6,7 @@
  * session.c one open file: who has it, what it asks
  * memory.c  files behind the memory that IOTLB messages name
  * client.c  the other end
+ * proxy.c   the other end for a process that makes system calls (with peer.c)
  *
  * Everything here belongs to the control thread. One open file at a time, as in Linux: another
  * one is told -EBUSY, unless the one before is being closed just then; it waits for that.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * A program names memory by its addresses; the daemon needs the files behind them. /proc/PID/maps
+ * A process names memory by its addresses; the daemon needs the files behind them. /proc/PID/maps
  * says which file a mapping is of, by inode; a descriptor of that file is found among the program's
  * own, or by the mapping's path.
  *
- * Who attacks: the program. It can change its mappings while we look, and then gets another file of
+ * Who attacks: the process. It can change its mappings while we look, and then gets another file of
  * its own mapped; nothing that it could not map itself.
  */
+#include "driver/vhost_cdev/proxy.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +18,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
-
-#include "run.h"
 
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
@@ -31,7 +32,8 @@ struct mapping {
 	char path[4096];
 };
 
-pid_t run_tgid(pid_t tid)
+/* The thread group that @tid is in; @tid itself when that cannot be found out. */
+static pid_t tgid_of(pid_t tid)
 {
 	char path[64], line[256];
 	int tgid = tid;
@@ -48,9 +50,9 @@ pid_t run_tgid(pid_t tid)
 	return tgid;
 }
 
-int run_take_fd(pid_t pid, int fd)
+int cdev_peer_fd(pid_t pid, int fd)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, run_tgid(pid), 0);
+	int pidfd = (int)syscall(SYS_pidfd_open, tgid_of(pid), 0);
 	int got;
 
 	if (pidfd < 0)
@@ -60,6 +62,22 @@ int run_take_fd(pid_t pid, int fd)
 		got = -errno;
 	close(pidfd);
 	return got;
+}
+
+int cdev_peer_read(pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct iovec local = {buf, len}, remote = {(void *)(uintptr_t)addr, len};
+
+	return !len || process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0
+										       : -EFAULT;
+}
+
+int cdev_peer_write(pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct iovec local = {buf, len}, remote = {(void *)(uintptr_t)addr, len};
+
+	return !len || process_vm_writev(pid, &local, 1, &remote, 1, 0) == (ssize_t)len ? 0
+											: -EFAULT;
 }
 
 /* ---- which file ---- */
@@ -109,7 +127,7 @@ static int by_descriptor(pid_t pid, const struct mapping *m, bool writable)
 	while (dir && found < 0 && (entry = readdir(dir))) {
 		if (fstatat(dirfd(dir), entry->d_name, &st, 0) || !is_file(m, &st))
 			continue;
-		found = run_take_fd(pid, atoi(entry->d_name));
+		found = cdev_peer_fd(pid, atoi(entry->d_name));
 		if (found >= 0 && !good_for(found, writable)) {
 			close(found);
 			found = -ENOENT;
@@ -139,42 +157,44 @@ static int by_path(pid_t pid, const struct mapping *m, bool writable)
 	return -ENOENT;
 }
 
-static int refuse(pid_t pid, const struct mapping *m, bool read_only)
+static int refuse(pid_t pid, const struct mapping *m, bool read_only, struct vdpa_error *err)
 {
 	if (m->perms[3] != 's' && read_only)
 		return -EROFS;
 	if (m->perms[3] != 's')
-		fprintf(stderr,
-			"uvdpa: run: process %d wants the device to use memory at 0x%llx, which is "
-			"private to it; memory for a device is shared, of a file: with QEMU, "
-			"-object "
-			"memory-backend-memfd,id=mem,share=on,size=... -machine "
-			"memory-backend=mem\n",
+		return vdpa_error_set(
+			err, EOPNOTSUPP, NULL,
+			"process %d wants the device to use memory at 0x%llx, which is private to "
+			"it; memory for a device is shared, of a file: with QEMU, -object "
+			"memory-backend-memfd,id=mem,share=on,size=... -machine memory-backend=mem",
 			pid, (unsigned long long)m->start);
-	else
-		fprintf(stderr,
-			"uvdpa: run: process %d has closed the file behind its memory at 0x%llx "
-			"(%s), "
-			"and it cannot be opened by name: leave it open\n",
-			pid, (unsigned long long)m->start, m->path);
-	return -EOPNOTSUPP;
+	return vdpa_error_set(err, EOPNOTSUPP, NULL,
+			      "process %d has closed the file behind its memory at 0x%llx (%.80s), "
+			      "and it cannot be opened by name: leave it open",
+			      pid, (unsigned long long)m->start, m->path);
 }
 
+struct search {
+	pid_t pid;
+	const struct vhost_vdpa_update *update;
+	struct vdpa_error *err;
+};
+
 /* What of @m the update names, from @uaddr on. */
-static int take_mapping(pid_t pid, const struct mapping *m, const struct vhost_vdpa_update *update,
-			uint64_t uaddr, struct cdev_client_mem *mem)
+static int take_mapping(const struct search *search, const struct mapping *m, uint64_t uaddr,
+			struct cdev_client_mem *mem)
 {
-	uint64_t end = update->uaddr + update->size;
+	uint64_t end = search->update->uaddr + search->update->size;
 	bool writable = m->perms[1] == 'w';
 	int fd = -ENOENT;
 
 	if (m->perms[3] == 's' && m->inode) {
-		fd = by_descriptor(pid, m, writable);
+		fd = by_descriptor(search->pid, m, writable);
 		if (fd < 0)
-			fd = by_path(pid, m, writable);
+			fd = by_path(search->pid, m, writable);
 	}
 	if (fd < 0)
-		return refuse(pid, m, !(update->perm & VHOST_MAP_WO));
+		return refuse(search->pid, m, !(search->update->perm & VHOST_MAP_WO), search->err);
 	mem->fd = fd;
 	mem->mem = (struct cdev_mem){
 		.uaddr = uaddr,
@@ -185,9 +205,10 @@ static int take_mapping(pid_t pid, const struct mapping *m, const struct vhost_v
 	return 0;
 }
 
-int run_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_client_mem *mem,
-	       unsigned max)
+int cdev_peer_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_client_mem *mem,
+		     unsigned max, struct vdpa_error *error)
 {
+	struct search search = {.pid = tgid_of(pid), .update = update, .err = error};
 	uint64_t uaddr = update->uaddr, end = uaddr + update->size;
 	struct mapping m = {0};
 	char path[64], *line = NULL;
@@ -198,8 +219,7 @@ int run_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_cl
 
 	if (!update->size || end < uaddr)
 		return 0;
-	pid = run_tgid(pid);
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", search.pid);
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;
@@ -208,7 +228,7 @@ int run_memory(pid_t pid, const struct vhost_vdpa_update *update, struct cdev_cl
 			continue;
 		if (m.start > uaddr)
 			break;
-		err = n < max ? take_mapping(pid, &m, update, uaddr, &mem[n]) : -E2BIG;
+		err = n < max ? take_mapping(&search, &m, uaddr, &mem[n]) : -E2BIG;
 		if (!err)
 			uaddr += mem[n++].mem.size;
 	}
