@@ -187,3 +187,13 @@ def test_descriptors(disk, memory):
     cdev.send(b'no message', [memory] * 16)
     assert cdev.ends()
     wait_for(lambda: disk.settled_fds() == before)
+
+
+@pytest.mark.skipif(os.path.exists('/dev/cuse'), reason='this machine has CUSE')
+def test_no_cuse(disk, folder):
+    """The message says what to do, and nothing is left of the attempt."""
+    disk.ok('dev', 'unbind', 'd0')
+    message = disk.fails('dev', 'bind', 'd0', 'vhost-vdpa', 'path', folder / 'x', 'chardev', 'on')
+    assert 'modprobe cuse' in message and 'uvdpa run' in message
+    assert not (folder / 'x').exists()
+    disk.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', disk.path)

@@ -42,6 +42,45 @@ def test_suite_on_simulator(cache, work):
     assert "not offered" not in guest.read("out-1")
 
 
+def test_suite_on_chardev(cache, work):
+    """And on our device as a real character device, by the guest's CUSE."""
+    guest = vmlib.Guest(cache, work, VDPA + """
+        $W/uvdpad --socket /run/uvdpad.sock 2> $W/uvdpad.log &
+        wait_path /run/uvdpad.sock
+        u="$W/uvdpa --socket /run/uvdpad.sock"
+        $u dev add name d0 mgmtdev soft_blk backend ram size 1M
+        $u dev add name d1 mgmtdev soft_blk backend ram size 1M
+        # The module is not loaded, then it is; nothing is left behind.
+        if $u dev bind d0 driver vhost-vdpa path /run/d0 chardev on; then
+            modprobe -r cuse && exit 1
+        else
+            modprobe cuse
+            $u dev bind d0 driver vhost-vdpa path /run/d0 chardev on
+        fi
+        $u dev bind d1 driver vhost-vdpa path /run/d1 chardev on
+        [ -c /dev/vhost-vdpa-0 ] && [ -c /dev/vhost-vdpa-1 ]
+        for n in 0 1; do
+            timeout 60 $W/vhost-vdpa-suite /dev/vhost-vdpa-$n
+        done
+        # Open, and unbound; and bound again, under the same name.
+        exec 5<> /dev/vhost-vdpa-1
+        $u dev unbind d1
+        [ ! -e /dev/vhost-vdpa-1 ]
+        exec 5>&-
+        for i in 1 2 3; do
+            $u dev bind d1 driver vhost-vdpa path /run/d1 chardev on
+            [ -c /dev/vhost-vdpa-1 ]
+            $u dev unbind d1
+            [ ! -e /dev/vhost-vdpa-1 ]
+        done
+        $u dev show d0 --all
+    """)
+    for program in (SUITE, vmlib.UVDPAD, vmlib.UVDPA):
+        take_program(guest, program)
+    guest.run(timeout=120)
+    assert guest.read("out-1").count(" 0 failed") == 2
+
+
 @pytest.fixture
 def under_run(daemon):
     """The words before a program that is to see the daemon's devices."""

@@ -6,6 +6,7 @@
  * session.c one open file: who has it, what it asks
  * memory.c  files behind the memory that IOTLB messages name
  * client.c  the other end
+ * cuse.c    a real character device, whose opens are connections like all others
  * proxy.c   the other end for a process that makes system calls (with peer.c)
  *
  * Everything here belongs to the control thread. One open file at a time, as in Linux: another
@@ -19,6 +20,7 @@
 
 #include "base/list.h"
 #include "base/unix.h"
+#include "driver/vhost_cdev/cuse.h"
 #include "driver/vhost_cdev/wire.h"
 
 struct cdev_session;
@@ -32,6 +34,7 @@ struct cdev {
 	struct vdpa_loop_fd listen_lfd;
 	struct vdpa_loop_timer retry;
 	struct cdev_session *session;
+	struct cdev_cuse *cuse; /* NULL: no node */
 	struct vdpa_ratelimit limit;
 	bool removing;
 	struct vdpa_done removed;

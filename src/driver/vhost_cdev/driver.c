@@ -134,10 +134,33 @@ void cdev_session_gone(struct cdev *cdev)
 
 /* ---- bind and unbind ---- */
 
+static void chardev_name(const struct cdev *cdev, char name[CDEV_NAME_BYTES])
+{
+	snprintf(name, CDEV_NAME_BYTES, "vhost-vdpa-%u", cdev->index);
+}
+
+static int listen_begin(struct cdev *cdev, const struct vdpa_attr *attrs, struct vdpa_error *err)
+{
+	const char *path = vdpa_attr_get(attrs, "path");
+	char name[CDEV_NAME_BYTES];
+	int ret = vdpa_unix_listen(&cdev->listen, path, SOCK_SEQPACKET, attrs, err);
+
+	if (ret)
+		return ret;
+	ret = vdpa_loop_fd_add(vdpa_ctx_control(cdev->vdev->ctx), &cdev->listen_lfd,
+			       cdev->listen.fd, EPOLLIN, accept_ready);
+	if (ret)
+		return vdpa_error_set(err, -ret, cdev->vdev->name, "%s: %s", path, strerror(-ret));
+	if (!vdpa_attr_bool(attrs, "chardev", false))
+		return 0;
+	chardev_name(cdev, name);
+	return cdev_cuse_start(name, cdev->listen.path, vdpa_ctx_control(cdev->vdev->ctx),
+			       vdpa_ctx_log(cdev->vdev->ctx), &cdev->cuse, err);
+}
+
 static int probe(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
 	struct vhost_vdpa_params params = {.size = sizeof(params), .resolve = cdev_mem_resolve};
-	const char *path = vdpa_attr_get(attrs, "path");
 	struct cdev *cdev = calloc(1, sizeof(*cdev));
 	int ret;
 
@@ -153,18 +176,23 @@ static int probe(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct
 	if (ret)
 		vdpa_error_set(err, -ret, vdev->name, "%s", strerror(-ret));
 	else
-		ret = vdpa_unix_listen(&cdev->listen, path, SOCK_SEQPACKET, attrs, err);
-	if (!ret) {
-		ret = vdpa_loop_fd_add(vdpa_ctx_control(vdev->ctx), &cdev->listen_lfd,
-				       cdev->listen.fd, EPOLLIN, accept_ready);
-		if (ret)
-			vdpa_error_set(err, -ret, vdev->name, "%s: %s", path, strerror(-ret));
-	}
+		ret = listen_begin(cdev, attrs, err);
 	if (ret)
 		cdev_free(cdev);
 	else
 		vdpa_set_drvdata(vdev, cdev);
 	return ret;
+}
+
+static void remove_session(void *arg, int result)
+{
+	struct cdev *cdev = arg;
+
+	cdev->cuse = NULL;
+	if (cdev->session)
+		cdev_session_close(cdev->session);
+	else
+		remove_finish(cdev);
 }
 
 static void remove_dev(struct vdpa_device *vdev, const struct vdpa_done *done)
@@ -176,10 +204,10 @@ static void remove_dev(struct vdpa_device *vdev, const struct vdpa_done *done)
 	vdpa_loop_timer_cancel(&cdev->retry);
 	vdpa_loop_fd_del(&cdev->listen_lfd);
 	vdpa_unix_close(&cdev->listen);
-	if (cdev->session)
-		cdev_session_close(cdev->session);
+	if (cdev->cuse)
+		cdev_cuse_stop(cdev->cuse, &(struct vdpa_done){.fn = remove_session, .arg = cdev});
 	else
-		remove_finish(cdev);
+		remove_session(cdev, 0);
 }
 
 static void show_number(vdpa_emit_fn emit, void *arg, const char *key, uint64_t value)
@@ -197,8 +225,9 @@ static void show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 
 	if (!cdev)
 		return;
-	snprintf(text, sizeof(text), "vhost-vdpa-%u", cdev->index);
+	chardev_name(cdev, text);
 	emit(arg, "chardev", text);
+	emit(arg, "cuse", cdev->cuse ? "on" : "off");
 	emit(arg, "path", cdev->listen.path ? cdev->listen.path : "");
 	emit(arg, "open", cdev->session && cdev->session->open ? "yes" : "no");
 	show_number(emit, arg, "opens", cdev->opens);
@@ -219,6 +248,9 @@ static const struct vdpa_attr_spec attrs[] = {
 	{.name = "socket_owner",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "owner of the socket file, USER, USER:GROUP or :GROUP"},
+	{.name = "chardev",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "also as the character device /dev/vhost-vdpa-N, by CUSE (default off)"},
 	{.name = NULL},
 };
 

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A real character device for a device's socket, where the kernel has CUSE. */
+#ifndef VHOST_CDEV_CUSE_H
+#define VHOST_CDEV_CUSE_H
+
+#include <uvdpa/log.h>
+#include <uvdpa/loop.h>
+#include <uvdpa/types.h>
+
+struct cdev_cuse;
+
+/*
+ * Make /dev/@name, whose opens are connections to @socket, and serve it by a thread. @log and
+ * @loop: of the context; they stay until cdev_cuse_stop() is done. 0, or -errno with @err.
+ */
+int cdev_cuse_start(const char *name, const char *socket, struct vdpa_loop *loop,
+		    const struct vdpa_log *log, struct cdev_cuse **out, struct vdpa_error *err);
+/*
+ * The device goes; who has it open gets ENODEV or ENOTCONN. On @loop's thread; @done on it, too,
+ * once the thread has ended, or gave no sign of it for 2 seconds: then it waits for a process's
+ * memory, and ends by itself when it gets that.
+ */
+void cdev_cuse_stop(struct cdev_cuse *c, const struct vdpa_done *done);
+
+#endif
