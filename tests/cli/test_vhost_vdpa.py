@@ -76,11 +76,28 @@ def memory():
     os.close(fd)
 
 
-def test_suite(disk):
-    done = subprocess.run([SUITE, str(disk.path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+def run_suite(path):
+    done = subprocess.run([SUITE, str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           env=clean_env(), timeout=PATIENCE * 2, check=False)
     assert done.returncode == 0, done.stdout
     assert ' 0 failed' in done.stdout
+    return done.stdout
+
+
+def test_suite(disk):
+    assert 'there is one address space' in run_suite(disk.path)
+
+
+@pytest.mark.parametrize('attrs', [
+    ('groups', 'per-vq'),
+    ('groups', 'per-vq', 'desc_group', 'on', 'dma', 'set_map'),
+    ('desc_group', 'on', 'nas', '3'),
+])
+def test_suite_of_address_spaces(start, folder, attrs):
+    daemon = start()
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', 'num_queues', '2', *attrs)
+    daemon.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', folder / 'd0.cdev')
+    assert 'read in another address space' in run_suite(folder / 'd0.cdev')
 
 
 def test_show(disk):

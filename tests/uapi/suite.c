@@ -24,6 +24,7 @@
 #define BASE 0x100000ull /* IOVA of the memory */
 #define NUM 64u
 /* Newer than the oldest headers that this builds on. */
+#define GET_VRING_DESC_GROUP _IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
 #define SUSPEND _IO(VHOST_VIRTIO, 0x7D)
 #define RESUME _IO(VHOST_VIRTIO, 0x7E)
 
@@ -31,6 +32,7 @@ static const char *path;
 static unsigned checks, failed;
 static uint8_t *mem;
 static int mem_fd;
+static uint32_t asid; /* that messages are for, and a disk's groups are tied to */
 
 static void check(bool ok, const char *fmt, ...)
 {
@@ -123,7 +125,7 @@ static int set_fd(struct cdev_client *c, uint32_t cmd, uint32_t index, int fd)
 
 static long message(struct cdev_client *c, uint8_t type, uint64_t iova, uint64_t size)
 {
-	struct vhost_msg_v2 msg = {.type = VHOST_IOTLB_MSG_V2};
+	struct vhost_msg_v2 msg = {.type = VHOST_IOTLB_MSG_V2, .asid = asid};
 	uint64_t off = iova >= BASE && iova < BASE + MEM_BYTES ? iova - BASE : 0;
 	struct cdev_client_mem m = {{.uaddr = (uintptr_t)mem + off,
 				     .size = size && size <= MEM_BYTES ? size : PAGE,
@@ -317,6 +319,93 @@ static void test_messages(void)
 	cdev_client_close(&c);
 }
 
+/* ---- groups and address spaces ---- */
+
+static long in_as(uint32_t as, struct cdev_client *c, uint8_t type, uint64_t iova, uint64_t size)
+{
+	long ret;
+
+	asid = as;
+	ret = message(c, type, iova, size);
+	asid = 0;
+	return ret;
+}
+
+static void test_address_spaces(void)
+{
+	struct cdev_client c;
+	uint32_t nas;
+
+	open_or_exit(&c);
+	do_ioctl(&c, VHOST_SET_OWNER, NULL, 0);
+	set64(&c, VHOST_SET_BACKEND_FEATURES, get64(&c, VHOST_GET_BACKEND_FEATURES));
+	nas = get32(&c, VHOST_VDPA_GET_AS_NUM);
+	refused("invalidate where nothing ever was",
+		message(&c, VHOST_IOTLB_INVALIDATE, BASE, PAGE), -EINVAL);
+	refused("end of a batch where nothing ever was", message(&c, VHOST_IOTLB_BATCH_END, 0, 0),
+		-EINVAL);
+	for (uint32_t i = 0; i < nas; i++)
+		is("the same address in each", in_as(i, &c, VHOST_IOTLB_UPDATE, BASE, PAGE), 72);
+	for (uint32_t i = 0; i < nas; i++)
+		refused("overlap", in_as(i, &c, VHOST_IOTLB_UPDATE, BASE, PAGE), -EEXIST);
+	refused("update of none", in_as(nas, &c, VHOST_IOTLB_UPDATE, BASE + PAGE, PAGE), -EINVAL);
+	refused("batch of none", in_as(nas, &c, VHOST_IOTLB_BATCH_BEGIN, 0, 0), -EINVAL);
+	is("batch of the last", in_as(nas - 1, &c, VHOST_IOTLB_BATCH_BEGIN, 0, 0), 72);
+	is("invalidate in it", in_as(nas - 1, &c, VHOST_IOTLB_INVALIDATE, BASE, PAGE), 72);
+	if (nas > 1) {
+		refused("update of another", in_as(0, &c, VHOST_IOTLB_UPDATE, BASE + PAGE, PAGE),
+			-EINVAL);
+		refused("another's batch end", in_as(0, &c, VHOST_IOTLB_BATCH_END, 0, 0), -EINVAL);
+	}
+	is("end of the batch", in_as(nas - 1, &c, VHOST_IOTLB_BATCH_END, 0, 0), 72);
+	if (nas > 1)
+		refused("the others stayed", in_as(0, &c, VHOST_IOTLB_UPDATE, BASE, PAGE), -EEXIST);
+	cdev_client_close(&c);
+}
+
+static long group_of(struct cdev_client *c, uint32_t cmd, uint32_t vq)
+{
+	struct vhost_vring_state s = {.index = vq};
+	int err = do_ioctl(c, cmd, &s, sizeof(s));
+
+	return err ? err : (long)s.num;
+}
+
+static void test_groups(void)
+{
+	uint32_t nvqs, ngroups, nas;
+	struct cdev_client c;
+	bool desc;
+	long group;
+
+	open_or_exit(&c);
+	do_ioctl(&c, VHOST_SET_OWNER, NULL, 0);
+	desc = get64(&c, VHOST_GET_BACKEND_FEATURES) & VDPA_BIT(VHOST_BACKEND_F_DESC_ASID);
+	is("DESC_ASID without IOTLB_ASID",
+	   set64(&c, VHOST_SET_BACKEND_FEATURES, VDPA_BIT(VHOST_BACKEND_F_DESC_ASID)), -EINVAL);
+	nvqs = get32(&c, VHOST_VDPA_GET_VQS_COUNT);
+	ngroups = get32(&c, VHOST_VDPA_GET_GROUP_NUM);
+	nas = get32(&c, VHOST_VDPA_GET_AS_NUM);
+	for (uint32_t i = 0; i < nvqs; i++) {
+		group = group_of(&c, VHOST_VDPA_GET_VRING_GROUP, i);
+		check(group == -EOPNOTSUPP || (group >= 0 && group < ngroups), "group %ld", group);
+		group = group_of(&c, GET_VRING_DESC_GROUP, i);
+		check(desc ? group >= 0 && group < ngroups : group == -EOPNOTSUPP,
+		      "descriptor group %ld", group);
+	}
+	for (uint32_t i = 0; i < ngroups; i++) {
+		is_or_absent("last address space",
+			     set_state(&c, VHOST_VDPA_SET_GROUP_ASID, i, nas - 1), 0);
+		is("one too many", set_state(&c, VHOST_VDPA_SET_GROUP_ASID, i, nas), -EINVAL);
+	}
+	is("a group that is none",
+	   set_state(&c, VHOST_VDPA_SET_GROUP_ASID, nvqs > ngroups ? nvqs : ngroups, 0), -ENOBUFS);
+	if (ngroups < nvqs)
+		is_or_absent("a group that only a vring is",
+			     set_state(&c, VHOST_VDPA_SET_GROUP_ASID, ngroups, 0), -EINVAL);
+	cdev_client_close(&c);
+}
+
 /* ---- a disk in use ---- */
 
 struct disk {
@@ -375,6 +464,8 @@ static void disk_open(struct disk *d)
 	is("disk: owner", do_ioctl(&d->c, VHOST_SET_OWNER, NULL, 0), 0);
 	set64(&d->c, VHOST_SET_BACKEND_FEATURES, get64(&d->c, VHOST_GET_BACKEND_FEATURES));
 	is("disk: memory", message(&d->c, VHOST_IOTLB_UPDATE, BASE, MEM_BYTES), 72);
+	for (uint32_t i = 0; asid && i < get32(&d->c, VHOST_VDPA_GET_GROUP_NUM); i++)
+		is("disk: asid", set_state(&d->c, VHOST_VDPA_SET_GROUP_ASID, i, asid), 0);
 	set_status(&d->c, 1);
 	set_status(&d->c, 3);
 	is("disk: features", set64(&d->c, VHOST_SET_FEATURES, features), 0);
@@ -463,6 +554,30 @@ static void test_io(void)
 	disk_close(&d);
 }
 
+/* In another address space everything works as in the first; and after a reset it is as it was. */
+static void test_another_as(void)
+{
+	struct disk d;
+	uint32_t nas;
+
+	open_or_exit(&d.c);
+	nas = get32(&d.c, VHOST_VDPA_GET_AS_NUM);
+	cdev_client_close(&d.c);
+	if (nas < 2) {
+		printf("     there is one address space\n");
+		return;
+	}
+	asid = nas - 1;
+	disk_open(&d);
+	is("read in another address space", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
+	check(d.io[PAGE + 1] == 7, "what was written is there, too");
+	asid = 0;
+	disk_close(&d);
+	disk_open(&d);
+	is("read in the first again", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
+	disk_close(&d);
+}
+
 static bool has_backend(struct cdev_client *c, unsigned bit)
 {
 	return get64(c, VHOST_GET_BACKEND_FEATURES) & VDPA_BIT(bit);
@@ -531,7 +646,10 @@ int main(int argc, char **argv)
 	test_numbers();
 	test_vrings();
 	test_messages();
+	test_address_spaces();
+	test_groups();
 	test_io();
+	test_another_as();
 	test_suspend();
 	test_suspend_early();
 	printf("%u checks, %u failed\n", checks, failed);

@@ -44,6 +44,7 @@ struct vhost_vdpa {
 
 	struct vv_vring *vring; /* vdev->nvqs */
 	struct vhost_iotlb *as; /* vdev->nas */
+	bool *as_used;		/* vdev->nas: there was an update or a batch, since it was opened */
 	struct vdpa_ratelimit limit;
 	bool in_batch;
 	unsigned batch_asid;

@@ -304,12 +304,15 @@ static int do_set_vring_enable(struct vhost_vdpa *v, struct vhost_uapi_call *c)
 	return vhost_vdpa_set_vring_enable(v, s.index, s.num, &c->done);
 }
 
-/* Linux looks the index up among the vrings before it asks whether it is a group. */
+/*
+ * Linux looks the index up among the vrings before it asks whether it is a group, so groups beyond
+ * the number of vrings are out of reach there. Descriptor groups can be: here they are not.
+ */
 static int do_set_group_asid(struct vhost_vdpa *v, struct vhost_uapi_call *c)
 {
 	struct vhost_vring_state s = arg_state(c);
 
-	if (s.index >= vhost_vdpa_get_vqs_count(v))
+	if (s.index >= vhost_vdpa_get_vqs_count(v) && s.index >= vhost_vdpa_get_group_num(v))
 		return -ENOBUFS;
 	return vhost_vdpa_set_group_asid(v, s.index, s.num);
 }
@@ -547,10 +550,6 @@ static void msg_written(void *arg, int result)
 static int invalidate(struct vhost_vdpa *v, const struct vhost_iotlb_msg *iotlb, uint32_t asid,
 		      const struct vdpa_done *done)
 {
-	int err = vv_iotlb_check(v, asid);
-
-	if (err)
-		return err;
 	if (!iotlb->size) {
 		vdpa_done_call(done, 0);
 		return 0;
@@ -565,6 +564,14 @@ static int process(struct vhost_vdpa *v, const struct vhost_iotlb_msg *iotlb, ui
 	struct vhost_vdpa_update update = msg_update(iotlb, asid);
 	int err;
 
+	err = vv_iotlb_check(v, asid);
+	if (err)
+		return err;
+	/* Linux makes an address space of the first message that puts something into it. */
+	if (iotlb->type == VHOST_IOTLB_UPDATE || iotlb->type == VHOST_IOTLB_BATCH_BEGIN)
+		v->as_used[asid] = true;
+	if (!v->as_used[asid])
+		return -EINVAL;
 	switch (iotlb->type) {
 	case VHOST_IOTLB_UPDATE:
 		return vhost_vdpa_iotlb_update(v, &update, done);
@@ -578,7 +585,7 @@ static int process(struct vhost_vdpa *v, const struct vhost_iotlb_msg *iotlb, ui
 	case VHOST_IOTLB_BATCH_END:
 		return vhost_vdpa_iotlb_batch_end(v, asid, done);
 	}
-	return vhost_vdpa_has_owner(v) ? -EINVAL : -EPERM;
+	return -EINVAL;
 }
 
 int vhost_uapi_write(struct vhost_vdpa *v, const void *msg, size_t bytes,

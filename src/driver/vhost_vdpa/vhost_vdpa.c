@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fd.h"
 
@@ -30,9 +31,11 @@ int vhost_vdpa_new(struct vdpa_device *vdev, const struct vhost_vdpa_params *par
 		return -ENOMEM;
 	v->vring = calloc(vdev->nvqs ? vdev->nvqs : 1, sizeof(*v->vring));
 	v->as = calloc(vdev->nas ? vdev->nas : 1, sizeof(*v->as));
-	if (!v->vring || !v->as) {
+	v->as_used = calloc(vdev->nas ? vdev->nas : 1, sizeof(*v->as_used));
+	if (!v->vring || !v->as || !v->as_used) {
 		free(v->vring);
 		free(v->as);
+		free(v->as_used);
 		free(v);
 		return -ENOMEM;
 	}
@@ -58,6 +61,7 @@ void vhost_vdpa_free(struct vhost_vdpa *v)
 	vdpa_put_device(v->vdev);
 	free(v->vring);
 	free(v->as);
+	free(v->as_used);
 	free(v);
 }
 
@@ -122,6 +126,7 @@ static void release_passed(struct vdpa_loop_sync *sync)
 	v->owner = false;
 	v->suspended = false;
 	v->backend_features = 0;
+	memset(v->as_used, 0, v->vdev->nas * sizeof(*v->as_used));
 	end(v, 0);
 }
 
@@ -247,11 +252,11 @@ uint64_t vhost_vdpa_get_backend_features(struct vhost_vdpa *v)
 
 int vhost_vdpa_set_backend_features(struct vhost_vdpa *v, uint64_t features)
 {
-	if (features & ~vhost_vdpa_get_backend_features(v))
-		return -EOPNOTSUPP;
 	if ((features & VDPA_BIT(VHOST_BACKEND_F_DESC_ASID)) &&
 	    !(features & VDPA_BIT(VHOST_BACKEND_F_IOTLB_ASID)))
 		return -EINVAL;
+	if (features & ~vhost_vdpa_get_backend_features(v))
+		return -EOPNOTSUPP;
 	if (v->in_batch)
 		return -EBUSY;
 	v->backend_features = features;

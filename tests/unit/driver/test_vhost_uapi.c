@@ -318,6 +318,19 @@ static void test_messages(void **state)
 	assert_int_equal(do_write(&f, &v1, sizeof(v1)), VHOST_UAPI_MSG_BYTES);
 	v1.iotlb.type = VHOST_IOTLB_MISS;
 	assert_int_equal(do_write(&f, &v1, sizeof(v1)), -EINVAL);
+
+	/* An address space is there from the first message that puts something into it. */
+	msg = update(PAGE, PAGE, USER);
+	msg.asid = 1;
+	msg.iotlb.type = VHOST_IOTLB_INVALIDATE;
+	assert_int_equal(do_write(&f, &msg, sizeof(msg)), -EINVAL);
+	msg.iotlb.type = VHOST_IOTLB_UPDATE;
+	assert_int_equal(do_write(&f, &msg, sizeof(msg)), VHOST_UAPI_MSG_BYTES);
+	assert_int_equal(vhost_vdpa_iotlb(f.v, 1)->nmaps, 1);
+	assert_int_equal(vhost_vdpa_iotlb(f.v, 0)->nmaps, 0);
+	msg.iotlb.type = VHOST_IOTLB_INVALIDATE;
+	assert_int_equal(do_write(&f, &msg, sizeof(msg)), VHOST_UAPI_MSG_BYTES);
+	assert_int_equal(vhost_vdpa_iotlb(f.v, 1)->nmaps, 0);
 	end(&f);
 }
 
