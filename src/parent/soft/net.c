@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include "parent/soft/mgmt.h"
 #include "parent/soft/net_ctrl.h"
+#include "parent/soft/net_steer.h"
 
 #define NET_DEFAULT_MTU 1500
 /* mac, status, max_virtqueue_pairs, mtu (5.1.4) */
@@ -51,6 +52,26 @@ static uint64_t offload_features(uint64_t offload)
 	 VDPA_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VDPA_BIT(VIRTIO_NET_F_CTRL_VLAN) |                 \
 	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
 
+#define HASH_FEATURES (VDPA_BIT(VIRTIO_NET_F_RSS) | VDPA_BIT(VIRTIO_NET_F_HASH_REPORT))
+
+/*
+ * On request only. A driver that may have them takes them, and then each packet costs a hash,
+ * which the kernel or the switch has worked out before.
+ */
+static uint64_t hash_features(const struct soft_add *add)
+{
+	const struct vdpa_attr *attrs = add->attrs.parent;
+	uint64_t f = 0;
+
+	if (add->config->mask & VDPA_CFG_FEATURES)
+		f |= add->config->device_features & HASH_FEATURES;
+	if (vdpa_attr_bool(attrs, "rss", false))
+		f |= VDPA_BIT(VIRTIO_NET_F_RSS);
+	if (vdpa_attr_bool(attrs, "hash_report", false))
+		f |= VDPA_BIT(VIRTIO_NET_F_HASH_REPORT);
+	return f;
+}
+
 struct needs {
 	unsigned bit;
 	uint64_t one_of;
@@ -70,6 +91,7 @@ static const struct needs needs[] = {
 	{VIRTIO_NET_F_CTRL_VLAN, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
 	{VIRTIO_NET_F_CTRL_MAC_ADDR, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
 	{VIRTIO_NET_F_MQ, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_RSS, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
 };
 
 /* What is there without what it needs; NULL: nothing. */
@@ -119,6 +141,7 @@ static void net_show(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
 	emit(arg, "backend", net->be->ops->name);
 	emit(arg, "filter", net->filter ? "on" : "off");
 	emit(arg, "announced", announced);
+	net_state_show_steer(net_state_get(net), emit, arg);
 	if (net->be->ops->show)
 		net->be->ops->show(net->be, emit, arg);
 }
@@ -227,6 +250,13 @@ static const struct vdpa_attr_spec net_attrs[] = {
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "drop frames that are for another address, also before the driver asks for it "
 		 "(default off)"},
+	{.name = "rss",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "offer receive-side scaling: the driver says which queue gets which flow (default "
+		 "off)"},
+	{.name = "hash_report",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "offer to tell the driver each packet's hash (default off)"},
 	{0},
 };
 
@@ -293,7 +323,13 @@ static int make_config(struct soft_net *net, const struct vdpa_dev_set_config *c
 	c.status = htole16(net->info.link_up ? VIRTIO_NET_S_LINK_UP : 0);
 	c.max_virtqueue_pairs = htole16((uint16_t)net->npairs);
 	c.mtu = htole16(mtu);
-	memcpy(to, &c, NET_CONFIG_BYTES);
+	/* Unknown: there is no VIRTIO_NET_F_SPEED_DUPLEX. */
+	c.speed = htole32(UINT32_MAX);
+	c.duplex = UINT8_MAX;
+	c.rss_max_key_size = NET_RSS_KEY;
+	c.rss_max_indirection_table_length = htole16(NET_RSS_TABLE);
+	c.supported_hash_types = htole32(NET_RSS_TYPES);
+	memcpy(to, &c, sizeof(c));
 	return 0;
 }
 
@@ -341,8 +377,8 @@ static int choose_features(struct vdpa_soft_params *params,
 	int r;
 
 	/* In order: nothing that a queue of it does takes longer than what came before it. */
-	params->features = NET_FEATURES | NET_CTRL_FEATURES | VDPA_BIT(VIRTIO_NET_F_MQ) |
-			   offload_features(plan->info.offload) | VDPA_BIT(VIRTIO_F_IN_ORDER);
+	params->features |= NET_FEATURES | NET_CTRL_FEATURES | VDPA_BIT(VIRTIO_NET_F_MQ) |
+			    offload_features(plan->info.offload) | VDPA_BIT(VIRTIO_F_IN_ORDER);
 	r = soft_apply_features(params, config, err);
 	if (r)
 		return r;
@@ -357,6 +393,8 @@ static int choose_features(struct vdpa_soft_params *params,
 					   sizeof(needs_one)));
 	params->control_vq = params->features & VDPA_BIT(VIRTIO_NET_F_CTRL_VQ);
 	params->nvqs = 2 * plan->npairs + params->control_vq;
+	if (params->features & HASH_FEATURES)
+		params->config_bytes = sizeof(struct virtio_net_config);
 	return 0;
 }
 
@@ -364,7 +402,7 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 {
 	const struct vdpa_dev_set_config *config = add->config;
 	struct backend_open_params open = net_open_params(add);
-	uint8_t space[NET_CONFIG_BYTES];
+	uint8_t space[sizeof(struct virtio_net_config)];
 	struct vdpa_soft_params params = {
 		.size = sizeof(params),
 		.struct_size = sizeof(struct soft_net),
@@ -373,7 +411,7 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 		.parent = add->mdev->name,
 		.device_id = VIRTIO_ID_NET,
 		.config = space,
-		.config_bytes = sizeof(space),
+		.config_bytes = NET_CONFIG_BYTES,
 	};
 	struct soft_net plan = {0};
 	int r;
@@ -387,6 +425,7 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 	plan.be->ops->get_info(plan.be, &plan.info);
 	plan.filter = vdpa_attr_bool(add->attrs.parent, "filter", false);
 	vdpa_soft_params_attrs(&params, add->attrs.parent);
+	params.features = hash_features(add);
 	r = make_config(&plan, config, space, err);
 	if (!r)
 		r = choose_features(&params, config, &plan, err);
@@ -493,7 +532,7 @@ int soft_net_register(struct vdpa_ctx *ctx)
 		.config_attr_mask = VDPA_CFG_FEATURES | VDPA_CFG_NET_MAC | VDPA_CFG_NET_MTU |
 				    VDPA_CFG_NET_MAX_VQP,
 		.supported_features = vdpa_soft_kit_features() | NET_FEATURES | NET_CTRL_FEATURES |
-				      VDPA_BIT(VIRTIO_NET_F_MQ) |
+				      VDPA_BIT(VIRTIO_NET_F_MQ) | HASH_FEATURES |
 				      offload_features(NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 |
 						       NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN),
 		.max_supported_vqs = 2 * NET_MAX_PAIRS + 1,

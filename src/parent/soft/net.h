@@ -10,6 +10,7 @@
  * net_soften.c what the backend cannot do for the driver
  * net_change.c another backend for a device that runs
  * net_ctrl.h  the control queue, and what the driver configures by it
+ * net_steer.h which of several pairs gets a packet, and how
  *
  * Both queues of a pair live on one loop. Nothing is queued here: a packet that nobody takes stays
  * in the driver's ring (its chain is given back), and is got again when there is room. A backend
@@ -53,6 +54,8 @@ struct soft_net;
 struct soft_add;
 struct net_state;
 struct net_ctrl;
+struct net_steer;
+struct net_parcel;
 
 /* A frame in memory of our own: what has to be changed before it is delivered. */
 struct net_frame {
@@ -82,13 +85,24 @@ struct net_pair {
 	uint64_t features;
 	bool starved;		  /* a packet waits for receive buffers */
 	bool blocked;		  /* the port takes nothing */
-	uint32_t next_segment;	  /* of the packet that waits for buffers */
+	uint32_t next_segment;	  /* of the packet that its port could not deliver yet */
 	uint64_t soften;	  /* NET_OFFLOAD_* of the driver that the backend does not take */
 	uint32_t next_soft;	  /* segment of the packet that waits for the port */
 	uint8_t *frame, *segment; /* NET_MAX_FRAME bytes each */
 	struct iovec *iov;	  /* NET_TX_IOVS */
 	struct iovec (*plain)[2]; /* NET_BATCH: net_plain_header, and a frame */
 	_Atomic uint64_t rx_stats[NET_STATS], tx_stats[NET_STATS];
+	/* Of a device with several: net_spread.c. */
+	bool waits;				   /* its port, for something else than buffers */
+	struct net_pair *waits_for;		   /* its port, for this one's buffers */
+	bool wanted;				   /* others wait for its buffers */
+	struct net_parcel *parcels, **last_parcel; /* for its receive queue */
+	struct net_parcel *free_parcels;
+	_Atomic unsigned parcels_out;
+	_Atomic(struct vdpa_loop *) port_loop; /* NULL: no port. Any loop. */
+	_Atomic bool look_queued;
+	struct vdpa_loop *look_loop;
+	struct vdpa_loop_msg look_msg;
 };
 
 struct soft_net {
@@ -103,6 +117,7 @@ struct soft_net {
 	uint8_t perm_mac[6];	   /* after a reset; the control thread's */
 	struct net_ctrl *ctrl;
 	_Atomic(struct net_state *) state; /* net_ctrl.h */
+	struct net_steer *steer;	   /* NULL: one pair */
 };
 
 static inline struct soft_net *to_net(struct vdpa_soft *dev)
@@ -131,7 +146,9 @@ uint64_t net_offload(uint64_t features, bool guest);
 int net_port_open(struct net_pair *pair, struct vdpa_loop *loop);
 void net_port_close(struct net_pair *pair);
 
-/* net_soften.c: send(), for packets that the backend does not take as they are. */
+/* net_soften.c: bytes of a packet, from byte @skip on; how many there were. */
+size_t net_packet_copy(const struct net_packet *pkt, uint64_t skip, uint8_t *to, size_t len);
+/* send(), for packets that the backend does not take as they are. */
 unsigned net_send_softened(struct net_pair *pair, const struct net_packet *pkts, unsigned n);
 /* As the backend's send_held(). [q] */
 static inline unsigned net_send(struct net_pair *pair, const struct net_packet *pkts, unsigned n,
@@ -163,6 +180,17 @@ void net_link_watch(struct soft_net *net);
 bool net_tx_run(struct net_pair *pair, unsigned budget);
 void net_tx_sent(void *arg, void *const *cookies, unsigned n);
 unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n);
+/*
+ * Into the receive queue of @pair: how many were taken. @next: segments of the first one that the
+ * driver has already; afterwards of the first that was not taken.
+ */
+unsigned net_rx_put(struct net_pair *pair, const struct net_packet *pkts, unsigned n,
+		    uint32_t *next);
+static inline bool net_rx_bad_length(const struct net_packet *pkt)
+{
+	return pkt->len_bytes < NET_HDR_BYTES + NET_ETH_BYTES ||
+	       pkt->len_bytes > NET_HDR_BYTES + (uint64_t)NET_MAX_FRAME;
+}
 
 /* net_hdr.c */
 /* What is in front of a packet that leaves nothing to anybody to do. */

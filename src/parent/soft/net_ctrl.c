@@ -33,23 +33,6 @@ struct net_ctrl {
 
 /* ---- commands ---- */
 
-static int pairs_set(struct net_ctrl_cmd *cmd)
-{
-	unsigned n = cmd->data[0] | cmd->data[1] << 8;
-
-	if (!n || n > cmd->net->npairs)
-		return -EINVAL;
-	cmd->to->pairs = (uint16_t)n;
-	return 0;
-}
-
-static uint32_t pairs_save(const struct net_state *s, const struct net_ctrl_row *row, uint8_t *buf)
-{
-	buf[0] = (uint8_t)s->pairs;
-	buf[1] = (uint8_t)(s->pairs >> 8);
-	return 2;
-}
-
 #define RX_ROW(cmd, text, bit)                                                                     \
 	{                                                                                          \
 		.class = VIRTIO_NET_CTRL_RX, .command = cmd, .name = text, .feature = bit,         \
@@ -111,8 +94,29 @@ const struct net_ctrl_row net_ctrl_rows[] = {
 		.feature = VIRTIO_NET_F_MQ,
 		.min = 2,
 		.max = 2,
-		.handle = pairs_set,
-		.save = pairs_save,
+		.handle = net_ctrl_pairs,
+		.save = net_ctrl_pairs_save,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_MQ,
+		.command = VIRTIO_NET_CTRL_MQ_RSS_CONFIG,
+		.name = "rss",
+		.feature = VIRTIO_NET_F_RSS,
+		.min = NET_CTRL_RSS_MIN,
+		.max = NET_CTRL_RSS_MAX,
+		.handle = net_ctrl_rss,
+		.save = net_ctrl_rss_save,
+		.load = net_ctrl_rss_load,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_MQ,
+		.command = VIRTIO_NET_CTRL_MQ_HASH_CONFIG,
+		.name = "hash",
+		.feature = VIRTIO_NET_F_HASH_REPORT,
+		.min = NET_CTRL_HASH_MIN,
+		.max = NET_CTRL_HASH_MAX,
+		.handle = net_ctrl_hash,
+		.save = net_ctrl_hash_save,
 	},
 	{.name = NULL},
 };

@@ -4,6 +4,7 @@
  *
  * net_ctrl.c        the queue: a command comes, is looked up, carried out, answered
  * net_ctrl_filter.c commands: what is received
+ * net_ctrl_rss.c    commands: how many pairs, and which one receives
  * net_state.c       the state: defaults, publication, save and load
  * net_filter.c      the state as the receiving loops use it
  *
@@ -33,17 +34,23 @@ struct net_macs {
 /* As the commands of class VIRTIO_NET_CTRL_RX count them. */
 #define NET_RX(command) ((uint8_t)(1u << VIRTIO_NET_CTRL_RX_##command))
 
+struct net_rss;
+
 struct net_state {
 	/* Derived: has a packet to be looked at before it is received? Does the table of VLANs
 	 * count? */
 	bool filter, vlan_filter;
+	uint16_t spread;		 /* pairs that automatic steering may use */
+	uint64_t on[NET_MAX_PAIRS / 64]; /* pairs that may receive, a bit each */
 	/* Set by commands. */
 	uint8_t rx;	       /* NET_RX() */
 	uint8_t mac[6];	       /* 5.1.6.5.2 */
 	struct net_macs *macs; /* NULL: none */
 	uint64_t vlans[NET_VLANS / 64];
-	uint16_t pairs; /* in use */
-	bool announce;	/* the driver was asked, and has not answered */
+	uint16_t pairs;	     /* in use */
+	struct net_rss *rss; /* NULL: no hashes */
+	bool by_rss;	     /* steering */
+	bool announce;	     /* the driver was asked, and has not answered */
 	/* Publication. */
 	struct soft_net *net;
 	struct vdpa_loop_sync sync;
@@ -114,6 +121,25 @@ int net_ctrl_vlan(struct net_ctrl_cmd *cmd);
 uint32_t net_ctrl_vlan_save(const struct net_state *s, const struct net_ctrl_row *row,
 			    uint8_t *buf);
 int net_ctrl_vlan_load(struct net_ctrl_cmd *cmd);
+
+/* net_ctrl_rss.c */
+#define NET_CTRL_RSS_MIN 13u
+#define NET_CTRL_RSS_MAX 307u
+#define NET_CTRL_HASH_MIN 13u
+#define NET_CTRL_HASH_MAX 53u
+int net_ctrl_pairs(struct net_ctrl_cmd *cmd);
+uint32_t net_ctrl_pairs_save(const struct net_state *s, const struct net_ctrl_row *row,
+			     uint8_t *buf);
+int net_ctrl_rss(struct net_ctrl_cmd *cmd);
+uint32_t net_ctrl_rss_save(const struct net_state *s, const struct net_ctrl_row *row, uint8_t *buf);
+int net_ctrl_rss_load(struct net_ctrl_cmd *cmd);
+int net_ctrl_hash(struct net_ctrl_cmd *cmd);
+uint32_t net_ctrl_hash_save(const struct net_state *s, const struct net_ctrl_row *row,
+			    uint8_t *buf);
+void net_rss_put(struct net_rss *rss);
+/* Work out which pairs may receive. */
+void net_state_steer(struct net_state *s);
+void net_state_show_steer(const struct net_state *s, vdpa_emit_fn emit, void *arg);
 
 /* ---- the state ---- */
 

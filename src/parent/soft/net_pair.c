@@ -2,7 +2,7 @@
 /* A queue pair: which port it has, and who waits for whom. */
 #include <errno.h>
 #include <stdlib.h>
-#include "parent/soft/net.h"
+#include "parent/soft/net_steer.h"
 
 static struct net_pair *pair_of(struct vdpa_soft_vq *vq)
 {
@@ -18,6 +18,10 @@ static bool is_tx(const struct vdpa_soft_vq *vq)
 
 int net_pairs_new(struct soft_net *net)
 {
+	int r = net_steer_new(net);
+
+	if (r)
+		return r;
 	net->pairs = calloc(net->npairs, sizeof(net->pairs[0]));
 	if (!net->pairs)
 		return -ENOMEM;
@@ -26,6 +30,7 @@ int net_pairs_new(struct soft_net *net)
 
 		pair->net = net;
 		pair->index = i;
+		pair->last_parcel = &pair->parcels;
 		pair->be = net->be;
 		pair->be_offload = net->info.offload;
 		pair->frame = malloc(NET_MAX_FRAME);
@@ -52,7 +57,9 @@ void net_pairs_free(struct soft_net *net)
 		free(net->pairs[i].plain);
 	}
 	free(net->pairs);
+	free(net->steer);
 	net->pairs = NULL;
+	net->steer = NULL;
 }
 
 /* ---- the port ---- */
@@ -101,6 +108,7 @@ int net_port_open(struct net_pair *pair, struct vdpa_loop *loop)
 		.forget = forget,
 		.sent = net_tx_sent,
 	};
+	int r;
 
 	pair->features = vdpa_soft_features(&net->soft);
 	config.offload = net_offload(pair->features, true);
@@ -109,10 +117,17 @@ int net_port_open(struct net_pair *pair, struct vdpa_loop *loop)
 		pair->features & (VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF))
 			? 12
 			: 10;
+	if (pair->features & VDPA_BIT(VIRTIO_NET_F_HASH_REPORT))
+		pair->hdr_bytes = NET_HDR_BYTES + NET_REPORT_BYTES;
 	pair->soften = net_offload(pair->features, false) & ~pair->be_offload;
 	pair->starved = pair->blocked = false;
 	pair->next_segment = pair->next_soft = 0;
-	return pair->be->ops->port_open(pair->be, &config, &pair->port);
+	if (net->steer)
+		net_spread_port(pair, loop);
+	r = pair->be->ops->port_open(pair->be, &config, &pair->port);
+	if (r && net->steer)
+		net_spread_port(pair, NULL);
+	return r;
 }
 
 void net_port_close(struct net_pair *pair)
@@ -120,6 +135,8 @@ void net_port_close(struct net_pair *pair)
 	if (pair->port)
 		pair->be->ops->port_close(pair->port);
 	pair->port = NULL;
+	if (pair->net->steer)
+		net_spread_port(pair, NULL);
 }
 
 int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
@@ -135,6 +152,8 @@ int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 	} else {
 		pair->rx = vq;
 		pair->rx_num = dev->vdpa.config->get_vq_size(&dev->vdpa, vdpa_soft_vq_index(vq));
+		if (pair->net->steer)
+			net_spread_begin(pair, vdpa_soft_vq_loop(vq));
 	}
 	return 0;
 }
@@ -173,6 +192,8 @@ void net_stopped(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 		pair->tx = NULL;
 	else
 		pair->rx = NULL;
+	if (pair->net->steer && !is_tx(vq))
+		net_spread_end(pair);
 	if (pair->rx || pair->tx)
 		return;
 	net_port_close(pair);
@@ -183,7 +204,10 @@ static bool rx_run(struct net_pair *pair)
 {
 	if (pair->starved) {
 		pair->starved = false;
-		pair->be->ops->resume(pair->port);
+		if (pair->net->steer)
+			net_spread_resume(pair);
+		else
+			pair->be->ops->resume(pair->port);
 	}
 	return false;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include "parent/soft/net_copy.h"
 #include "parent/soft/net_ctrl.h"
+#include "parent/soft/net_steer.h"
 
 enum rx_result {
 	RX_TAKEN,
@@ -23,6 +24,8 @@ enum rx_result {
 /* Buffers that were got, and the counters of one delivery. */
 struct rx_batch {
 	struct net_pair *pair;
+	const struct net_state *state;
+	uint32_t next;	 /* segment, of the packet in hand */
 	unsigned at, n;	 /* chains[at..n) are free */
 	unsigned wanted; /* how many packets are still to come, the one in hand included */
 	uint64_t packets, bytes;
@@ -166,10 +169,19 @@ static unsigned get_buffers(struct rx_batch *b, uint64_t bytes, bool *never)
 	return 0;
 }
 
+/* 5.1.6.4.4 */
+static void report_hash(const struct rx_batch *b, const struct rx_packet *pkt,
+			uint8_t to[NET_REPORT_BYTES])
+{
+	const struct net_packet whole = {pkt->iov, pkt->niov, pkt->skip + pkt->len, NULL};
+
+	net_steer_report(b->state, &whole, pkt->skip, to);
+}
+
 static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt)
 {
 	struct net_pair *pair = b->pair;
-	uint8_t wire[NET_HDR_BYTES];
+	uint8_t wire[NET_HDR_BYTES + NET_REPORT_BYTES];
 	bool never = false;
 	uint32_t done = 0;
 	unsigned n = get_buffers(b, (uint64_t)pair->hdr_bytes + pkt->len, &never);
@@ -181,8 +193,10 @@ static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt
 	}
 	if (!n)
 		return RX_STARVED;
-	memcpy(wire, pkt->wire, sizeof(wire));
+	memcpy(wire, pkt->wire, NET_HDR_BYTES);
 	net_hdr_put_buffers(wire, (uint16_t)n);
+	if (pair->hdr_bytes == sizeof(wire))
+		report_hash(b, pkt, wire + NET_HDR_BYTES);
 	vdpa_soft_push(pair->rx, b->chains[b->at], 0, wire, pair->hdr_bytes);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = i ? 0 : pair->hdr_bytes;
@@ -227,11 +241,11 @@ static enum rx_result put_segments(struct rx_batch *b, const struct net_hdr *hdr
 		return RX_DROPPED;
 	}
 	/* Those that the driver has already, it does not get again. */
-	for (; pair->next_segment < gso.segments; pair->next_segment++) {
+	for (; b->next < gso.segments; b->next++) {
 		struct iovec iov = {.iov_base = to.data};
 		struct rx_packet pkt = {.iov = &iov, .niov = 1};
 
-		net_gso_build(&gso, frame, pair->next_segment, &to);
+		net_gso_build(&gso, frame, b->next, &to);
 		iov.iov_len = to.len;
 		pkt.len = to.len;
 		if (put_packet(b, &pkt) == RX_STARVED)
@@ -291,8 +305,7 @@ static enum rx_result deliver_one(struct rx_batch *b, const struct net_packet *f
 	struct rx_packet pkt = {.iov = from->iov, .niov = from->niov};
 	struct net_pair *pair = b->pair;
 
-	if (from->len_bytes < NET_HDR_BYTES + NET_ETH_BYTES ||
-	    from->len_bytes > NET_HDR_BYTES + (uint64_t)NET_MAX_FRAME) {
+	if (net_rx_bad_length(from)) {
 		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
 		return RX_DROPPED;
 	}
@@ -333,49 +346,62 @@ static inline bool deliver_fast(struct rx_batch *b, const struct net_packet *fro
 }
 
 /* True unless it waits for buffers. */
-static bool deliver(struct rx_batch *b, const struct net_packet *pkt, const struct net_state *state)
+static bool deliver(struct rx_batch *b, const struct net_packet *pkt, bool fast)
 {
-	if (state->filter && !wanted(state, pkt)) {
+	if (b->state->filter && !wanted(b->state, pkt)) {
 		net_count(&b->pair->rx_stats[NET_STAT_DROPS], 1);
 		return true;
 	}
-	if (deliver_fast(b, pkt))
+	if (fast && deliver_fast(b, pkt))
 		return true;
 	if (deliver_one(b, pkt) == RX_STARVED)
 		return false;
-	b->pair->next_segment = 0;
+	b->next = 0;
 	return true;
 }
 
-static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pkts, unsigned n)
+static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pkts, unsigned n,
+			      uint32_t *next)
 {
+	bool fast = pair->hdr_bytes <= NET_HDR_BYTES;
 	struct rx_batch b;
-	const struct net_state *state = net_state_get(pair->net);
 	unsigned i;
 
 	b.pair = pair;
+	b.state = net_state_get(pair->net);
+	b.next = *next;
 	b.at = b.n = b.full = 0;
 	b.packets = b.bytes = 0;
 	b.wanted = n;
 	more_buffers(&b);
-	for (i = 0; i < n && deliver(&b, &pkts[i], state); i++)
+	for (i = 0; i < n && deliver(&b, &pkts[i], fast); i++)
 		b.wanted = n - i - 1;
 	complete_full(&b);
 	vdpa_soft_abandon(pair->rx, b.n - b.at);
 	net_count(&pair->rx_stats[NET_STAT_PACKETS], b.packets);
 	net_count(&pair->rx_stats[NET_STAT_BYTES], b.bytes);
 	vdpa_soft_flush(pair->rx);
+	*next = b.next;
 	return i;
+}
+
+unsigned net_rx_put(struct net_pair *pair, const struct net_packet *pkts, unsigned n,
+		    uint32_t *next)
+{
+	/* A queue that does not run yet has no buffers; nothing is lost meanwhile. */
+	if (!n || !pair->rx || !vdpa_soft_vq_running(pair->rx))
+		return 0;
+	return deliver_batch(pair, pkts, n, next);
 }
 
 unsigned net_rx_deliver(void *arg, const struct net_packet *pkts, unsigned n)
 {
 	struct net_pair *pair = arg;
-	unsigned i = 0;
+	unsigned i;
 
-	/* A queue that does not run yet has no buffers; nothing is lost meanwhile. */
-	if (n && pair->rx && vdpa_soft_vq_running(pair->rx))
-		i = deliver_batch(pair, pkts, n);
+	if (pair->net->steer)
+		return net_spread(pair, pkts, n);
+	i = net_rx_put(pair, pkts, n, &pair->next_segment);
 	if (i < n)
 		pair->starved = true;
 	return i;

@@ -29,21 +29,24 @@ static uint64_t wants(const struct net_hdr *hdr)
 	       (hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? NET_OFFLOAD_CSUM : 0);
 }
 
-static void copy_out(const struct net_packet *pkt, uint64_t skip, uint8_t *to, size_t len)
+size_t net_packet_copy(const struct net_packet *pkt, uint64_t skip, uint8_t *to, size_t len)
 {
-	for (unsigned i = 0; i < pkt->niov && len; i++) {
+	size_t left = len;
+
+	for (unsigned i = 0; i < pkt->niov && left; i++) {
 		size_t n = pkt->iov[i].iov_len;
 
 		if (skip >= n) {
 			skip -= n;
 			continue;
 		}
-		n = n - skip < len ? n - skip : len;
+		n = n - skip < left ? n - skip : left;
 		memcpy(to, (const char *)pkt->iov[i].iov_base + skip, n);
 		to += n;
-		len -= n;
+		left -= n;
 		skip = 0;
 	}
+	return len - left;
 }
 
 static bool send_frame(struct net_pair *pair, const struct net_frame *frame)
@@ -80,12 +83,12 @@ static bool send_one(struct net_pair *pair, const struct net_packet *pkt)
 	uint8_t wire[NET_HDR_BYTES];
 	struct net_hdr hdr;
 
-	copy_out(pkt, 0, wire, sizeof(wire));
+	net_packet_copy(pkt, 0, wire, sizeof(wire));
 	net_hdr_get(&hdr, wire);
 	if (!(wants(&hdr) & pair->soften))
 		return pair->be->ops->send(pair->port, pkt, 1);
 	frame.len = (uint32_t)(pkt->len_bytes - NET_HDR_BYTES);
-	copy_out(pkt, NET_HDR_BYTES, frame.data, frame.len);
+	net_packet_copy(pkt, NET_HDR_BYTES, frame.data, frame.len);
 	if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return send_segments(pair, &hdr, &frame);
 	if (net_csum_fill(&hdr, &frame))

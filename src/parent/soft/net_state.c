@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "parent/soft/net_ctrl.h"
+#include "parent/soft/net_steer.h"
 
 /* ---- birth and end ---- */
 
@@ -25,6 +26,7 @@ void net_macs_put(struct net_macs *macs)
 void net_state_drop(struct net_state *s)
 {
 	net_macs_put(s->macs);
+	net_rss_put(s->rss);
 	free(s);
 }
 
@@ -37,6 +39,8 @@ struct net_state *net_state_copy(struct soft_net *net)
 	*s = *net_state_get(net);
 	if (s->macs)
 		s->macs->refs++;
+	if (s->rss)
+		s->rss->refs++;
 	return s;
 }
 
@@ -68,6 +72,7 @@ static void derive(struct net_state *s)
 	s->vlan_filter = vdpa_soft_has(dev, VIRTIO_NET_F_CTRL_VLAN) &&
 			 !(promisc && vdpa_soft_has(dev, VIRTIO_NET_F_CTRL_RX));
 	s->filter = !promisc || s->vlan_filter;
+	net_state_steer(s);
 }
 
 int net_state_init(struct soft_net *net)
@@ -113,6 +118,8 @@ static void tell(struct soft_net *net, const struct net_state *old, const struct
 		net_tell_mac(net->be, s->mac);
 		vdpa_notify(&dev->vdpa, VDPA_EVENT_CHANGE, "config");
 	}
+	if (memcmp(old->on, s->on, sizeof(s->on)))
+		net_spread_look_all(net);
 }
 
 void net_state_publish(struct net_state *s, void (*then)(struct soft_net *net))

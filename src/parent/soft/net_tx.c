@@ -10,6 +10,7 @@
 #include <string.h>
 #include "parent/soft/net.h"
 #include "parent/soft/net_copy.h"
+#include "parent/soft/net_steer.h"
 
 /* A batch: packets, and what their pieces are made of. */
 struct tx_batch {
@@ -61,7 +62,8 @@ static void pull_header(const struct net_pair *pair, const struct vringh_chain *
 		return;
 	}
 	memset(wire, 0, NET_HDR_BYTES);
-	vringh_iov_pull(chain, 0, wire, pair->hdr_bytes);
+	vringh_iov_pull(chain, 0, wire,
+			pair->hdr_bytes < NET_HDR_BYTES ? pair->hdr_bytes : NET_HDR_BYTES);
 }
 
 static bool parse(struct net_pair *pair, struct tx_batch *b)
@@ -201,6 +203,8 @@ static bool run_batch(struct net_pair *pair, unsigned max)
 	unsigned got = vdpa_soft_getdesc(pair->tx, b.chains, max), ended;
 
 	fill_batch(pair, &b, got);
+	if (pair->net->steer)
+		net_steer_learn(pair, b.pkts, b.n, b.bad);
 	ended = send_batch(pair, &b);
 	if (ended < b.n)
 		pair->blocked = true;
