@@ -308,8 +308,8 @@ static int cuse_begin(struct cdev_cuse *c, struct vdpa_error *err)
 	return ret;
 }
 
-int cdev_cuse_start(const char *name, const char *socket, struct vdpa_loop *loop,
-		    const struct vdpa_log *log, struct cdev_cuse **out, struct vdpa_error *err)
+int cdev_cuse_start(const struct cdev_cuse_config *config, struct cdev_cuse **out,
+		    struct vdpa_error *err)
 {
 	struct cdev_cuse *c = calloc(1, sizeof(*c));
 	int ret;
@@ -318,11 +318,11 @@ int cdev_cuse_start(const char *name, const char *socket, struct vdpa_loop *loop
 		return vdpa_error_set(err, ENOMEM, NULL, "no memory");
 	*c = (struct cdev_cuse){.fd = -1,
 				.stop = -1,
-				.loop = loop,
-				.log = log,
+				.loop = config->loop,
+				.log = config->log,
 				.limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT};
-	snprintf(c->name, sizeof(c->name), "%s", name);
-	snprintf(c->socket, sizeof(c->socket), "%s", socket);
+	snprintf(c->name, sizeof(c->name), "%s", config->name);
+	snprintf(c->socket, sizeof(c->socket), "%s", config->socket);
 	ret = cuse_begin(c, err);
 	if (ret)
 		cuse_free(c);

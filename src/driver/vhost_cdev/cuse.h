@@ -9,12 +9,17 @@
 
 struct cdev_cuse;
 
-/*
- * Make /dev/@name, whose opens are connections to @socket, and serve it by a thread. @log and
- * @loop: of the context; they stay until cdev_cuse_stop() is done. 0, or -errno with @err.
- */
-int cdev_cuse_start(const char *name, const char *socket, struct vdpa_loop *loop,
-		    const struct vdpa_log *log, struct cdev_cuse **out, struct vdpa_error *err);
+struct cdev_cuse_config {
+	const char *name;   /* of the node, below /dev */
+	const char *socket; /* each open is a connection to it */
+	/* Of the context; they stay until cdev_cuse_stop() is done. */
+	struct vdpa_loop *loop;
+	const struct vdpa_log *log;
+};
+
+/* Make the node, and serve it by a thread. 0, or -errno with @err. */
+int cdev_cuse_start(const struct cdev_cuse_config *config, struct cdev_cuse **out,
+		    struct vdpa_error *err);
 /*
  * The device goes; who has it open gets ENODEV or ENOTCONN. On @loop's thread; @done on it, too,
  * once the thread has ended, or gave no sign of it for 2 seconds: then it waits for a process's

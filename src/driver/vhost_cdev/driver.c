@@ -142,6 +142,7 @@ static void chardev_name(const struct cdev *cdev, char name[CDEV_NAME_BYTES])
 static int listen_begin(struct cdev *cdev, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
 	const char *path = vdpa_attr_get(attrs, "path");
+	struct cdev_cuse_config config;
 	char name[CDEV_NAME_BYTES];
 	int ret = vdpa_unix_listen(&cdev->listen, path, SOCK_SEQPACKET, attrs, err);
 
@@ -154,8 +155,11 @@ static int listen_begin(struct cdev *cdev, const struct vdpa_attr *attrs, struct
 	if (!vdpa_attr_bool(attrs, "chardev", false))
 		return 0;
 	chardev_name(cdev, name);
-	return cdev_cuse_start(name, cdev->listen.path, vdpa_ctx_control(cdev->vdev->ctx),
-			       vdpa_ctx_log(cdev->vdev->ctx), &cdev->cuse, err);
+	config = (struct cdev_cuse_config){.name = name,
+					   .socket = cdev->listen.path,
+					   .loop = vdpa_ctx_control(cdev->vdev->ctx),
+					   .log = vdpa_ctx_log(cdev->vdev->ctx)};
+	return cdev_cuse_start(&config, &cdev->cuse, err);
 }
 
 static int probe(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct vdpa_error *err)
