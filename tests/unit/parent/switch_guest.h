@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Guests whose NICs are ports of one switch. Queue 0 receives, queue 1 sends. */
+/*
+ * Guests whose NICs are ports of one switch. Of the pair that a port is at, the first queue
+ * receives, the second one sends.
+ */
 #ifndef TESTS_PARENT_SWITCH_GUEST_H
 #define TESTS_PARENT_SWITCH_GUEST_H
 
 #include "net_guest.h"
 
 #define SW_PORTS 3
+/* Of each port; they have workers of their own. */
+#ifndef SW_PAIRS
+#define SW_PAIRS 1
+#endif
 #define SW_NUM 64
 #define SW_BUF 2048
 #define SW_RX (SG_DATA + 0x100000)
 #define SW_TX SG_DATA
+#define SW_AT(p) ((p)->at * SW_NUM * SW_BUF)
 
 struct sw_port {
 	struct soft_guest g;
-	unsigned free_tx, tx_out, rx_out;
-	uint64_t rx_free, tx_free; /* slots, a bit each */
+	unsigned at;				       /* the pair */
+	uint64_t rx_free[SW_PAIRS], tx_free[SW_PAIRS]; /* slots, a bit each */
 };
 
 struct sw_net {
@@ -28,11 +36,20 @@ static inline void sw_mac(uint8_t mac[6], unsigned n)
 	memcpy(mac, m, 6);
 }
 
+static inline void sw_start(struct sw_port *p, uint64_t features)
+{
+	memset(p->rx_free, 0xff, sizeof(p->rx_free));
+	memset(p->tx_free, 0xff, sizeof(p->tx_free));
+	sg_start(&p->g, features, 2 * SW_PAIRS, SW_NUM);
+}
+
 /* Device @i of the switch: its address ends in i + 1. */
 static inline void sw_add(struct sw_net *n, unsigned i, const struct vdpa_attr *attrs,
 			  uint64_t features)
 {
-	struct vdpa_dev_set_config config = {.mask = VDPA_CFG_NET_MAC, .attrs = attrs};
+	struct vdpa_dev_set_config config = {.mask = VDPA_CFG_NET_MAC | VDPA_CFG_NET_MAX_VQP,
+					     .net.max_vq_pairs = SW_PAIRS,
+					     .attrs = attrs};
 	struct vdpa_error err = {.msg = ""};
 	struct sw_port *p = &n->p[i];
 	char name[8];
@@ -44,8 +61,7 @@ static inline void sw_add(struct sw_net *n, unsigned i, const struct vdpa_attr *
 	if (r)
 		fail_msg("%d %s", r, err.msg);
 	sg_use(&p->g, vdpa_find_device(p->g.ctx, name));
-	p->rx_free = p->tx_free = UINT64_MAX;
-	sg_start(&p->g, features, 2, SW_NUM);
+	sw_start(p, features);
 }
 
 struct sw_settle {
@@ -90,24 +106,24 @@ static inline void sw_close(struct sw_net *n)
 /* Give the device @count more buffers of @len bytes. */
 static inline void sw_rx_post(struct sw_port *p, unsigned count, uint32_t len)
 {
-	while (count-- && p->rx_free) {
-		unsigned slot = (unsigned)__builtin_ctzll(p->rx_free);
-		struct virtqueue_sg sg = sg_at(SW_RX + slot * SW_BUF, len);
+	while (count-- && p->rx_free[p->at]) {
+		unsigned slot = (unsigned)__builtin_ctzll(p->rx_free[p->at]);
+		struct virtqueue_sg sg = sg_at(SW_RX + SW_AT(p) + slot * SW_BUF, len);
 
-		p->rx_free &= ~(1ull << slot);
-		sg_send(&p->g, 0, &sg, 0, 1, (void *)(uintptr_t)(slot + 1));
+		p->rx_free[p->at] &= ~(1ull << slot);
+		sg_send(&p->g, 2 * p->at, &sg, 0, 1, (void *)(uintptr_t)(slot + 1));
 	}
 }
 
 /* A packet that came, or NULL; its buffer is the guest's again (until the next sw_rx_post). */
 static inline uint8_t *sw_rx(struct sw_port *p, uint32_t *len, int64_t ns)
 {
-	uintptr_t slot = (uintptr_t)sg_get(&p->g, 0, len, ns);
+	uintptr_t slot = (uintptr_t)sg_get(&p->g, 2 * p->at, len, ns);
 
 	if (!slot)
 		return NULL;
-	p->rx_free |= 1ull << (slot - 1);
-	return p->g.mem + SW_RX + (slot - 1) * SW_BUF;
+	p->rx_free[p->at] |= 1ull << (slot - 1);
+	return p->g.mem + SW_RX + SW_AT(p) + (slot - 1) * SW_BUF;
 }
 
 /* The slot of the next packet to send; NULL: all are out. */
@@ -116,21 +132,21 @@ static inline uint8_t *sw_tx_slot(struct sw_port *p)
 	uint32_t len;
 	uintptr_t slot;
 
-	while ((slot = (uintptr_t)virtqueue_get(p->g.q[1].vq, &len)))
-		p->tx_free |= 1ull << (slot - 1);
-	if (!p->tx_free)
+	while ((slot = (uintptr_t)virtqueue_get(p->g.q[2 * p->at + 1].vq, &len)))
+		p->tx_free[p->at] |= 1ull << (slot - 1);
+	if (!p->tx_free[p->at])
 		return NULL;
-	return p->g.mem + SW_TX + (size_t)__builtin_ctzll(p->tx_free) * SW_BUF;
+	return p->g.mem + SW_TX + SW_AT(p) + (size_t)__builtin_ctzll(p->tx_free[p->at]) * SW_BUF;
 }
 
 /* Send the packet in the slot: header and @len bytes of frame. */
 static inline void sw_tx_post(struct sw_port *p, uint32_t len)
 {
-	unsigned slot = (unsigned)__builtin_ctzll(p->tx_free);
-	struct virtqueue_sg sg = sg_at(SW_TX + slot * SW_BUF, 12 + len);
+	unsigned slot = (unsigned)__builtin_ctzll(p->tx_free[p->at]);
+	struct virtqueue_sg sg = sg_at(SW_TX + SW_AT(p) + slot * SW_BUF, 12 + len);
 
-	p->tx_free &= ~(1ull << slot);
-	sg_send(&p->g, 1, &sg, 1, 0, (void *)(uintptr_t)(slot + 1));
+	p->tx_free[p->at] &= ~(1ull << slot);
+	sg_send(&p->g, 2 * p->at + 1, &sg, 1, 0, (void *)(uintptr_t)(slot + 1));
 }
 
 /* A frame of 60 bytes, @seq in it. Waits for a slot. */
@@ -166,7 +182,7 @@ static inline bool sw_tx_idle(struct sw_port *p)
 {
 	for (unsigned i = 0; i < 10000; i++) {
 		sw_tx_slot(p);
-		if (p->tx_free == UINT64_MAX)
+		if (p->tx_free[p->at] == UINT64_MAX)
 			return true;
 		sg_run(&p->g, SG_SECOND / 1000);
 	}
