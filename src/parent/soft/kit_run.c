@@ -20,10 +20,13 @@ static bool serve(struct vdpa_loop_poller *poller);
 /* What getdesc, flush or start found: the queue takes no more requests; control stops it. */
 static void fail(struct vdpa_soft_vq *vq, const char *why)
 {
-	if (vq->l.failed || vq->l.stopping)
+	if (vq->l.failed)
 		return;
 	vq->l.failed = true;
 	vq->l.live = false;
+	/* Nobody is told of a queue that is about to end: but its end waits for nothing more. */
+	if (vq->l.stopping)
+		return;
 	pthread_mutex_lock(&vq->shared.lock);
 	snprintf(vq->shared.why, sizeof(vq->shared.why), "%s", why ? why : "");
 	pthread_mutex_unlock(&vq->shared.lock);
@@ -64,6 +67,7 @@ static void check_drained(struct vdpa_soft_vq *vq)
 	if (!vq->l.stopping || vq->l.drained || vringh_outstanding(vq->l.vr) || !published(vq))
 		return;
 	vq->l.drained = true;
+	vdpa_loop_poller_del(&vq->l.poller);
 	if (vq->l.started && soft_has_op(vq->dev, stopped))
 		vq->dev->ops->stopped(vq->dev, vq);
 	vq->l.started = false;
@@ -100,7 +104,8 @@ static void begin_stop(struct vdpa_soft_vq *vq)
 	vq->l.stopping = true;
 	vq->l.cancelling = atomic_load(&vq->shared.cancel_wanted);
 	soft_wire_unwatch(vq);
-	vdpa_loop_poller_del(&vq->l.poller);
+	if (!vq->l.reclaim)
+		vdpa_loop_poller_del(&vq->l.poller);
 	if (vq->l.started && soft_has_op(vq->dev, stop))
 		vq->dev->ops->stop(vq->dev, vq);
 	check_drained(vq);
@@ -189,11 +194,22 @@ static bool poll_device(struct vdpa_soft_vq *vq)
 	return vq->l.live && soft_has_op(vq->dev, poll) && vq->dev->ops->poll(vq->dev, vq);
 }
 
+/* Memory is wanted back that what is out lies in, also of a queue that takes nothing any more. */
+static void reclaim(struct vdpa_soft_vq *vq)
+{
+	bool wanted = vq->l.reclaim && vq->l.started;
+
+	vq->l.reclaim = false;
+	if (wanted)
+		vq->dev->ops->reclaim(vq->dev, vq);
+}
+
 static bool serve(struct vdpa_loop_poller *poller)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(poller, struct vdpa_soft_vq, l.poller);
 	bool more, worked;
 
+	reclaim(vq);
 	if (!vq->l.live) {
 		vdpa_loop_poller_del(poller);
 		return false;
@@ -202,10 +218,6 @@ static bool serve(struct vdpa_loop_poller *poller)
 	vq->l.in_run = true;
 	vq->l.short_of = vq->l.dry = vq->l.look_again = false;
 	vq->l.got = 0;
-	if (vq->l.reclaim) {
-		vq->l.reclaim = false;
-		vq->dev->ops->reclaim(vq->dev, vq);
-	}
 	more = vq->dev->ops->run(vq->dev, vq, vq->core->budget);
 	worked = poll_device(vq) || vq->l.got;
 	vq->l.in_run = false;
@@ -231,7 +243,8 @@ static bool view_in_use(void *arg, uintptr_t first, uintptr_t last)
 		return false;
 	if (soft_has_op(vq->dev, reclaim)) {
 		vq->l.reclaim = true;
-		vdpa_soft_vq_wake(vq);
+		if (!vq->l.poller.loop)
+			vdpa_loop_poller_add(vq->loop, &vq->l.poller, serve);
 	}
 	return true;
 }

@@ -240,6 +240,26 @@ static void test_unmap_sender(void **state)
 	end_hang(&n, &hang);
 }
 
+/* Nor that of a queue that is being stopped, which ends although it has lost its ring. */
+static void test_unmap_stopping(void **state)
+{
+	struct sg_wait stop = {0}, unmap = {0};
+	struct vdpa_done stop_done = sg_done(&stop), unmap_done = sg_done(&unmap);
+	struct hang hang, pass;
+	struct sw_net n;
+
+	send_into_hang(&n, &hang);
+	assert_int_equal(vdpa_stop_vq(n.p[0].g.dev, 1, &stop_done), 0);
+	hang_loop(&pass, &n.p[0]);
+	sem_post(&pass.out);
+	assert_int_equal(
+		vdpa_dma_unmap(n.p[0].g.dev, 0, SG_IOVA + SG_DATA, SG_BYTES - SG_DATA, &unmap_done),
+		0);
+	assert_int_equal(sg_wait(&n.p[0].g, &unmap), 0);
+	assert_int_equal(sg_wait(&n.p[0].g, &stop), 0);
+	end_hang(&n, &hang);
+}
+
 /*
  * What the sender writes into a packet that is out already, the receiver may see; but it goes where
  * it was to go, as long as it was, behind the header that was checked.
@@ -422,6 +442,7 @@ int main(void)
 		cmocka_unit_test_prestate(test_late_buffers, ON(3)),
 		cmocka_unit_test(test_reset_sender),
 		cmocka_unit_test(test_unmap_sender),
+		cmocka_unit_test(test_unmap_stopping),
 		cmocka_unit_test(test_changed_while_held),
 		cmocka_unit_test_prestate(test_segments, ON(0)),
 		cmocka_unit_test_prestate(test_segments, ON(3)),
