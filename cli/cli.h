@@ -46,6 +46,8 @@ struct cli_cmd {
 extern const struct cli_cmd cli_objects[];
 extern const struct cli_cmd cli_dev_cmds[];
 extern const struct cli_cmd cli_mgmtdev_cmds[];
+extern const struct cli_cmd cli_group_cmds[];
+extern const struct cli_cmd cli_as_cmds[];
 extern const struct cli_cmd cli_bus_cmds[];
 extern const struct cli_cmd cli_config_cmds[];
 
@@ -111,6 +113,8 @@ int cmd_dev_set(struct cli *cli, int argc, char **argv);
 int cmd_dev_bind(struct cli *cli, int argc, char **argv);
 int cmd_topology(struct cli *cli, int argc, char **argv);
 int cmd_monitor(struct cli *cli, int argc, char **argv);
+/* One line each. */
+void cli_print_ranges(const json_t *ranges, const char *indent);
 int cmd_iotlb_dump(struct cli *cli, int argc, char **argv);
 int cmd_stats(struct cli *cli, int argc, char **argv);
 int cmd_log(struct cli *cli, int argc, char **argv);

@@ -11,9 +11,8 @@ static const char *str(const json_t *obj, const char *key)
 	return s ? s : "";
 }
 
-static void print_ranges(const json_t *dump)
+void cli_print_ranges(const json_t *ranges, const char *indent)
 {
-	const json_t *ranges = json_object_get(dump, "ranges");
 	json_t *r;
 	size_t i;
 
@@ -21,8 +20,8 @@ static void print_ranges(const json_t *dump)
 	{
 		const json_t *region = json_object_get(r, "region");
 
-		printf("%s-%s %s addr %s", str(r, "first"), str(r, "last"), str(r, "perm"),
-		       str(r, "addr"));
+		printf("%s%s-%s %s addr %s", indent, str(r, "first"), str(r, "last"),
+		       str(r, "perm"), str(r, "addr"));
 		if (region) {
 			fputs(" region ", stdout);
 			cli_print_pairs(region);
@@ -52,7 +51,7 @@ int cmd_iotlb_dump(struct cli *cli, int argc, char **argv)
 		if (cli->json)
 			json_array_extend(all, json_object_get(part, "ranges"));
 		else
-			print_ranges(part);
+			cli_print_ranges(json_object_get(part, "ranges"), "");
 		next = json_incref(json_object_get(part, "next"));
 		json_decref(part);
 		if (!json_is_string(next))

@@ -284,3 +284,96 @@ int cmd_dev_vstats_show(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "qidx wants the number of a queue");
 	return show_vstats(cli, json_pack("{s:s, s:i}", "name", argv[0], "qidx", (int)idx), true);
 }
+
+/* ---- group show, as show ---- */
+
+static json_int_t number(const json_t *obj, const char *key)
+{
+	return json_integer_value(json_object_get(obj, key));
+}
+
+/* "KEY 0,1,2", or nothing of an empty list. */
+static void print_numbers(const json_t *obj, const char *key)
+{
+	const json_t *list = json_object_get(obj, key);
+	json_t *n;
+	size_t i;
+
+	json_array_foreach(list, i, n)
+	{
+		if (i)
+			putchar(',');
+		else
+			printf(" %s ", key);
+		printf("%" JSON_INTEGER_FORMAT, json_integer_value(n));
+	}
+}
+
+static void print_groups(const json_t *dev)
+{
+	json_t *group;
+	size_t i;
+
+	json_array_foreach(json_object_get(dev, "group"), i, group)
+	{
+		const json_t *vqs = json_object_get(group, "vqs");
+
+		printf("%s: group %" JSON_INTEGER_FORMAT " asid %" JSON_INTEGER_FORMAT,
+		       name_of(dev), number(group, "group"), number(group, "asid"));
+		print_numbers(group, "vqs");
+		if (!json_equal(vqs, json_object_get(group, "desc_vqs")))
+			print_numbers(group, "desc_vqs");
+		putchar('\n');
+	}
+}
+
+static int cmd_group_show(struct cli *cli, int argc, char **argv)
+{
+	static const struct listing what = {"group.show", "group", "group", print_groups};
+
+	return show_list(cli, argc, argv, &what);
+}
+
+static void print_as(const char *dev, const json_t *as)
+{
+	const json_t *ranges = json_object_get(as, "ranges");
+	json_int_t asid = number(as, "asid"), total = number(as, "total");
+	size_t shown = json_array_size(ranges);
+
+	printf("%s: asid %" JSON_INTEGER_FORMAT, dev, asid);
+	print_numbers(as, "groups");
+	printf(" total %" JSON_INTEGER_FORMAT " bytes %s\n", total,
+	       json_string_value(json_object_get(as, "bytes")));
+	cli_print_ranges(ranges, "  ");
+	if (shown < (size_t)total)
+		printf("  and %" JSON_INTEGER_FORMAT " more: uvdpa iotlb dump %s asid "
+		       "%" JSON_INTEGER_FORMAT "\n",
+		       total - (json_int_t)shown, dev, asid);
+}
+
+static void print_address_spaces(const json_t *dev)
+{
+	json_t *as;
+	size_t i;
+
+	json_array_foreach(json_object_get(dev, "spaces"), i, as) print_as(name_of(dev), as);
+}
+
+static int cmd_as_show(struct cli *cli, int argc, char **argv)
+{
+	static const struct listing what = {"as.show", "as", NULL, print_address_spaces};
+
+	return show_list(cli, argc, argv, &what);
+}
+
+const struct cli_cmd cli_group_cmds[] = {
+	{"show", CMD_DEFAULT, "[ DEV ]", "which queues are in which group, and where it is tied to",
+	 cmd_group_show, NULL, complete_device},
+	{NULL},
+};
+
+const struct cli_cmd cli_as_cmds[] = {
+	{"show", CMD_DEFAULT, "[ DEV ]", "what is mapped where, and for whom", cmd_as_show, NULL,
+	 complete_device},
+	{NULL},
+};

@@ -40,6 +40,9 @@ static json_t *describe_vq(struct vdpa_device *vdev, uint16_t idx)
 		json_pack("{s:i, s:b, s:i}", "index", idx, "ready", vdpa_get_vq_ready(vdev, idx),
 			  "group", (int)vdpa_get_vq_group(vdev, idx));
 
+	if (vq && vdev->config->get_vq_desc_group)
+		json_object_set_new(vq, "desc_group",
+				    json_integer(vdpa_get_vq_desc_group(vdev, idx)));
 	if (vq && vdev->config->get_vq_size)
 		json_object_set_new(vq, "size", json_integer(vdev->config->get_vq_size(vdev, idx)));
 	return vq;
@@ -51,6 +54,16 @@ static json_t *describe_vqs(struct vdpa_device *vdev)
 
 	for (uint32_t i = 0; list && i < vdev->nvqs; i++)
 		json_array_append_new(list, describe_vq(vdev, (uint16_t)i));
+	return list;
+}
+
+/* By group. */
+static json_t *describe_asids(struct vdpa_device *vdev)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; list && i < vdev->ngroups; i++)
+		json_array_append_new(list, json_integer(vdpa_get_group_asid(vdev, i)));
 	return list;
 }
 
@@ -89,6 +102,7 @@ static void add_all(json_t *obj, struct vdpa_device *vdev, uint32_t id)
 		json_pack("[o, o]", ctl_json_hex(range.first), ctl_json_hex(range.last)));
 	json_object_set_new(obj, "ngroups", json_integer(vdev->ngroups));
 	json_object_set_new(obj, "nas", json_integer(vdev->nas));
+	json_object_set_new(obj, "group_asid", describe_asids(vdev));
 	json_object_set_new(obj, "use_va", json_boolean(vdev->use_va));
 	json_object_set_new(obj, "refs", json_integer(vdpa_device_refs(vdev)));
 	json_object_set_new(obj, "vqs", describe_vqs(vdev));

@@ -17,6 +17,13 @@ int describe_vstats(struct vdpa_device *vdev, uint16_t idx, json_t **out, struct
 json_t *describe_binding(struct vdpa_device *vdev);
 /* What the parent wants shown. */
 json_t *describe_parent(struct vdpa_device *vdev);
+/* Its virtqueue groups, with the address space and the queues of each. */
+json_t *describe_groups(struct vdpa_device *vdev, bool all);
+/* Its address spaces, with at most so many ranges of all of them. */
+#define DESCRIBE_RANGES_MAX 1000
+json_t *describe_address_spaces(struct vdpa_device *vdev, bool all);
+/* At most @max ranges from @from on; *@next is where the first that is left out begins, or 0. */
+json_t *describe_ranges(const struct vhost_iotlb *iotlb, iova_t from, unsigned max, iova_t *next);
 /* A table of attributes. */
 json_t *describe_attrs(const struct vdpa_attr_spec *spec);
 /* @mdev's name, classes, ...; with @all its attributes too. */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* What people who look for a fault want to see. */
 #include <errno.h>
-#include <uvdpa/mem.h>
 #include "ctl/json.h"
 #include "describe.h"
 #include "devs.h"
@@ -10,35 +9,14 @@
 
 #define IOTLB_DUMP_MAX 10000
 
-static json_t *map_json(const struct vhost_iotlb_map *map)
-{
-	static const char *const perms[] = {"none", "ro", "wo", "rw"};
-	const struct vdpa_region *region = map->opaque;
-	json_t *obj = json_pack("{s:o, s:o, s:o, s:s}", "first", ctl_json_hex(map->start), "last",
-				ctl_json_hex(map->last), "addr", ctl_json_hex(map->addr), "perm",
-				perms[map->perm & 3]);
-
-	if (obj && region)
-		json_object_set_new(obj, "region",
-				    json_pack("{s:o, s:o, s:b}", "gpa",
-					      ctl_json_hex(vdpa_region_gpa(region)), "size",
-					      ctl_json_hex(vdpa_region_size(region)), "broken",
-					      vdpa_region_broken(region)));
-	return obj;
-}
-
 static json_t *iotlb_json(const struct vhost_iotlb *iotlb, iova_t from, unsigned max)
 {
-	const struct vhost_iotlb_map *map = vhost_iotlb_itree_first(iotlb, from, UINT64_MAX);
-	json_t *list = json_array();
-	unsigned n = 0;
+	iova_t next;
+	json_t *list = describe_ranges(iotlb, from, max, &next);
 
-	for (; list && map && n < max; n++) {
-		json_array_append_new(list, map_json(map));
-		map = vhost_iotlb_itree_next(iotlb, map, from, UINT64_MAX);
-	}
-	return json_pack("{s:o, s:o, s:o}", "ranges", list, "total", ctl_json_u64(iotlb->nmaps),
-			 "next", map ? ctl_json_hex(map->start) : json_null());
+	return json_pack("{s:o, s:o, s:o}", "ranges", list, "total",
+			 ctl_json_u64(iotlb ? iotlb->nmaps : 0), "next",
+			 next ? ctl_json_hex(next) : json_null());
 }
 
 static void iotlb_dump(struct rpc_call *call)
@@ -65,8 +43,7 @@ static void iotlb_dump(struct rpc_call *call)
 	if (ret)
 		rpc_fail(call, ret, &err);
 	else
-		rpc_ok(call, iotlb ? iotlb_json(iotlb, vdpa_attr_u64(from, "from", 0), max)
-				   : json_pack("{s:[], s:i, s:n}", "ranges", "total", 0, "next"));
+		rpc_ok(call, iotlb_json(iotlb, vdpa_attr_u64(from, "from", 0), max));
 }
 
 static bool refs_one(void *arg, struct vdpa_device *vdev)

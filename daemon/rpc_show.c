@@ -131,6 +131,16 @@ static json_t *layers(struct vdpa_device *vdev, bool all)
 	return obj;
 }
 
+static void group_show(struct rpc_call *call)
+{
+	show_devices(call, describe_groups);
+}
+
+static void as_show(struct rpc_call *call)
+{
+	show_devices(call, describe_address_spaces);
+}
+
 static void topology(struct rpc_call *call)
 {
 	show_devices(call, layers);
@@ -158,5 +168,7 @@ const struct rpc_method rpc_show_methods[] = {
 	{"dev.config.show", "configuration spaces, decoded", dev_config_show, show_params},
 	{"dev.vstats.show", "statistics of queues", dev_vstats_show, vstats_params},
 	{"topology", "each device with what is above and beneath it", topology, topology_params},
+	{"group.show", "virtqueue groups, with the address space of each", group_show, show_params},
+	{"as.show", "address spaces, with what is mapped in each", as_show, show_params},
 	{NULL, NULL, NULL, NULL},
 };

@@ -244,6 +244,32 @@ def test_iotlb_dump(disk):
     assert 'asid 7 does not exist: 0 to 0 are there' in disk.fails('iotlb', 'dump', 'd0', 'asid', '7')
 
 
+def test_groups(daemon):
+    """The layouts, and what is shown of them."""
+    def add(name, *attrs):
+        daemon.ok('dev', 'add', 'name', name, 'mgmtdev', 'soft_blk', 'size', '1M', 'num_queues', '3', *attrs)
+        shown = daemon.json('dev', 'show', name, '--all')['dev'][name]
+        return shown['ngroups'], shown['nas'], [(vq['group'], vq.get('desc_group')) for vq in shown['vqs']]
+    assert add('d0') == (1, 1, [(0, None)] * 3)
+    assert add('d1', 'groups', 'per-vq') == (3, 3, [(0, None), (1, None), (2, None)])
+    assert add('d2', 'groups', 'single', 'desc_group', 'on') == (2, 2, [(0, 1)] * 3)
+    assert add('d3', 'groups', 'per-vq', 'desc_group', 'on', 'nas', '2') == (6, 2, [(0, 3), (1, 4), (2, 5)])
+    assert daemon.ok('group', 'show', 'd2') == 'd2: group 0 asid 0 vqs 0,1,2\nd2: group 1 asid 0 desc_vqs 0,1,2\n'
+    assert list(daemon.json('group')['group']) == ['d0', 'd1', 'd2', 'd3'] == list(daemon.json('as')['as'])
+    assert daemon.ok('as', 'show', 'd3') == 'd3: asid 0 groups 0,1,2,3,4,5 total 0 bytes 0x0\nd3: asid 1 total 0 bytes 0x0\n'
+    assert 'no control queue' in daemon.fails('dev', 'add', 'name', 'd4', 'mgmtdev', 'soft_blk', 'groups', 'cvq')
+    assert 'd9' in daemon.fails('as', 'show', 'd9') and 'd9' in daemon.fails('group', 'show', 'd9')
+
+
+def test_as_show_is_iotlb_dump(daemon):
+    """Of few ranges both show all."""
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'size', '1M')
+    daemon.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+    space = daemon.json('as', 'show', 'd0')['as']['d0']['spaces'][0]
+    assert space['ranges'] == daemon.json('iotlb', 'dump', 'd0') and space['total'] == len(space['ranges'])
+    assert 'more: uvdpa' not in daemon.ok('as', 'show')
+
+
 def test_iotlb_dump_in_pieces(disk):
     disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     ranges = disk.json('iotlb', 'dump', 'd0')

@@ -12,9 +12,11 @@ from cliutil import PATIENCE, clean_env, wait_for
 
 SUITE = os.environ['VHOST_VDPA_SUITE']
 OPEN, IOCTL, WRITE = 1, 2, 3
-EBUSY, EINVAL, EFAULT, ENOTTY = 16, 22, 14, 25
+EBUSY, EINVAL, EFAULT, ENOTTY, ENOBUFS = 16, 22, 14, 25, 105
 SET_OWNER = 0xaf01
+SET_BACKEND_FEATURES = 0x4008af25
 GET_DEVICE_ID = 0x8004af70
+SET_GROUP_ASID = 0x4008af7c
 PAGE = 4096
 
 
@@ -42,9 +44,9 @@ class Cdev:
         self.send(struct.pack('<IIII', IOCTL, cmd, 0, len(arg)) + arg, fds)
         return self.reply(IOCTL)
 
-    def update(self, iova, size, mems, fds):
+    def update(self, iova, size, mems, fds, asid=0):
         """An UPDATE whose memory are @mems: (uaddr, size, offset, writable)."""
-        msg = struct.pack('<IIQQQBB6x', 2, 0, iova, size, 0x10000, 3, 2).ljust(72, b'\0')
+        msg = struct.pack('<IIQQQBB6x', 2, asid, iova, size, 0x10000, 3, 2).ljust(72, b'\0')
         mem = b''.join(struct.pack('<QQQII', *m, 0) for m in mems)
         self.send(struct.pack('<IIII', WRITE, 0, len(mems), 72) + mem + msg, fds)
         return self.reply(WRITE)[0]
@@ -98,6 +100,40 @@ def test_suite_of_address_spaces(start, folder, attrs):
     daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', 'num_queues', '2', *attrs)
     daemon.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', folder / 'd0.cdev')
     assert 'read in another address space' in run_suite(folder / 'd0.cdev')
+
+
+def test_groups_are_shown(nic, folder, memory):
+    """A NIC as a hypervisor sets it up that keeps the control queue to itself."""
+    path = folder / 'n0.cdev'
+    nic.ok('dev', 'bind', 'n0', 'vhost-vdpa', 'path', path)
+    fresh = [{'group': 0, 'asid': 0, 'vqs': [0, 1], 'desc_vqs': [0, 1]}, {'group': 1, 'asid': 0, 'vqs': [2], 'desc_vqs': [2]}]
+    assert nic.json('group', 'show', 'n0') == {'group': {'n0': fresh}}
+    cdev = Cdev(path)
+    assert cdev.ioctl(SET_OWNER)[0] == 0
+    assert cdev.ioctl(SET_BACKEND_FEATURES, struct.pack('<Q', 1 << 1 | 1 << 3))[0] == 0
+    assert cdev.ioctl(SET_GROUP_ASID, struct.pack('<II', 1, 1))[0] == 0
+    assert cdev.ioctl(SET_GROUP_ASID, struct.pack('<II', 2, 1))[0] == -EINVAL
+    assert cdev.ioctl(SET_GROUP_ASID, struct.pack('<II', 1, 2))[0] == -EINVAL
+    assert cdev.ioctl(SET_GROUP_ASID, struct.pack('<II', 3, 1))[0] == -ENOBUFS
+    assert cdev.update(0x100000, 2 * PAGE, [(0x10000, 2 * PAGE, 0, 1)], [memory]) == 72
+    assert cdev.update(0x100000, PAGE, [(0x10000, PAGE, 3 * PAGE, 1)], [memory], asid=1) == 72
+    assert cdev.update(0x300000, PAGE, [(0x10000, PAGE, 3 * PAGE, 1)], [memory], asid=2) == -EINVAL
+    assert nic.ok('group', 'show') == 'n0: group 0 asid 0 vqs 0,1\nn0: group 1 asid 1 vqs 2\n'
+    shown = nic.json('dev', 'show', 'n0', '--all')['dev']['n0']
+    assert (shown['ngroups'], shown['nas'], shown['group_asid']) == (2, 2, [0, 1])
+    assert (shown['show']['groups'], shown['show']['desc_group']) == ('cvq', 'off')
+    spaces = nic.json('as', 'show', 'n0')['as']['n0']['spaces']
+    assert [(s['asid'], s['groups'], s['total'], s['bytes']) for s in spaces] == \
+        [(0, [0], 1, '0x2000'), (1, [1], 1, '0x1000')]
+    for asid in (0, 1):
+        assert spaces[asid]['ranges'] == nic.json('iotlb', 'dump', 'n0', 'asid', asid)
+    text = nic.ok('as', 'show').splitlines()
+    assert text[0] == 'n0: asid 0 groups 0 total 1 bytes 0x2000' and text[1].startswith('  0x100000-0x101fff rw addr ')
+    assert text[2] == 'n0: asid 1 groups 1 total 1 bytes 0x1000' and text[3].startswith('  0x100000-0x100fff rw addr ')
+    # What was made with the file ends with it.
+    cdev.close()
+    wait_for(lambda: nic.json('group', 'show', 'n0') == {'group': {'n0': fresh}})
+    wait_for(lambda: [s['total'] for s in nic.json('as', 'show', 'n0')['as']['n0']['spaces']] == [0, 0])
 
 
 def test_show(disk):
