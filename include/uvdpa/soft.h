@@ -105,6 +105,8 @@ struct vdpa_soft_ops {
 	 * depend on features.
 	 */
 	bool (*vq_control)(struct vdpa_soft *dev, uint16_t idx);
+	/** O. The driver reset this queue alone (virtio 1.3, section 2.6.1). */
+	void (*vq_reset)(struct vdpa_soft *dev, uint16_t idx);
 };
 
 enum vdpa_soft_map {
@@ -192,6 +194,15 @@ VDPA_API unsigned vdpa_soft_get_busyloop(const struct vdpa_soft *dev);
  */
 VDPA_API int vdpa_soft_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 			       const struct vdpa_dev_set_config *config, struct vdpa_error *err);
+
+/**
+ * Notification coalescing (virtio 1.3, section 5.1.6.5.9): after a notification the next one waits
+ * until @max_requests have been completed since, or @max_usecs microseconds after the first of
+ * them. No longer than the whole ring is completed, or the queue stops. Either of them 0: nothing
+ * waits. Control thread; holds until it is set again.
+ */
+VDPA_API void vdpa_soft_set_coal(struct vdpa_soft *dev, uint16_t idx, uint32_t max_requests,
+				 uint32_t max_usecs);
 
 /* Device. Any loop. */
 VDPA_API uint64_t vdpa_soft_features(const struct vdpa_soft *dev); /**< negotiated */

@@ -7,6 +7,7 @@
  * kit_vq.c     a queue as the control thread sees it: set up, start, stop, deadline
  * kit_run.c    a queue as its loop sees it: serve, complete, kicks and calls
  * kit_move.c   which worker serves a queue, and how it changes
+ * kit_coal.c   notifications that wait for more
  * kit_spin.c   how long a queue is looked at before its loop sleeps
  * kit_wire.c   the eventfds and callbacks that tie a queue to its driver; they change while it runs
  * kit_map.c    address spaces, dirty log
@@ -85,7 +86,8 @@ struct soft_vq_shared {
 	int kick_fd;
 	bool kick_edges;	  /* it is an eventfd */
 	char why[SOFT_WHY_BYTES]; /* of an error */
-	_Atomic bool apply_queued, kick_queued, cancel_queued;
+	_Atomic bool apply_queued, kick_queued, cancel_queued, coal_queued;
+	_Atomic uint64_t coal;	    /* max_requests in the upper half, max_usecs in the lower */
 	_Atomic bool cancel_wanted; /* by the stop under way: what is out shall be cancelled */
 	_Atomic bool drop;	    /* nothing may be written to guest memory any more */
 	_Atomic uint32_t base;	    /* vringh_state(), as VRING_BASE has it */
@@ -103,6 +105,14 @@ struct soft_spin {
 	bool gave_up;	     /* the queue is no longer looked at */
 };
 
+/* kit_coal.c has the theory. */
+struct soft_coal {
+	uint32_t max_requests, max_usecs; /* 0: nothing waits */
+	uint64_t told;			  /* so many were completed when the driver was last told */
+	uint64_t since_ns;		  /* of the first one that it was not told of */
+	struct vdpa_loop_timer timer;	  /* while there are such */
+};
+
 struct soft_vq_loop {
 	struct vringh *vr; /* NULL: the queue does not run */
 	bool live;	   /* gets requests */
@@ -116,6 +126,7 @@ struct soft_vq_loop {
 	bool look_again; /* more came, before the driver knew that it has to kick */
 	unsigned got;	 /* requests, in this run */
 	struct soft_spin spin;
+	struct soft_coal coal;
 	bool kicks_off;
 	bool unpublished;	  /* completions that the driver cannot see yet */
 	bool parked;		  /* the last getdesc could not go on */
@@ -160,7 +171,8 @@ struct vdpa_soft_vq {
 
 	/* Messages: start, stop, apply, kick, cancel and drain run on the loop, the others on
 	 * control. */
-	struct vdpa_loop_msg start_msg, stop_msg, apply_msg, kick_msg, cancel_msg, drain_msg;
+	struct vdpa_loop_msg start_msg, stop_msg, apply_msg, kick_msg, cancel_msg, drain_msg,
+		coal_msg;
 	struct vdpa_loop_msg stopped_msg, error_msg;
 	struct vdpa_loop_msg move_msg; /* on the loop, then on control */
 
@@ -340,6 +352,16 @@ void soft_move_go_on(struct vdpa_soft_vq *vq);
 int soft_set_vq_affinity(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_cpumask *mask);
 const struct vdpa_cpumask *soft_get_vq_affinity(struct vdpa_device *vdev, uint16_t idx);
 
+/* kit_coal.c, [q] */
+void soft_coal_start(struct vdpa_soft_vq *vq);
+/* Completions were made visible: does the notification wait? */
+bool soft_coal_hold(struct vdpa_soft_vq *vq);
+/* The queue stops: what waits comes now, unless @cancel. */
+void soft_coal_stop(struct vdpa_soft_vq *vq, bool cancel);
+
+/* kit_run.c, [q]: tell the driver of completions, if it wants that. */
+void soft_vq_notify(struct vdpa_soft_vq *vq);
+
 /* kit_spin.c, [q] */
 void soft_spin_reset(struct vdpa_soft_vq *vq);
 /* The queue had something to do: @requests, or completions. */
@@ -357,6 +379,12 @@ int soft_set_vq_err(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_ca
 void soft_wire_apply(struct vdpa_soft_vq *vq);
 void soft_wire_watch(struct vdpa_soft_vq *vq);
 void soft_wire_unwatch(struct vdpa_soft_vq *vq);
+/*
+ * A message to the loop of @vq, that came to the one which the queue has left meanwhile: it is sent
+ * after it. False: it has not.
+ */
+bool soft_wire_gone(struct vdpa_soft_vq *vq, struct vdpa_loop_msg *msg,
+		    void (*fn)(struct vdpa_loop_msg *msg));
 /* [q] Call the driver. */
 void soft_wire_call(struct vdpa_soft_vq *vq);
 void soft_wire_init(struct vdpa_soft_vq *vq);

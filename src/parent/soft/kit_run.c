@@ -104,6 +104,7 @@ static void begin_stop(struct vdpa_soft_vq *vq)
 	vq->l.stopping = true;
 	vq->l.cancelling = atomic_load(&vq->shared.cancel_wanted);
 	soft_wire_unwatch(vq);
+	soft_coal_stop(vq, vq->l.cancelling);
 	if (!vq->l.reclaim)
 		vdpa_loop_poller_del(&vq->l.poller);
 	if (vq->l.started && soft_has_op(vq->dev, stop))
@@ -144,6 +145,7 @@ void soft_vq_loop_start(struct vdpa_loop_msg *msg)
 	l->kicks_off = l->unpublished = l->parked = l->reclaim = false;
 	l->ask_owed = vq->inflight != NULL;
 	soft_spin_reset(vq);
+	soft_coal_start(vq);
 	l->misses_answered = 0;
 	soft_wire_apply(vq);
 	soft_wire_watch(vq);
@@ -279,6 +281,14 @@ static void call(struct vdpa_soft_vq *vq)
 	soft_wire_call(vq);
 }
 
+void soft_vq_notify(struct vdpa_soft_vq *vq)
+{
+	if (vringh_need_notify(vq->l.vr))
+		call(vq);
+	else
+		soft_count(&vq->shared.counters[SOFT_CALLS_SUPPRESSED], 1);
+}
+
 /* A process that died with the batch in the used ring may not have come to the call. */
 static void call_owed(struct vdpa_soft_vq *vq)
 {
@@ -404,10 +414,8 @@ void vdpa_soft_flush(struct vdpa_soft_vq *vq)
 	if (r)
 		return;
 	l->unpublished = false;
-	if (vringh_need_notify(l->vr))
-		call(vq);
-	else
-		soft_count(&vq->shared.counters[SOFT_CALLS_SUPPRESSED], 1);
+	if (!l->coal.max_usecs || !soft_coal_hold(vq))
+		soft_vq_notify(vq);
 }
 
 bool vdpa_soft_vq_bounds(struct vdpa_soft_vq *vq, const void *addr, uintptr_t *first,

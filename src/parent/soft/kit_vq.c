@@ -352,6 +352,8 @@ static void vq_reset_end(void *arg, int result)
 	if (reset->vq->state == SOFT_IDLE && !reset->vq->ready) {
 		soft_vq_forget(reset->vq);
 		soft_vq_clear(reset->vq);
+		if (soft_has_op(reset->vq->dev, vq_reset))
+			reset->vq->dev->ops->vq_reset(reset->vq->dev, reset->vq->idx);
 	}
 	vdpa_done_call(&reset->done, result);
 	free(reset);

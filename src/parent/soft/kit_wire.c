@@ -132,9 +132,8 @@ void soft_wire_apply(struct vdpa_soft_vq *vq)
 		soft_wire_watch(vq);
 }
 
-/* A message that came to the loop that the queue has left goes after it. */
-static bool gone(struct vdpa_soft_vq *vq, struct vdpa_loop_msg *msg,
-		 void (*fn)(struct vdpa_loop_msg *msg))
+bool soft_wire_gone(struct vdpa_soft_vq *vq, struct vdpa_loop_msg *msg,
+		    void (*fn)(struct vdpa_loop_msg *msg))
 {
 	struct vdpa_loop *loop = atomic_load(&vq->loop);
 
@@ -148,7 +147,7 @@ static void apply(struct vdpa_loop_msg *msg)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, apply_msg);
 
-	if (gone(vq, msg, apply))
+	if (soft_wire_gone(vq, msg, apply))
 		return;
 	atomic_store(&vq->shared.apply_queued, false);
 	soft_wire_apply(vq);
@@ -164,7 +163,7 @@ static void kicked(struct vdpa_loop_msg *msg)
 {
 	struct vdpa_soft_vq *vq = vdpa_container_of(msg, struct vdpa_soft_vq, kick_msg);
 
-	if (gone(vq, msg, kicked))
+	if (soft_wire_gone(vq, msg, kicked))
 		return;
 	atomic_store(&vq->shared.kick_queued, false);
 	kick_came(vq);

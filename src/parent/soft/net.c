@@ -50,7 +50,9 @@ static uint64_t offload_features(uint64_t offload)
 #define NET_CTRL_FEATURES                                                                          \
 	(VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX) |                         \
 	 VDPA_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | VDPA_BIT(VIRTIO_NET_F_CTRL_VLAN) |                 \
-	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |            \
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | VDPA_BIT(VIRTIO_NET_F_NOTF_COAL) |           \
+	 VDPA_BIT(VIRTIO_NET_F_VQ_NOTF_COAL) | VDPA_BIT(VIRTIO_NET_F_DEVICE_STATS))
 
 #define HASH_FEATURES (VDPA_BIT(VIRTIO_NET_F_RSS) | VDPA_BIT(VIRTIO_NET_F_HASH_REPORT))
 
@@ -92,6 +94,9 @@ static const struct needs needs[] = {
 	{VIRTIO_NET_F_CTRL_MAC_ADDR, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
 	{VIRTIO_NET_F_MQ, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
 	{VIRTIO_NET_F_RSS, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_GUEST_ANNOUNCE, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_NOTF_COAL, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_VQ_NOTF_COAL, VDPA_BIT(VIRTIO_NET_F_CTRL_VQ)},
 };
 
 /* What is there without what it needs; NULL: nothing. */
@@ -123,11 +128,24 @@ static bool net_vq_control(struct vdpa_soft *dev, uint16_t idx)
 	return net_is_ctrl(to_net(dev), idx);
 }
 
-static int net_announce(struct vdpa_soft *dev, const uint8_t mac[6])
+static bool driver_runs(struct vdpa_soft *dev)
+{
+	return dev->vdpa.config->get_status(&dev->vdpa) & VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
+int net_announce(struct vdpa_soft *dev, const uint8_t mac[6])
 {
 	struct soft_net *net = to_net(dev);
+	struct net_state *s;
 
 	net->announced++;
+	if (vdpa_soft_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE) && driver_runs(dev)) {
+		s = net_state_copy(net);
+		if (!s)
+			return -ENOMEM;
+		s->announce = true;
+		net_state_publish(s, NULL);
+	}
 	/* Without anybody to tell, all who need to know do. */
 	return net->be->ops->announce ? net->be->ops->announce(net->be, mac) : 0;
 }
@@ -226,6 +244,7 @@ static const struct vdpa_soft_ops net_ops = {
 	.reset = net_state_reset,
 	.vq_affinity = net_vq_affinity,
 	.vq_control = net_vq_control,
+	.vq_reset = net_coal_vq_reset,
 	.vq_stats = vq_stats,
 	.vq_read_only = net_vq_read_only,
 	.save_state = net_state_save,

@@ -41,6 +41,9 @@ enum net_stat {
 	NET_STAT_ERRORS,
 	NET_STAT_DROPS,
 	NET_STAT_OVERRUNS,
+	NET_STAT_CSUM, /* a checksum is left to do */
+	NET_STAT_GSO,
+	NET_STAT_GSO_BYTES,
 	NET_STATS,
 };
 
@@ -166,6 +169,11 @@ static inline unsigned net_send(struct net_pair *pair, const struct net_packet *
 /* net.c */
 /* What the backend is opened with, and its device's address told. */
 struct backend_open_params net_open_params(const struct soft_add *add);
+/*
+ * Have the network told where the NIC is: by the backend, and by the driver, who knows more
+ * addresses than one (5.1.6.5.4).
+ */
+int net_announce(struct vdpa_soft *dev, const uint8_t mac[6]);
 /* Is it the address of a station? */
 bool net_mac_valid(const uint8_t mac[6]);
 void net_tell_mac(struct net_backend *be, const uint8_t mac[6]);
@@ -199,6 +207,16 @@ extern const uint8_t net_plain_header[NET_HDR_BYTES];
 static inline bool net_hdr_plain(const uint8_t *wire)
 {
 	return !(wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM) && wire[1] == VIRTIO_NET_HDR_GSO_NONE;
+}
+/* A packet of @len bytes left something to do: for the statistics. */
+static inline void net_count_offload(_Atomic uint64_t *stats, const uint8_t *wire, uint64_t len)
+{
+	if (wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		net_count(&stats[NET_STAT_CSUM], 1);
+	if (wire[1] == VIRTIO_NET_HDR_GSO_NONE)
+		return;
+	net_count(&stats[NET_STAT_GSO], 1);
+	net_count(&stats[NET_STAT_GSO_BYTES], len);
 }
 /* The count of buffers, the last word (5.1.6.4). */
 static inline void net_hdr_put_buffers(uint8_t wire[NET_HDR_BYTES], uint16_t n)

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "parent/soft/mgmt.h"
-#include "parent/soft/net.h"
+#include "parent/soft/net_ctrl.h"
 
 struct net_move {
 	struct net_change *change;
@@ -31,12 +31,17 @@ struct net_change {
 
 /* ---- the link ---- */
 
-static void show_link(struct soft_net *net)
+void net_show_status(struct soft_net *net, bool tell)
 {
-	uint16_t status = htole16(net->info.link_up ? VIRTIO_NET_S_LINK_UP : 0);
+	uint16_t status = (net->info.link_up ? VIRTIO_NET_S_LINK_UP : 0) |
+			  (net_state_get(net)->announce ? VIRTIO_NET_S_ANNOUNCE : 0);
+	const unsigned offset = offsetof(struct virtio_net_config, status);
 
-	vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, status), &status,
-			     sizeof(status));
+	status = htole16(status);
+	if (tell)
+		vdpa_soft_config_set(&net->soft, offset, &status, sizeof(status));
+	else
+		vdpa_soft_config_store(&net->soft, offset, &status, sizeof(status));
 }
 
 static void link_changed(void *arg)
@@ -46,7 +51,7 @@ static void link_changed(void *arg)
 
 	net->be->ops->get_info(net->be, &net->info);
 	if (net->info.link_up != up)
-		show_link(net);
+		net_show_status(net, true);
 }
 
 static void watch(struct soft_net *net, void (*changed)(void *arg))
@@ -68,8 +73,8 @@ static void announce(struct soft_net *net)
 
 	vdpa_soft_config_get(&net->soft, offsetof(struct virtio_net_config, mac), mac, sizeof(mac));
 	net_tell_mac(net->be, mac);
-	if (net->info.link_up && net->be->ops->announce)
-		net->be->ops->announce(net->be, mac);
+	if (net->info.link_up)
+		net_announce(&net->soft, mac);
 }
 
 static void finish(struct net_change *change)
@@ -82,7 +87,7 @@ static void finish(struct net_change *change)
 	net->change = NULL;
 	free(change);
 	net_link_watch(net);
-	show_link(net);
+	net_show_status(net, true);
 	announce(net);
 	vdpa_put_device(&net->soft.vdpa);
 }

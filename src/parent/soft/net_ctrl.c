@@ -9,6 +9,7 @@
  * Who attacks: the driver. The command is copied once, at most NET_CTRL_DATA_MAX bytes of it; what
  * has no place for an answer is not carried out.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,57 @@ struct net_ctrl {
 };
 
 /* ---- commands ---- */
+
+/* 5.1.6.5.4: the driver has seen it. */
+static int announce_ack(struct net_ctrl_cmd *cmd)
+{
+	cmd->to->announce = false;
+	return 0;
+}
+
+static uint32_t announce_save(const struct net_state *s, const struct net_ctrl_row *row,
+			      uint8_t *buf)
+{
+	buf[0] = s->announce;
+	return 1;
+}
+
+static int announce_load(struct net_ctrl_cmd *cmd)
+{
+	if (cmd->len != 1 || cmd->data[0] > 1)
+		return -EINVAL;
+	cmd->to->announce = cmd->data[0];
+	return 0;
+}
+
+/* In the command an offload has the number of its feature. */
+#define GUEST_OFFLOADS                                                                             \
+	(VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4) |                   \
+	 VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6) | VDPA_BIT(VIRTIO_NET_F_GUEST_ECN) |                    \
+	 VDPA_BIT(VIRTIO_NET_F_GUEST_UFO))
+
+/* 5.1.6.5.8: those that were negotiated can be on or off. */
+static int offloads_set(struct net_ctrl_cmd *cmd)
+{
+	uint64_t all = vdpa_soft_features(&cmd->net->soft) & GUEST_OFFLOADS, on;
+
+	memcpy(&on, cmd->data, sizeof(on));
+	on = le64toh(on);
+	if (on & ~all)
+		return -EINVAL;
+	cmd->to->offloads_off = all & ~on;
+	return 0;
+}
+
+static uint32_t offloads_save(const struct net_state *s, const struct net_ctrl_row *row,
+			      uint8_t *buf)
+{
+	uint64_t all = vdpa_soft_features(&s->net->soft) & GUEST_OFFLOADS;
+	uint64_t on = htole64(all & ~s->offloads_off);
+
+	memcpy(buf, &on, sizeof(on));
+	return sizeof(on);
+}
 
 #define RX_ROW(cmd, text, bit)                                                                     \
 	{                                                                                          \
@@ -88,6 +140,15 @@ const struct net_ctrl_row net_ctrl_rows[] = {
 		.handle = net_ctrl_vlan,
 	},
 	{
+		.class = VIRTIO_NET_CTRL_ANNOUNCE,
+		.command = VIRTIO_NET_CTRL_ANNOUNCE_ACK,
+		.name = "announce_ack",
+		.feature = VIRTIO_NET_F_GUEST_ANNOUNCE,
+		.handle = announce_ack,
+		.save = announce_save,
+		.load = announce_load,
+	},
+	{
 		.class = VIRTIO_NET_CTRL_MQ,
 		.command = VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
 		.name = "vq_pairs",
@@ -117,6 +178,75 @@ const struct net_ctrl_row net_ctrl_rows[] = {
 		.max = NET_CTRL_HASH_MAX,
 		.handle = net_ctrl_hash,
 		.save = net_ctrl_hash_save,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_GUEST_OFFLOADS,
+		.command = VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
+		.name = "guest_offloads",
+		.feature = VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+		.min = 8,
+		.max = 8,
+		.handle = offloads_set,
+		.save = offloads_save,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_NOTF_COAL,
+		.command = VIRTIO_NET_CTRL_NOTF_COAL_TX_SET,
+		.name = "coal_tx",
+		.feature = VIRTIO_NET_F_NOTF_COAL,
+		.min = 8,
+		.max = 8,
+		.handle = net_ctrl_coal,
+		.save = net_ctrl_coal_save,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_NOTF_COAL,
+		.command = VIRTIO_NET_CTRL_NOTF_COAL_RX_SET,
+		.name = "coal_rx",
+		.feature = VIRTIO_NET_F_NOTF_COAL,
+		.min = 8,
+		.max = 8,
+		.handle = net_ctrl_coal,
+		.save = net_ctrl_coal_save,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_NOTF_COAL,
+		.command = VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET,
+		.name = "coal_vq",
+		.feature = VIRTIO_NET_F_VQ_NOTF_COAL,
+		.min = 12,
+		.max = 12,
+		.handle = net_ctrl_coal_vq_set,
+		.save = net_ctrl_coal_vq_save,
+		.load = net_ctrl_coal_vq_load,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_NOTF_COAL,
+		.command = VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET,
+		.name = "coal_vq_get",
+		.feature = VIRTIO_NET_F_VQ_NOTF_COAL,
+		.min = 2,
+		.max = 12,
+		.query = true,
+		.handle = net_ctrl_coal_vq_get,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_STATS,
+		.command = VIRTIO_NET_CTRL_STATS_QUERY,
+		.name = "stats_query",
+		.feature = VIRTIO_NET_F_DEVICE_STATS,
+		.query = true,
+		.handle = net_ctrl_stats_query,
+	},
+	{
+		.class = VIRTIO_NET_CTRL_STATS,
+		.command = VIRTIO_NET_CTRL_STATS_GET,
+		.name = "stats",
+		.feature = VIRTIO_NET_F_DEVICE_STATS,
+		.min = 16,
+		.max = 16 * 1024,
+		.query = true,
+		.handle = net_ctrl_stats_get,
 	},
 	{.name = NULL},
 };

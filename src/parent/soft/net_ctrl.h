@@ -5,6 +5,8 @@
  * net_ctrl.c        the queue: a command comes, is looked up, carried out, answered
  * net_ctrl_filter.c commands: what is received
  * net_ctrl_rss.c    commands: how many pairs, and which one receives
+ * net_ctrl_coal.c   commands: notification coalescing
+ * net_ctrl_stats.c  commands: device statistics
  * net_state.c       the state: defaults, publication, save and load
  * net_filter.c      the state as the receiving loops use it
  *
@@ -35,22 +37,29 @@ struct net_macs {
 #define NET_RX(command) ((uint8_t)(1u << VIRTIO_NET_CTRL_RX_##command))
 
 struct net_rss;
+struct net_coal {
+	uint32_t max_packets, max_usecs;
+};
 
 struct net_state {
 	/* Derived: has a packet to be looked at before it is received? Does the table of VLANs
-	 * count? */
+	 * count? Which negotiated features of the driver are as if they were not? */
 	bool filter, vlan_filter;
 	uint16_t spread;		 /* pairs that automatic steering may use */
 	uint64_t on[NET_MAX_PAIRS / 64]; /* pairs that may receive, a bit each */
+	uint64_t guest_off;
 	/* Set by commands. */
 	uint8_t rx;	       /* NET_RX() */
 	uint8_t mac[6];	       /* 5.1.6.5.2 */
 	struct net_macs *macs; /* NULL: none */
 	uint64_t vlans[NET_VLANS / 64];
-	uint16_t pairs;	     /* in use */
-	struct net_rss *rss; /* NULL: no hashes */
-	bool by_rss;	     /* steering */
-	bool announce;	     /* the driver was asked, and has not answered */
+	uint16_t pairs;				 /* in use */
+	struct net_rss *rss;			 /* NULL: no hashes */
+	bool by_rss;				 /* steering */
+	bool announce;				 /* the driver was asked, and has not answered */
+	uint64_t offloads_off;			 /* of GUEST_* features that were negotiated */
+	struct net_coal coal_rx, coal_tx;	 /* of a queue that is enabled */
+	struct net_coal coal[2 * NET_MAX_PAIRS]; /* by queue */
 	/* Publication. */
 	struct soft_net *net;
 	struct vdpa_loop_sync sync;
@@ -68,7 +77,7 @@ struct net_ctrl_cmd {
 	const uint8_t *data; /* a copy: command-specific data */
 	uint32_t len;
 	struct net_state *to; /* to be changed; of a query the state that is asked for */
-	/* Of a query: where the command-specific result goes. */
+	/* Of a query: where the command-specific result goes. NULL when a state is loaded. */
 	struct vringh_chain *chain;
 	uint32_t result_bytes;
 };
@@ -140,6 +149,23 @@ void net_rss_put(struct net_rss *rss);
 /* Work out which pairs may receive. */
 void net_state_steer(struct net_state *s);
 void net_state_show_steer(const struct net_state *s, vdpa_emit_fn emit, void *arg);
+/* net_ctrl_coal.c */
+int net_ctrl_coal(struct net_ctrl_cmd *cmd);
+uint32_t net_ctrl_coal_save(const struct net_state *s, const struct net_ctrl_row *row,
+			    uint8_t *buf);
+int net_ctrl_coal_vq_set(struct net_ctrl_cmd *cmd);
+uint32_t net_ctrl_coal_vq_save(const struct net_state *s, const struct net_ctrl_row *row,
+			       uint8_t *buf);
+int net_ctrl_coal_vq_load(struct net_ctrl_cmd *cmd);
+int net_ctrl_coal_vq_get(struct net_ctrl_cmd *cmd);
+/* The driver reset queue @idx alone. */
+void net_coal_vq_reset(struct vdpa_soft *dev, uint16_t idx);
+/* Tell the queues what has changed. */
+void net_coal_apply(struct soft_net *net, const struct net_state *old, const struct net_state *s);
+
+/* net_ctrl_stats.c */
+int net_ctrl_stats_query(struct net_ctrl_cmd *cmd);
+int net_ctrl_stats_get(struct net_ctrl_cmd *cmd);
 
 /* ---- the state ---- */
 
@@ -162,6 +188,9 @@ void net_state_driver_ok(struct vdpa_soft *dev);
 int net_state_save(struct vdpa_soft *dev, void *buf, size_t *bytes);
 int net_state_load(struct vdpa_soft *dev, const void *buf, size_t bytes, struct vdpa_error *err);
 void net_macs_put(struct net_macs *macs);
+
+/* net_change.c: the link, and whether the driver was asked to announce itself. */
+void net_show_status(struct soft_net *net, bool tell);
 
 /* ---- the filter ---- */
 

@@ -223,10 +223,12 @@ bool net_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
 
 void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn emit, void *arg)
 {
-	static const char *const rx[NET_STATS] = {"rx packets", "rx bytes", "rx errors", "rx drops",
-						  "rx overruns"};
-	static const char *const tx[NET_STATS] = {"tx packets", "tx bytes", "tx errors",
-						  "tx drops"};
+	static const char *const rx[NET_STATS] = {"rx packets",	    "rx bytes",	   "rx errors",
+						  "rx drops",	    "rx overruns", "rx needs csum",
+						  "rx gso packets", "rx gso bytes"};
+	static const char *const tx[NET_STATS] = {"tx packets",	    "tx bytes",	   "tx errors",
+						  "tx drops",	    NULL,	   "tx needs csum",
+						  "tx gso packets", "tx gso bytes"};
 	struct net_pair *pair = pair_of(vq);
 	_Atomic uint64_t *stats = is_tx(vq) ? pair->tx_stats : pair->rx_stats;
 
@@ -236,4 +238,8 @@ void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn e
 		if (name)
 			emit(arg, name, atomic_load_explicit(&stats[i], memory_order_relaxed));
 	}
+	if (is_tx(vq))
+		emit(arg, "tx csum none",
+		     atomic_load_explicit(&stats[NET_STAT_PACKETS], memory_order_relaxed) -
+			     atomic_load_explicit(&stats[NET_STAT_CSUM], memory_order_relaxed));
 }

@@ -25,9 +25,10 @@ enum rx_result {
 struct rx_batch {
 	struct net_pair *pair;
 	const struct net_state *state;
-	uint32_t next;	 /* segment, of the packet in hand */
-	unsigned at, n;	 /* chains[at..n) are free */
-	unsigned wanted; /* how many packets are still to come, the one in hand included */
+	uint32_t next;	   /* segment, of the packet in hand */
+	uint64_t features; /* that the driver has in force */
+	unsigned at, n;	   /* chains[at..n) are free */
+	unsigned wanted;   /* how many packets are still to come, the one in hand included */
 	uint64_t packets, bytes;
 	/* Of the buffers before @at: those from here on are full, and not completed yet. */
 	unsigned full;
@@ -205,6 +206,8 @@ static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt
 		done += part;
 		fill_buffer(b, at + part);
 	}
+	if (!net_hdr_plain(wire))
+		net_count_offload(pair->rx_stats, wire, pkt->len);
 	b->packets++;
 	b->bytes += pkt->len;
 	return RX_TAKEN;
@@ -212,10 +215,8 @@ static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt
 
 /* ---- what the driver did not negotiate ---- */
 
-static bool takes_gso(const struct net_pair *pair, uint8_t gso_type)
+static bool takes_gso(uint64_t f, uint8_t gso_type)
 {
-	uint64_t f = pair->features;
-
 	if ((gso_type & VIRTIO_NET_HDR_GSO_ECN) && !(f & VDPA_BIT(VIRTIO_NET_F_GUEST_ECN)))
 		return false;
 	switch (gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
@@ -264,7 +265,8 @@ static enum rx_result put_changed(struct rx_batch *b, struct rx_packet *pkt)
 
 	net_hdr_get(&hdr, pkt->wire);
 	copy_pieces(pkt, 0, iov);
-	if (!takes_gso(pair, hdr.gso_type))
+	/* Once begun in segments, whatever the driver takes by now. */
+	if (b->next || !takes_gso(b->features, hdr.gso_type))
 		return put_segments(b, &hdr, &frame);
 	if (!net_csum_fill(&hdr, &frame)) {
 		net_count(&pair->rx_stats[NET_STAT_ERRORS], 1);
@@ -278,11 +280,13 @@ static enum rx_result put_changed(struct rx_batch *b, struct rx_packet *pkt)
 }
 
 /* Can the driver have it as it is? */
-static bool takes(const struct net_pair *pair, const uint8_t wire[NET_HDR_BYTES])
+static bool takes(const struct rx_batch *b, const uint8_t wire[NET_HDR_BYTES])
 {
-	return net_hdr_plain(wire) ||
-	       (takes_gso(pair, wire[1]) && (!(wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
-					     pair->features & VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM)));
+	if (net_hdr_plain(wire))
+		return true;
+	return !b->next && takes_gso(b->features, wire[1]) &&
+	       (!(wire[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+		b->features & VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM));
 }
 
 /* ---- delivery ---- */
@@ -312,7 +316,7 @@ static enum rx_result deliver_one(struct rx_batch *b, const struct net_packet *f
 	copy_pieces(&pkt, 0, (struct iovec){pkt.wire, sizeof(pkt.wire)});
 	pkt.skip = NET_HDR_BYTES;
 	pkt.len = (uint32_t)(from->len_bytes - NET_HDR_BYTES);
-	return takes(pair, pkt.wire) ? put_packet(b, &pkt) : put_changed(b, &pkt);
+	return takes(b, pkt.wire) ? put_packet(b, &pkt) : put_changed(b, &pkt);
 }
 
 /*
@@ -370,6 +374,7 @@ static unsigned deliver_batch(struct net_pair *pair, const struct net_packet *pk
 	b.pair = pair;
 	b.state = net_state_get(pair->net);
 	b.next = *next;
+	b.features = pair->features & ~b.state->guest_off;
 	b.at = b.n = b.full = 0;
 	b.packets = b.bytes = 0;
 	b.wanted = n;

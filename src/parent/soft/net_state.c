@@ -73,6 +73,14 @@ static void derive(struct net_state *s)
 			 !(promisc && vdpa_soft_has(dev, VIRTIO_NET_F_CTRL_RX));
 	s->filter = !promisc || s->vlan_filter;
 	net_state_steer(s);
+	s->guest_off = s->offloads_off;
+	/* 5.1.3.1: what needs an offload that is off is off with it. */
+	if (s->guest_off & VDPA_BIT(VIRTIO_NET_F_GUEST_CSUM))
+		s->guest_off |=
+			VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4) | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6);
+	if ((s->guest_off & VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4)) &&
+	    (s->guest_off & VDPA_BIT(VIRTIO_NET_F_GUEST_TSO6)))
+		s->guest_off |= VDPA_BIT(VIRTIO_NET_F_GUEST_ECN);
 }
 
 int net_state_init(struct soft_net *net)
@@ -120,6 +128,10 @@ static void tell(struct soft_net *net, const struct net_state *old, const struct
 	}
 	if (memcmp(old->on, s->on, sizeof(s->on)))
 		net_spread_look_all(net);
+	/* The driver knows that it has answered. */
+	if (old->announce != s->announce)
+		net_show_status(net, s->announce);
+	net_coal_apply(net, old, s);
 }
 
 void net_state_publish(struct net_state *s, void (*then)(struct soft_net *net))

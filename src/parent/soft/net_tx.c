@@ -149,8 +149,14 @@ static unsigned send_run(struct net_pair *pair, struct tx_batch *b, unsigned fir
 	unsigned taken = net_send(pair, &b->pkts[first], n, &held);
 	uint64_t bytes = 0;
 
-	for (unsigned i = 0; i < taken; i++)
-		bytes += b->pkts[first + i].len_bytes - NET_HDR_BYTES;
+	for (unsigned i = 0; i < taken; i++) {
+		const struct net_packet *pkt = &b->pkts[first + i];
+
+		bytes += pkt->len_bytes - NET_HDR_BYTES;
+		if (pkt->iov[0].iov_base != net_plain_header)
+			net_count_offload(pair->tx_stats, pkt->iov[0].iov_base,
+					  pkt->len_bytes - NET_HDR_BYTES);
+	}
 	if (!held)
 		vdpa_soft_complete_n(pair->tx, &b->chains[first], NULL, taken);
 	for (unsigned i = 0; held && i < taken; i++) {

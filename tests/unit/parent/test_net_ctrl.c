@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The NIC's control queue: framing, every command with its bad variants, and what it leads to. */
 #include "cvq_guest.h"
+#include "net_wire.h"
 
 static const struct vdpa_attr plain[] = {{"backend", "loopback"}, {0}};
 
@@ -407,6 +408,443 @@ static void test_vlans_alone(void **state)
 	sg_close(g);
 }
 
+/* ---- announcement ---- */
+
+static uint16_t config_status(struct soft_guest *g)
+{
+	struct virtio_net_config c;
+
+	vdpa_get_config(g->dev, 0, &c, 12);
+	return c.status;
+}
+
+static void config_called(void *arg)
+{
+	((struct soft_guest *)arg)->config_calls++;
+}
+
+static void test_announce(void **state)
+{
+	struct vdpa_callback cb = {.callback = config_called, .trigger = -1};
+	struct soft_guest guest = {0}, *g = &guest;
+
+	start(g, 1,
+	      VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_STATUS) |
+		      VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE));
+	cb.priv = g;
+	vdpa_set_config_cb(g->dev, &cb);
+	g->config_calls = 0;
+	assert_int_equal(config_status(g), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(vdpa_announce(g->dev, own), 0);
+	assert_int_equal(config_status(g), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(g->config_calls, 1);
+	assert_int_equal(cg_send(g, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, own, 1),
+			 VIRTIO_NET_ERR);
+	assert_int_equal(config_status(g), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_int_equal(
+		cg_send(g, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0),
+		VIRTIO_NET_OK);
+	assert_int_equal(config_status(g), VIRTIO_NET_S_LINK_UP);
+	/* The driver knows that it has answered. */
+	assert_int_equal(g->config_calls, 1);
+	/* A question that nobody answered ends with the reset. */
+	assert_int_equal(vdpa_announce(g->dev, own), 0);
+	sg_reset(g);
+	vdpa_set_features(g->dev, NG_FEATURES);
+	assert_int_equal(config_status(g), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(vdpa_announce(g->dev, own), 0);
+	assert_int_equal(config_status(g), VIRTIO_NET_S_LINK_UP);
+	sg_close(g);
+}
+
+/* ---- offloads ---- */
+
+#define OFFLOADS                                                                                   \
+	(NG_GCSUM | VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4) | VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) |           \
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | NG_CSUM | VDPA_BIT(VIRTIO_NET_F_HOST_TSO4))
+
+static uint8_t set_offloads(struct soft_guest *g, uint64_t on)
+{
+	return cg_send(g, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, &on,
+		       sizeof(on));
+}
+
+/* Of a packet that is sent to be cut: how many come, and what is said of the first. */
+static unsigned gso_arrives(struct soft_guest *g, uint8_t *flags, uint8_t *gso_type)
+{
+	struct nw_flow flow = {.dst = {2, 0, 0, 0, 0, 1},
+			       .src = {2},
+			       .dst_port = 9,
+			       .partial = true,
+			       .payload = 3000};
+	uint32_t len;
+	unsigned n = 0;
+	uint8_t *p;
+
+	nw_gso_header(g->mem + NG_TX, 1000);
+	ng_tx_post(g, 12 + nw_tcp(&flow, g->mem + NG_TX + 12));
+	while ((p = sg_get(g, 0, &len, SG_SECOND / 20))) {
+		if (!n++) {
+			*flags = p[0];
+			*gso_type = p[1];
+		}
+		if (!(p[0] & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+			assert_true(nw_l4_good(p + 12, len - 12));
+	}
+	for (unsigned i = 0; i < n; i++)
+		ng_rx_post(g, i, 4096);
+	assert_true(ng_tx_done(g, SG_SECOND));
+	return n;
+}
+
+static void test_offloads(void **state)
+{
+	const uint64_t csum = NG_GCSUM, tso = VDPA_BIT(VIRTIO_NET_F_GUEST_TSO4);
+	struct soft_guest guest, *g = &guest;
+	uint8_t flags, type;
+
+	start(g, 1, OFFLOADS);
+	for (unsigned i = 0; i < 4; i++)
+		ng_rx_post(g, i, 4096);
+	/* Those that were negotiated are on. */
+	assert_int_equal(gso_arrives(g, &flags, &type), 1);
+	assert_int_equal(type, VIRTIO_NET_HDR_GSO_TCPV4);
+	assert_int_equal(set_offloads(g, csum), VIRTIO_NET_OK);
+	assert_int_equal(gso_arrives(g, &flags, &type), 3);
+	assert_int_equal(type, VIRTIO_NET_HDR_GSO_NONE);
+	assert_int_equal(set_offloads(g, csum | tso), VIRTIO_NET_OK);
+	assert_int_equal(gso_arrives(g, &flags, &type), 1);
+	assert_int_equal(flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+	/* Segmentation without checksums is none. */
+	assert_int_equal(set_offloads(g, tso), VIRTIO_NET_OK);
+	assert_int_equal(gso_arrives(g, &flags, &type), 3);
+	assert_int_equal(flags, 0);
+	assert_int_equal(set_offloads(g, 0), VIRTIO_NET_OK);
+	assert_int_equal(gso_arrives(g, &flags, &type), 3);
+	/* What was not negotiated cannot be on. */
+	for (unsigned bit = 0; bit < 64; bit++)
+		if (!((csum | tso) >> bit & 1))
+			assert_int_equal(set_offloads(g, VDPA_BIT(bit) | csum), VIRTIO_NET_ERR);
+	assert_int_equal(gso_arrives(g, &flags, &type), 3);
+	sg_close(g);
+}
+
+/* ---- coalescing ---- */
+
+#define COAL                                                                                       \
+	(VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_NOTF_COAL) |                       \
+	 VDPA_BIT(VIRTIO_NET_F_VQ_NOTF_COAL))
+#define FOREVER 0xffffffffu /* microseconds; more than an hour */
+
+static uint8_t set_coal(struct soft_guest *g, uint8_t command, uint32_t packets, uint32_t usecs)
+{
+	uint32_t data[2] = {packets, usecs};
+
+	return cg_send(g, VIRTIO_NET_CTRL_NOTF_COAL, command, data, sizeof(data));
+}
+
+static uint8_t set_coal_vq(struct soft_guest *g, uint16_t vq, uint32_t packets, uint32_t usecs)
+{
+	uint32_t data[3] = {vq | 0xabcd0000u, packets, usecs};
+
+	return cg_send(g, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, data,
+		       sizeof(data));
+}
+
+static uint8_t get_coal_vq(struct soft_guest *g, uint16_t vq, uint32_t *packets, uint32_t *usecs)
+{
+	struct cg_cmd cmd = {
+		.class = VIRTIO_NET_CTRL_NOTF_COAL,
+		.command = VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET,
+		.data = &vq,
+		.len = 2,
+		.result = 8,
+		.piece = 3,
+	};
+	uint8_t ack = cg_run(g, &cmd);
+
+	assert_int_equal(cmd.written, ack == VIRTIO_NET_OK ? 9 : 1);
+	memcpy(packets, g->mem + CG_IN + 1, 4);
+	memcpy(usecs, g->mem + CG_IN + 5, 4);
+	return ack;
+}
+
+static void test_coal_commands(void **state)
+{
+	struct soft_guest guest, *g = &guest;
+	uint32_t packets, usecs;
+
+	start(g, 1, COAL);
+	assert_int_equal(get_coal_vq(g, 0, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(!packets && !usecs);
+	/* The last one counts, whichever command it was. */
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 4, 50), VIRTIO_NET_OK);
+	assert_int_equal(get_coal_vq(g, 0, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(packets == 4 && usecs == 50);
+	assert_int_equal(get_coal_vq(g, 1, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(!packets && !usecs);
+	assert_int_equal(set_coal_vq(g, 0, 5, 60), VIRTIO_NET_OK);
+	assert_int_equal(set_coal_vq(g, 1, 6, 70), VIRTIO_NET_OK);
+	assert_int_equal(get_coal_vq(g, 0, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(packets == 5 && usecs == 60);
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 7, 80), VIRTIO_NET_OK);
+	assert_int_equal(get_coal_vq(g, 1, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(packets == 7 && usecs == 80);
+	/* The control queue, and those that there are not. */
+	for (unsigned vq = 2; vq < 65536; vq += vq < 9 ? 1 : 8191) {
+		assert_int_equal(set_coal_vq(g, (uint16_t)vq, 1, 1), VIRTIO_NET_ERR);
+		assert_int_equal(get_coal_vq(g, (uint16_t)vq, &packets, &usecs), VIRTIO_NET_ERR);
+	}
+	sg_reset(g);
+	sg_start(g, NG_FEATURES | COAL, 3, 16);
+	assert_int_equal(get_coal_vq(g, 1, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(!packets && !usecs);
+	sg_close(g);
+}
+
+/* A queue that is not enabled has no parameters; enabled again, those of its direction. */
+static void test_coal_enabled(void **state)
+{
+	struct soft_guest guest, *g = &guest;
+	struct sg_wait wait = {0};
+	struct vdpa_done done = sg_done(&wait);
+	uint32_t packets, usecs;
+
+	start(g, 1, COAL | VDPA_BIT(VIRTIO_F_RING_RESET));
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 7, 80), VIRTIO_NET_OK);
+	assert_int_equal(set_coal_vq(g, 1, 5, 60), VIRTIO_NET_OK);
+	assert_int_equal(vdpa_reset_vq(g->dev, 1, &done), 0);
+	assert_int_equal(sg_wait(g, &wait), 0);
+	assert_int_equal(get_coal_vq(g, 1, &packets, &usecs), VIRTIO_NET_ERR);
+	assert_int_equal(set_coal_vq(g, 1, 5, 60), VIRTIO_NET_ERR);
+	sg_queue(g, 1, 16);
+	assert_int_equal(get_coal_vq(g, 1, &packets, &usecs), VIRTIO_NET_OK);
+	assert_true(packets == 7 && usecs == 80);
+	sg_close(g);
+}
+
+static void send_some(struct soft_guest *g, unsigned n)
+{
+	uint64_t before = sg_stat(g, 1, "tx packets");
+
+	ng_frame(g, 12, NULL, 1, 60);
+	for (unsigned i = 0; i < n; i++)
+		ng_tx_post(g, 72);
+	for (unsigned i = 0; i < 1000 && sg_stat(g, 1, "tx packets") - before < n; i++)
+		sg_run(g, SG_SECOND / 1000);
+	sg_run(g, SG_SECOND / 1000);
+	assert_int_equal(sg_stat(g, 1, "tx packets") - before, n);
+}
+
+static void take_some(struct soft_guest *g, unsigned n)
+{
+	while (n--)
+		assert_true(ng_tx_done(g, SG_SECOND));
+}
+
+/* Calls, and questions about them that were answered with no. */
+static uint64_t told(struct soft_guest *g, unsigned vq)
+{
+	return sg_stat(g, vq, "calls") + sg_stat(g, vq, "calls_suppressed");
+}
+
+static void test_coal_packets(void **state)
+{
+	struct vdpa_attr null[] = {{"backend", "null"}, {0}};
+	struct soft_guest guest, *g = &guest;
+	uint64_t before;
+
+	sg_open(g, (unsigned)(uintptr_t)*state);
+	sg_add(g, "soft_net", null);
+	sg_start(g, NG_FEATURES | COAL, 3, 16);
+	send_some(g, 1);
+	take_some(g, 1);
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 4, FOREVER), VIRTIO_NET_OK);
+	sg_run(g, SG_SECOND / 100);
+	before = told(g, 1);
+	for (unsigned i = 0; i < 3; i++)
+		send_some(g, 1);
+	assert_int_equal(told(g, 1), before);
+	send_some(g, 1);
+	assert_int_equal(told(g, 1), before + 1);
+	take_some(g, 4);
+	/* Counting begins anew. */
+	send_some(g, 1);
+	send_some(g, 1);
+	assert_int_equal(told(g, 1), before + 1);
+	/* New parameters that these two satisfy. */
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 2, FOREVER), VIRTIO_NET_OK);
+	sg_run(g, SG_SECOND / 100);
+	assert_int_equal(told(g, 1), before + 2);
+	send_some(g, 1);
+	assert_int_equal(told(g, 1), before + 2);
+	/* Off: nothing waits, nor does what waited. */
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 2, 0), VIRTIO_NET_OK);
+	sg_run(g, SG_SECOND / 100);
+	assert_int_equal(told(g, 1), before + 3);
+	send_some(g, 1);
+	assert_int_equal(told(g, 1), before + 4);
+	take_some(g, 4);
+	/* More than the ring has: then the ring. */
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1000, FOREVER),
+			 VIRTIO_NET_OK);
+	sg_run(g, SG_SECOND / 100);
+	send_some(g, 16);
+	assert_int_equal(told(g, 1), before + 5);
+	take_some(g, 16);
+	/* A queue that stops says what it has. */
+	send_some(g, 1);
+	assert_int_equal(told(g, 1), before + 5);
+	vdpa_suspend(g->dev, NULL);
+	sg_run(g, SG_SECOND / 100);
+	assert_int_equal(told(g, 1), before + 6);
+	sg_close(g);
+}
+
+static void test_coal_time(void **state)
+{
+	struct vdpa_attr null[] = {{"backend", "null"}, {0}};
+	struct soft_guest guest, *g = &guest;
+	uint64_t before;
+
+	sg_open(g, 1);
+	sg_add(g, "soft_net", null);
+	sg_start(g, NG_FEATURES | COAL, 3, 16);
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 10, FOREVER), VIRTIO_NET_OK);
+	sg_run(g, SG_SECOND / 100);
+	before = told(g, 1);
+	send_some(g, 2);
+	sg_run(g, SG_SECOND / 20);
+	assert_int_equal(told(g, 1), before);
+	/* A shorter time, which they have waited for already. */
+	assert_int_equal(set_coal_vq(g, 1, 10, 1000), VIRTIO_NET_OK);
+	for (unsigned i = 0; i < 1000 && told(g, 1) == before; i++)
+		sg_run(g, SG_SECOND / 1000);
+	assert_int_equal(told(g, 1), before + 1);
+	take_some(g, 2);
+	/* And one that has to come. */
+	send_some(g, 1);
+	for (unsigned i = 0; i < 1000 && told(g, 1) == before + 1; i++)
+		sg_run(g, SG_SECOND / 1000);
+	assert_int_equal(told(g, 1), before + 2);
+	/* A reset does not wait for it, and nobody is told after it. */
+	assert_int_equal(set_coal(g, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 10, FOREVER), VIRTIO_NET_OK);
+	sg_run(g, SG_SECOND / 100);
+	send_some(g, 1);
+	sg_reset(g);
+	assert_int_equal(told(g, 1), before + 2);
+	sg_close(g);
+}
+
+/* ---- statistics ---- */
+
+#define STATS                                                                                      \
+	(VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_DEVICE_STATS) | NG_CSUM | NG_GCSUM)
+
+struct stats_request {
+	uint16_t vq, reserved[3];
+	uint64_t types;
+};
+
+static uint8_t get_stats(struct soft_guest *g, const struct stats_request *r, unsigned n,
+			 uint32_t room, uint32_t *written)
+{
+	struct cg_cmd cmd = {
+		.class = VIRTIO_NET_CTRL_STATS,
+		.command = VIRTIO_NET_CTRL_STATS_GET,
+		.data = r,
+		.len = n * (uint32_t)sizeof(*r),
+		.result = room,
+		.piece = 97,
+	};
+	uint8_t ack = cg_run(g, &cmd);
+
+	*written = cmd.written - 1;
+	return ack;
+}
+
+static uint64_t stats_word(const struct soft_guest *g, unsigned at)
+{
+	uint64_t v;
+
+	memcpy(&v, g->mem + CG_IN + 1 + at, 8);
+	return v;
+}
+
+static void test_stats(void **state)
+{
+	struct soft_guest guest, *g = &guest;
+	struct cg_cmd query = {
+		.class = VIRTIO_NET_CTRL_STATS,
+		.command = VIRTIO_NET_CTRL_STATS_QUERY,
+		.result = 8,
+	};
+	struct stats_request all[3] = {
+		{.vq = 0, .types = VIRTIO_NET_STATS_TYPE_RX_BASIC},
+		{.vq = 1, .types = VIRTIO_NET_STATS_TYPE_TX_BASIC | VIRTIO_NET_STATS_TYPE_TX_CSUM},
+		{.vq = 2, .types = VIRTIO_NET_STATS_TYPE_CVQ},
+	};
+	uint32_t written;
+
+	start(g, 1, STATS);
+	ng_rx_post(g, 0, 2048);
+	ng_frame(g, 12, NULL, 1, 60);
+	ng_tx_post(g, 72);
+	take_some(g, 1);
+	assert_non_null(ng_rx(g, &written));
+	assert_int_equal(cg_run(g, &query), VIRTIO_NET_OK);
+	assert_int_equal(query.written, 9);
+	assert_int_equal(stats_word(g, 0),
+			 VIRTIO_NET_STATS_TYPE_RX_BASIC | VIRTIO_NET_STATS_TYPE_RX_GSO |
+				 VIRTIO_NET_STATS_TYPE_TX_BASIC | VIRTIO_NET_STATS_TYPE_TX_CSUM |
+				 VIRTIO_NET_STATS_TYPE_CVQ);
+	assert_int_equal(get_stats(g, all, 3, 1024, &written), VIRTIO_NET_OK);
+	assert_int_equal(written, 56 + 56 + 24 + 24);
+	assert_int_equal(stats_word(g, 0), 56ull << 48);
+	assert_int_equal(stats_word(g, 16), 1);	 /* rx_packets */
+	assert_int_equal(stats_word(g, 24), 60); /* rx_bytes */
+	assert_int_equal(stats_word(g, 56), 56ull << 48 | 1 << 16 | 16);
+	assert_int_equal(stats_word(g, 72), 1); /* tx_packets */
+	assert_int_equal(stats_word(g, 112), 24ull << 48 | 1 << 16 | 17);
+	assert_int_equal(stats_word(g, 120), 1); /* tx_csum_none */
+	assert_int_equal(stats_word(g, 136), 24ull << 48 | 2 << 16 | 32);
+	/* The command itself is one of them. */
+	assert_int_equal(stats_word(g, 144), 2);
+	assert_int_equal(stats_word(g, 152), 2);
+	/* Less room: what fits. */
+	for (uint32_t room = 0; room < 170; room += 7) {
+		assert_int_equal(get_stats(g, all, 3, room, &written), VIRTIO_NET_OK);
+		assert_int_equal(written, room < 160 ? room : 160);
+	}
+	sg_close(g);
+}
+
+static void test_stats_bad(void **state)
+{
+	struct soft_guest guest, *g = &guest;
+	struct stats_request r[2] = {{.vq = 0, .types = VIRTIO_NET_STATS_TYPE_RX_BASIC}};
+	uint32_t written;
+
+	start(g, 0, STATS);
+	for (unsigned vq = 0; vq < 65536; vq += vq < 5 ? 1 : 4093) {
+		for (unsigned bit = 0; bit < 64; bit++) {
+			bool good = (vq == 0 && bit == 0) || (vq == 2 && bit == 32) ||
+				    (vq == 1 && (bit == 16 || bit == 17));
+
+			r[1] = (struct stats_request){.vq = (uint16_t)vq, .types = 1ull << bit};
+			assert_int_equal(get_stats(g, r, 2, 256, &written),
+					 good ? VIRTIO_NET_OK : VIRTIO_NET_ERR);
+			/* One that is wrong fails all of it. */
+			assert_true(good || !written);
+		}
+	}
+	for (uint32_t len = 0; len < 40; len++)
+		assert_int_equal(cg_send(g, VIRTIO_NET_CTRL_STATS, VIRTIO_NET_CTRL_STATS_GET,
+					 (struct stats_request[3]){{.vq = 0}}, len),
+				 len && len % 16 == 0 ? VIRTIO_NET_OK : VIRTIO_NET_ERR);
+	sg_close(g);
+}
+
 /* ---- life ---- */
 
 static void test_reset(void **state)
@@ -480,6 +918,15 @@ int main(void)
 		cmocka_unit_test(test_mac_addr),
 		cmocka_unit_test(test_vlans),
 		cmocka_unit_test(test_vlans_alone),
+		cmocka_unit_test(test_announce),
+		cmocka_unit_test(test_offloads),
+		cmocka_unit_test(test_coal_commands),
+		cmocka_unit_test(test_coal_enabled),
+		cmocka_unit_test_prestate(test_coal_packets, (void *)0),
+		cmocka_unit_test_prestate(test_coal_packets, (void *)2),
+		cmocka_unit_test(test_coal_time),
+		cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_stats_bad),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_storm),
 	};
