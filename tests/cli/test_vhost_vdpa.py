@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A device as /dev/vhost-vdpa-N on a socket: the suite that the kernel's device passes too, and hostile peers."""
 import array
+import json
 import os
+import pathlib
 import socket
 import struct
 import subprocess
@@ -17,6 +19,9 @@ SET_OWNER = 0xaf01
 SET_BACKEND_FEATURES = 0x4008af25
 GET_DEVICE_ID = 0x8004af70
 SET_GROUP_ASID = 0x4008af7c
+SET_FEATURES, SET_STATUS, SET_VRING_ENABLE = 0x4008af00, 0x4001af72, 0x4008af75
+SET_VRING_NUM, SET_VRING_ADDR = 0x4008af10, 0x4028af11
+VERSION_1, ACCESS_PLATFORM = 1 << 32, 1 << 33
 PAGE = 4096
 
 
@@ -250,3 +255,50 @@ def test_no_cuse(disk, folder):
     assert 'modprobe cuse' in message and 'uvdpa run' in message
     assert not (folder / 'x').exists()
     disk.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', disk.path)
+
+
+def run_queue(cdev, memory):
+    """A driver has set it up, and queue 0 runs."""
+    assert cdev.ioctl(SET_OWNER)[0] == 0
+    assert cdev.update(0, 4 * PAGE, [(0x10000, 4 * PAGE, 0, 1)], [memory]) == 72
+    for status in (1, 3):
+        assert cdev.ioctl(SET_STATUS, bytes([status]))[0] == 0
+    assert cdev.ioctl(SET_FEATURES, struct.pack('<Q', VERSION_1 | ACCESS_PLATFORM))[0] == 0
+    assert cdev.ioctl(SET_STATUS, b'\x0b')[0] == 0
+    assert cdev.ioctl(SET_VRING_NUM, struct.pack('<II', 0, 16))[0] == 0
+    assert cdev.ioctl(SET_VRING_ADDR, struct.pack('<IIQQQQ', 0, 0, 0, PAGE, 2 * PAGE, 0))[0] == 0
+    assert cdev.ioctl(SET_VRING_ENABLE, struct.pack('<II', 0, 1))[0] == 0
+    assert cdev.ioctl(SET_STATUS, b'\x0f')[0] == 0
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_gone_in_a_request(start, folder, memory, workers):
+    """What was sent behind a request that is under way when its sender goes is not begun beside it."""
+    daemon = start('--workers', workers)
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M')
+    daemon.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', folder / 'd0')
+    reset = struct.pack('<IIII', IOCTL, SET_STATUS, 0, 1) + b'\0'
+    for _ in range(60):
+        cdev = Cdev(folder / 'd0')
+        run_queue(cdev, memory)
+        for _ in range(6):
+            cdev.send(reset)
+        cdev.close()
+    assert Cdev(folder / 'd0').result == 0
+    assert json.loads(daemon.ok('dev', 'show', 'd0', '-j'))
+
+
+def test_many_files(disk):
+    """Files that were named and are not used any more do not stay mapped without end."""
+    cdev = Cdev(disk.path)
+    assert cdev.ioctl(SET_OWNER)[0] == 0
+    for _ in range(100):
+        fds = [os.memfd_create('many-files') for _ in range(16)]
+        for fd in fds:
+            os.truncate(fd, PAGE)
+        # The pieces do not make up what the message names: nothing is mapped for the device.
+        assert cdev.update(0, 17 * PAGE, [(0x10000 + i * PAGE, PAGE, 0, 1) for i in range(16)], fds) < 0
+        for fd in fds:
+            os.close(fd)
+    maps = pathlib.Path(f'/proc/{disk.proc.pid}/maps').read_text()
+    assert maps.count('many-files') <= 64 + 16

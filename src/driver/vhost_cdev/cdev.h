@@ -75,6 +75,8 @@ struct cdev_session {
 int cdev_session_new(struct cdev *cdev, int fd);
 /* Nothing more is read; cdev_session_gone() once the device is closed. */
 void cdev_session_close(struct cdev_session *s);
+/* Its peer, or the binding, is gone: cdev_session_gone() comes by itself. */
+bool cdev_session_ends(const struct cdev_session *s);
 /* driver.c: the device is closed, and the session freed. */
 void cdev_session_gone(struct cdev *cdev);
 /* Answer a connection that cannot be taken. Takes @fd. */

@@ -84,7 +84,7 @@ static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 	int fd, err;
 
 	/* The one before closes: open(2) waits for that. */
-	if (cdev->session && cdev->session->gone) {
+	if (cdev->session && cdev_session_ends(cdev->session)) {
 		vdpa_loop_fd_del(lfd);
 		return;
 	}

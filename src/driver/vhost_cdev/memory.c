@@ -64,20 +64,28 @@ static int map_file(struct cdev_file *file, int fd, uint64_t bytes, const struct
 	return err ? map_range(file, fd, mem->offset, mem->size) : 0;
 }
 
-/* The oldest goes, unless the request uses it. */
-static void forget_oldest(struct cdev_session *s)
+static bool in_request(const struct cdev_session *s, const struct cdev_file *file)
+{
+	for (unsigned i = 0; i < s->nmem; i++) {
+		if (s->mem_file[i] == file)
+			return true;
+	}
+	return false;
+}
+
+/* The oldest goes, unless the request uses it: then false. */
+static bool forget_oldest(struct cdev_session *s)
 {
 	struct cdev_file **at = &s->files;
 
 	while ((*at)->next)
 		at = &(*at)->next;
-	for (unsigned i = 0; i < s->nmem; i++) {
-		if (s->mem_file[i] == *at)
-			return;
-	}
+	if (in_request(s, *at))
+		return false;
 	file_free(*at);
 	*at = NULL;
 	s->nfiles--;
+	return true;
 }
 
 static int take_one(struct cdev_session *s, unsigned i, int fd)
@@ -121,8 +129,8 @@ int cdev_mem_take(struct cdev_session *s, const struct vdpa_fds *fds)
 		s->mem_file[i] = NULL;
 	for (unsigned i = 0; i < s->nmem && !err; i++)
 		err = take_one(s, i, fds->fd[i]);
-	if (s->nfiles > FILES_MAX)
-		forget_oldest(s);
+	while (s->nfiles > FILES_MAX && forget_oldest(s))
+		;
 	return err;
 }
 

@@ -10,6 +10,7 @@
 #include "driver/vhost_cdev/cdev.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,17 @@
 #include <unistd.h>
 
 static void request_done(void *arg, int result);
+static void readable(struct vdpa_loop_fd *lfd, uint32_t revents);
+
+/*
+ * Only while nothing is pending: a peer's end would be told of all the time, and must not have
+ * what it sent last be read beside the request that is under way.
+ */
+static int listen_to(struct cdev_session *s)
+{
+	return vdpa_loop_fd_add(vdpa_ctx_control(s->cdev->vdev->ctx), &s->lfd, s->fd, EPOLLIN,
+				readable);
+}
 
 static void session_free(struct cdev_session *s)
 {
@@ -61,6 +73,13 @@ void cdev_session_close(struct cdev_session *s)
 		close_now(s);
 }
 
+bool cdev_session_ends(const struct cdev_session *s)
+{
+	struct pollfd pfd = {.fd = s->fd};
+
+	return s->gone || (poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLHUP));
+}
+
 /* ---- replies ---- */
 
 static int send_reply(int fd, uint32_t type, int result, const void *data, uint32_t bytes)
@@ -90,8 +109,7 @@ static void answer(struct cdev_session *s, uint32_t type, int result, uint32_t b
 		return;
 	}
 	/* One request at a time: there is room, unless the peer does not play by the rules. */
-	if (send_reply(s->fd, type, result, s->arg, result < 0 ? 0 : bytes) ||
-	    vdpa_loop_fd_mod(&s->lfd, EPOLLIN))
+	if (send_reply(s->fd, type, result, s->arg, result < 0 ? 0 : bytes) || listen_to(s))
 		cdev_session_close(s);
 }
 
@@ -183,12 +201,7 @@ static void readable(struct vdpa_loop_fd *lfd, uint32_t revents)
 	}
 	s->pending = true;
 	/* The peer's end is looked at when the answer is out. */
-	if (vdpa_loop_fd_mod(lfd, 0)) {
-		vdpa_fds_close(&fds);
-		s->pending = false;
-		cdev_session_close(s);
-		return;
-	}
+	vdpa_loop_fd_del(lfd);
 	if (req.type == CDEV_IOCTL)
 		do_ioctl(s, req.cmd, &fds);
 	else
@@ -221,19 +234,15 @@ static void opened(void *arg, int result)
 int cdev_session_new(struct cdev *cdev, int fd)
 {
 	struct cdev_session *s = calloc(1, sizeof(*s));
-	int err = s ? 0 : -ENOMEM;
+	int err;
 
-	if (!err) {
-		s->cdev = cdev;
-		s->fd = fd;
-		s->pending = true;
-		err = vdpa_loop_fd_add(vdpa_ctx_control(cdev->vdev->ctx), &s->lfd, fd, 0, readable);
-	}
-	if (err) {
-		free(s);
+	if (!s) {
 		close(fd);
-		return err;
+		return -ENOMEM;
 	}
+	s->cdev = cdev;
+	s->fd = fd;
+	s->pending = true;
 	cdev->session = s;
 	err = vhost_vdpa_open(cdev->v, &(struct vdpa_done){.fn = opened, .arg = s});
 	if (err)
