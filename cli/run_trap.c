@@ -264,8 +264,13 @@ void run_trap_serve(const struct run *run, int listener)
 	struct seccomp_notif notif;
 
 	for (;;) {
-		if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
-			return;
+		if (poll(&pfd, 1, -1) < 0) {
+			if (errno != EINTR)
+				return;
+			/* What it says is of the time before; who reads for it may wait for ever.
+			 */
+			continue;
+		}
 		if (pfd.revents & POLLIN) {
 			memset(&notif, 0, sizeof(notif));
 			/* ENOENT: the process was killed before we came to it. */
