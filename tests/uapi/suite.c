@@ -607,6 +607,8 @@ static void test_suspend(void)
 		request(&d, VIRTIO_BLK_T_IN, i, 1);
 	is("suspend", do_ioctl(&d.c, SUSPEND, NULL, 0), 0);
 	is("base of 7 requests", vring_base(&d), 7);
+	is_or_absent("asid while suspended", set_state(&d.c, VHOST_VDPA_SET_GROUP_ASID, 0, 0),
+		     -EBUSY);
 	is("suspend again", do_ioctl(&d.c, SUSPEND, NULL, 0), 0);
 	is("resume", do_ioctl(&d.c, RESUME, NULL, 0), 0);
 	is("read after resume", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
