@@ -190,6 +190,29 @@ static void test_ram_huge(void **state)
 	free(back);
 }
 
+/* Disks that caches cannot hold are written another way: whatever begins and ends where. */
+static void test_ram_large(void **state)
+{
+	static uint8_t buf[32768 + 3], back[32768];
+	struct disk d;
+
+	disk_open(&d, "ram", (struct vdpa_attr[]){{"size", "64M"}, {0}});
+	for (unsigned i = 0; i < 64; i++) {
+		uint64_t at = 4096 * 17 + 512 * (i % 5), len = 512 * (i + 1);
+
+		disk_pattern(buf, sizeof(buf), i);
+		assert_int_equal(disk_do(&d, BLK_WRITE, at, buf + i % 4, len), 0);
+		assert_int_equal(disk_do(&d, BLK_READ, at, back, len), 0);
+		assert_memory_equal(buf + i % 4, back, len);
+	}
+	/* What is before the first and behind the last of them. */
+	assert_int_equal(disk_do(&d, BLK_READ, 4096 * 16, back, 4096), 0);
+	assert_true(disk_is_zero(back, 4096));
+	assert_int_equal(disk_do(&d, BLK_READ, 4096 * 26, back, 4096), 0);
+	assert_true(disk_is_zero(back, 4096));
+	disk_close(&d);
+}
+
 static void test_null(void **state)
 {
 	uint8_t buf[1024];
@@ -260,10 +283,11 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ram),	   cmocka_unit_test(test_ram_turns),
-		cmocka_unit_test(test_ram_sparse), cmocka_unit_test(test_ram_huge),
-		cmocka_unit_test(test_null),	   cmocka_unit_test(test_punch_turns),
-		cmocka_unit_test(test_null_turns), cmocka_unit_test(test_find),
+		cmocka_unit_test(test_ram),	    cmocka_unit_test(test_ram_turns),
+		cmocka_unit_test(test_ram_sparse),  cmocka_unit_test(test_ram_huge),
+		cmocka_unit_test(test_ram_large),   cmocka_unit_test(test_null),
+		cmocka_unit_test(test_punch_turns), cmocka_unit_test(test_null_turns),
+		cmocka_unit_test(test_find),
 	};
 
 	return cmocka_run_group_tests_name("blk memory", tests, NULL, NULL);
