@@ -16,7 +16,7 @@ class BlkLoad:
 
     def __init__(self, bench, seconds=None):
         self.bench = bench
-        self.seconds = seconds or bench.seconds
+        self.seconds = seconds or bench.null_seconds
         self.program = bench.compile('blkload.c', '$(pkg-config --cflags --libs blkio)')
 
     def run(self, device, value='iops', **options):
@@ -94,7 +94,7 @@ class NullGroup:
             if 'ram' in ours:
                 load.fill(ours['ram'])
             best = {row[0].id: BestPeer(row[0].lower_is_better) for row in rows}
-            for number in range(self.bench.pairs):
+            for number in range(self.bench.null_pairs):
                 for spec, which, options, value in rows:
                     full = dict(options, mode=self.mode)
                     mine, (name, theirs) = alternate(

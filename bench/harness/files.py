@@ -6,10 +6,11 @@ modes per cell) and beside fio with io_uring on the same file without any device
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 
 from .blk import BestPeer, BlkLoad, alternate
-from .rows import Sample, Spec, make_row
+from .rows import Sample, Spec, make_row, rounded
 from .testbed import BUSYLOOP, DEVICE_CPU, DRIVER_CPU, CannotRun
 
 FILE_BYTES = 1 << 30
@@ -148,7 +149,12 @@ class FileGroup:
             if cell.limit:
                 limits.append((found[0], found[2]))
         where = {'file_system': image.file_system}
-        rows = [make_row(cell.spec, pairs, {**where, 'peer_is': f'{PEER}, aio={best.best}'})]
+        more = {**where, 'peer_is': f'{PEER}, aio={best.best}'}
+        if limits:
+            # Nobody is 1.2 times as fast as somebody who is at the limit.
+            more['peer_of_limit'] = rounded(statistics.median(
+                theirs.value / limit.value for (_, theirs), (_, limit) in zip(pairs, limits)))
+        rows = [make_row(cell.spec, pairs, more)]
         if limits:
             rows.append(make_row(cell.limit, limits, where))
         return rows

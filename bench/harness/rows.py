@@ -141,6 +141,8 @@ def line_of(row):
     verdict = {True: 'met', False: 'MISSED', None: ''}[row.get('met')]
     if row.get('ceiling'):
         verdict += f' (driver\'s ceiling {text_of(row["ceiling"])}: at {row["of_ceiling"]:.0%})'
+    if row.get('peer_of_limit'):
+        verdict += f' (peer at {row["peer_of_limit"]:.0%} of the limit)'
     return (f'{row["id"]:<34} {text_of(row["ours"]):>11} {text_of(row["peer"]):>11} '
             f'{row["unit"]:<7} {ratio:>7} {spread:>13} {target:>8}  {verdict}')
 
