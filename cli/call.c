@@ -33,10 +33,18 @@ static int open_client(struct cli *cli, uint64_t timeout_ns, struct vdpa_error *
 	return ret;
 }
 
-/* These take as long as there are bytes or devices; the daemon itself watches over them. */
+/* These take as long as there are bytes, devices or a kernel; the daemon itself watches over them.
+ */
 static bool takes_long(const char *method)
 {
-	return !strcmp(method, "drv.call") || !strcmp(method, "config.load");
+	static const char *const methods[] = {"drv.call", "config.load", "dev.add",
+					      "dev.bind", "dev.unbind",	 "dev.del"};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (!strcmp(method, methods[i]))
+			return true;
+	}
+	return false;
 }
 
 int cli_call(struct cli *cli, const char *method, json_t *params, json_t **result)

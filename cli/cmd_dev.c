@@ -90,6 +90,23 @@ static int resolve_driver(struct cli *cli, const char *driver, json_t *attrs)
 	return ret;
 }
 
+/* A binding's answer: where the device is now, if the driver says so. */
+static int do_bind(struct cli *cli, const char *method, json_t *params)
+{
+	json_t *result = NULL;
+	int ret = cli_call(cli, method, params, &result);
+
+	if (ret || !json_is_object(result)) {
+		json_decref(result);
+		return ret;
+	}
+	if (cli->json)
+		return cli_print_json(cli, result);
+	puts(json_string_value(json_object_get(result, "node")));
+	json_decref(result);
+	return ret;
+}
+
 /* ---- add ---- */
 
 struct add {
@@ -145,7 +162,7 @@ int cmd_dev_add(struct cli *cli, int argc, char **argv)
 			json_object_set_new(
 				params, "driver",
 				json_pack("{s:O, s:O}", "name", a.driver, "attrs", a.driver_attrs));
-		ret = cli_do(cli, "dev.add", params);
+		ret = do_bind(cli, "dev.add", params);
 	}
 	add_fini(&a);
 	return ret;
@@ -195,9 +212,9 @@ int cmd_dev_bind(struct cli *cli, int argc, char **argv)
 		json_decref(attrs);
 		return ret;
 	}
-	return cli_do(cli, "dev.bind",
-		      json_pack("{s:s, s:s, s:o}", "name", argv[0], "driver", argv[skip], "attrs",
-				attrs));
+	return do_bind(cli, "dev.bind",
+		       json_pack("{s:s, s:s, s:o}", "name", argv[0], "driver", argv[skip], "attrs",
+				 attrs));
 }
 
 static int one_device(struct cli *cli, int argc, char **argv, const char *method)

@@ -25,6 +25,25 @@ json_t *describe_binding(struct vdpa_device *vdev)
 			 ctl_attrs_to_json(vdpa_device_bind_attrs(vdev)), "show", show);
 }
 
+static void emit_node(void *arg, const char *key, const char *value)
+{
+	if (!strcmp(key, "node") && *value)
+		json_object_set_new(arg, key, ctl_json_text(value));
+}
+
+json_t *describe_node(struct vdpa_device *vdev)
+{
+	const struct vdpa_driver *drv = vdpa_device_driver(vdev);
+	json_t *node = json_object();
+
+	if (node && drv && drv->show)
+		drv->show(vdev, emit_node, node);
+	if (json_object_size(node))
+		return node;
+	json_decref(node);
+	return NULL;
+}
+
 json_t *describe_parent(struct vdpa_device *vdev)
 {
 	json_t *show = json_object();

@@ -15,6 +15,8 @@ json_t *describe_config(struct vdpa_device *vdev, bool all);
 int describe_vstats(struct vdpa_device *vdev, uint16_t idx, json_t **out, struct vdpa_error *err);
 /* The bound driver: name, attrs, show; JSON null when there is none. */
 json_t *describe_binding(struct vdpa_device *vdev);
+/* Where the bound driver has put the device: {"node": "/dev/vda"}; NULL when it says nothing. */
+json_t *describe_node(struct vdpa_device *vdev);
 /* What the parent wants shown. */
 json_t *describe_parent(struct vdpa_device *vdev);
 /* Its virtqueue groups, with the address space and the queues of each. */

@@ -168,10 +168,10 @@ void devs_delete(struct daemon *d, const char *name, devs_done_fn done, void *ar
 		done(arg, -ENODEV, &err);
 }
 
-int devs_bind(struct daemon *d, struct vdpa_device *vdev, const char *driver, const json_t *attrs,
-	      struct vdpa_error *err)
+static int bind(struct vdpa_device *vdev, const char *driver, const json_t *attrs,
+		struct vdpa_error *err)
 {
-	const struct vdpa_driver *drv = vdpa_find_driver(d->ctx, driver);
+	const struct vdpa_driver *drv = vdpa_find_driver(vdev->ctx, driver);
 	struct vdpa_attr *list = NULL;
 	int ret = ctl_attrs_from_json(attrs, dev_object(vdev->name).s, &list, err);
 
@@ -181,6 +181,58 @@ int devs_bind(struct daemon *d, struct vdpa_device *vdev, const char *driver, co
 		ret = vdpa_bind(vdev, driver, list, err);
 	ctl_attrs_free(list);
 	return ret;
+}
+
+/* A binding that a driver only began. */
+struct binding {
+	struct vdpa_device *vdev; /* a reference */
+	devs_done_fn done;
+	void *arg;
+	int ret;
+	struct vdpa_error err;
+};
+
+static void binding_end(void *arg, int result)
+{
+	struct binding *b = arg;
+
+	b->done(b->arg, b->ret, b->ret ? &b->err : NULL);
+	vdpa_put_device(b->vdev);
+	free(b);
+}
+
+static void settled(void *arg, int result)
+{
+	struct binding *b = arg;
+
+	b->ret = result;
+	if (result && !b->err.msg[0])
+		vdpa_error_set(&b->err, -result, dev_object(b->vdev->name).s, "bind failed: %s",
+			       strerror(-result));
+	/* What did not come about is taken back; maybe somebody does so already. */
+	if (!result || vdpa_unbind(b->vdev, &(struct vdpa_done){binding_end, b}))
+		binding_end(b, 0);
+}
+
+void devs_bind(struct vdpa_device *vdev, const char *driver, const json_t *attrs, devs_done_fn done,
+	       void *arg)
+{
+	struct vdpa_error err = {0};
+	struct binding *b;
+	int ret = bind(vdev, driver, attrs, &err);
+
+	b = ret ? NULL : calloc(1, sizeof(*b));
+	if (!b) {
+		if (!ret)
+			ret = vdpa_error_set(&err, ENOMEM, dev_object(vdev->name).s,
+					     "out of memory");
+		done(arg, ret, &err);
+		return;
+	}
+	*b = (struct binding){.vdev = vdpa_get_device(vdev), .done = done, .arg = arg};
+	ret = vdpa_settle(vdev, &b->err, &(struct vdpa_done){settled, b});
+	if (ret)
+		settled(b, ret);
 }
 
 static int add(struct daemon *d, const struct dev_wish *wish, struct vdpa_error *err)
@@ -202,28 +254,56 @@ static int add(struct daemon *d, const struct dev_wish *wish, struct vdpa_error 
 	return ret;
 }
 
+/* A device that is there, but not yet as it was wished. */
+struct creation {
+	struct daemon *d;
+	char name[VDPA_NAME_MAX + 1];
+	devs_done_fn done;
+	void *arg;
+};
+
+static void created(void *arg, int ret, const struct vdpa_error *err)
+{
+	struct creation c = *(struct creation *)arg;
+	struct vdpa_device *vdev = vdpa_find_device(c.d->ctx, c.name);
+
+	free(arg);
+	if (ret && vdev)
+		remove_then(vdev, ret, err, c.done, c.arg);
+	else
+		c.done(c.arg, ret, err);
+}
+
+static void finish_create(struct creation *c, const struct dev_wish *wish)
+{
+	struct vdpa_device *vdev = vdpa_find_device(c->d->ctx, c->name);
+	struct vdpa_error err = {0};
+	int ret = wish->override ? vdpa_set_driver_override(vdev, wish->override) : 0;
+
+	if (ret)
+		vdpa_error_set(&err, -ret, dev_object(c->name).s, "driver_override: %s",
+			       strerror(-ret));
+	if (!ret && wish->driver)
+		devs_bind(vdev, wish->driver, wish->driver_attrs, created, c);
+	else
+		created(c, ret, ret ? &err : NULL);
+}
+
 void devs_create(struct daemon *d, const struct dev_wish *wish, devs_done_fn done, void *arg)
 {
+	struct creation *c = calloc(1, sizeof(*c));
 	struct vdpa_error err = {0};
-	struct vdpa_device *vdev;
-	int ret = add(d, wish, &err);
+	int ret = c ? add(d, wish, &err)
+		    : vdpa_error_set(&err, ENOMEM, dev_object(wish->name).s, "out of memory");
 
 	if (ret) {
+		free(c);
 		done(arg, ret, &err);
 		return;
 	}
-	vdev = vdpa_find_device(d->ctx, wish->name);
-	if (wish->override)
-		ret = vdpa_set_driver_override(vdev, wish->override);
-	if (ret)
-		vdpa_error_set(&err, -ret, dev_object(wish->name).s, "driver_override: %s",
-			       strerror(-ret));
-	else if (wish->driver)
-		ret = devs_bind(d, vdev, wish->driver, wish->driver_attrs, &err);
-	if (ret)
-		remove_then(vdev, ret, &err, done, arg);
-	else
-		done(arg, 0, NULL);
+	*c = (struct creation){.d = d, .done = done, .arg = arg};
+	snprintf(c->name, sizeof(c->name), "%s", wish->name);
+	finish_create(c, wish);
 }
 
 int devs_set(struct vdpa_device *vdev, const json_t *attrs, struct vdpa_error *err)

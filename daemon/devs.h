@@ -31,8 +31,12 @@ typedef void (*devs_done_fn)(void *arg, int ret, const struct vdpa_error *err);
 void devs_create(struct daemon *d, const struct dev_wish *wish, devs_done_fn done, void *arg);
 /* Remove; @done when it is gone. */
 void devs_delete(struct daemon *d, const char *name, devs_done_fn done, void *arg);
-int devs_bind(struct daemon *d, struct vdpa_device *vdev, const char *driver, const json_t *attrs,
-	      struct vdpa_error *err);
+/*
+ * Bind; @done once the driver has what it wants, or when it has let go again after an error;
+ * exactly once, maybe before this returns.
+ */
+void devs_bind(struct vdpa_device *vdev, const char *driver, const json_t *attrs, devs_done_fn done,
+	       void *arg);
 /* Change attributes of a device ("mac", "mtu", ...). */
 int devs_set(struct vdpa_device *vdev, const json_t *attrs, struct vdpa_error *err);
 unsigned devs_count(struct daemon *d);

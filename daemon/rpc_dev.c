@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "describe.h"
 #include "devs.h"
 #include "rpc.h"
 
@@ -55,6 +56,14 @@ static void start_pending(struct rpc_call *call, const char *what,
 		pending_done(p, ret);
 }
 
+static void bound(void *arg, int ret, const struct vdpa_error *err)
+{
+	struct rpc_call *call = arg;
+	struct vdpa_device *vdev = vdpa_find_device(call->d->ctx, rpc_str(call, "name"));
+
+	rpc_end(call, ret, !ret && vdev ? describe_node(vdev) : NULL, err);
+}
+
 static void dev_add(struct rpc_call *call)
 {
 	const json_t *drv = json_object_get(call->params, "driver");
@@ -73,7 +82,7 @@ static void dev_add(struct rpc_call *call)
 					"\"driver\" must have a \"name\""),
 			 &err);
 	else
-		devs_create(call->d, &wish, finish, call);
+		devs_create(call->d, &wish, bound, call);
 }
 
 static void dev_del(struct rpc_call *call)
@@ -94,13 +103,10 @@ static void dev_set(struct rpc_call *call)
 static void dev_bind(struct rpc_call *call)
 {
 	struct vdpa_device *vdev = rpc_device(call);
-	struct vdpa_error err = {0};
 
 	if (vdev)
-		rpc_end(call,
-			devs_bind(call->d, vdev, rpc_str(call, "driver"),
-				  json_object_get(call->params, "attrs"), &err),
-			NULL, &err);
+		devs_bind(vdev, rpc_str(call, "driver"), json_object_get(call->params, "attrs"),
+			  bound, call);
 }
 
 static void dev_unbind(struct rpc_call *call)
@@ -185,7 +191,8 @@ const struct rpc_method rpc_dev_methods[] = {
 	{"dev.add", "create a device, and bind it when a driver is given", dev_add, add_params},
 	{"dev.del", "unbind and remove a device; answers when it is gone", dev_del, name_only},
 	{"dev.set", "change attributes of a device", dev_set, set_params},
-	{"dev.bind", "give a device to a driver", dev_bind, bind_params},
+	{"dev.bind", "give a device to a driver; answers when that has what it wants", dev_bind,
+	 bind_params},
 	{"dev.unbind", "take a device from its driver; answers when that has let go", dev_unbind,
 	 name_only},
 	{"dev.suspend", "stop the queues; answers when they are quiet", dev_suspend, name_only},

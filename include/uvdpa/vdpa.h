@@ -359,6 +359,14 @@ struct vdpa_driver {
 	 */
 	int (*probe)(struct vdpa_device *vdev, const struct vdpa_attr *attrs,
 		     struct vdpa_error *err);
+	/**
+	 * O: probe only began. @done (copied) once the driver has what it wants, or with -errno and
+	 * *@err (which stays until then) when it never will: it is unbound then, by who asked. 0,
+	 * or -EBUSY (somebody waits already): @done will not be called. A removal ends it with
+	 * -ECANCELED.
+	 */
+	int (*settle)(struct vdpa_device *vdev, struct vdpa_error *err,
+		      const struct vdpa_done *done);
 	/** Give the device back: reset it, then call @done (copied) exactly once. */
 	void (*remove)(struct vdpa_device *vdev, const struct vdpa_done *done);
 	/** The process is about to end (vdpa_ctx_shutdown()). NULL: remove is called. */
@@ -385,6 +393,12 @@ VDPA_API void vdpa_for_each_driver(struct vdpa_ctx *ctx,
  */
 VDPA_API int vdpa_bind(struct vdpa_device *vdev, const char *driver, const struct vdpa_attr *attrs,
 		       struct vdpa_error *err);
+/**
+ * Wait for what bind only began (struct vdpa_driver, settle); @done at once for a driver that began
+ * nothing. -ENODEV when not bound, -EBUSY when somebody waits already.
+ */
+VDPA_API int vdpa_settle(struct vdpa_device *vdev, struct vdpa_error *err,
+			 const struct vdpa_done *done);
 /** -ENODEV when not bound, -EALREADY while an unbind is under way; else @done when the driver has
  * let go. */
 VDPA_API int vdpa_unbind(struct vdpa_device *vdev, const struct vdpa_done *done);

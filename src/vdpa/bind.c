@@ -173,6 +173,19 @@ int vdpa_bind(struct vdpa_device *vdev, const char *driver, const struct vdpa_at
 	return bind_to(vdev, entry, attrs, err);
 }
 
+int vdpa_settle(struct vdpa_device *vdev, struct vdpa_error *err, const struct vdpa_done *done)
+{
+	const struct vdpa_device_core *core = vdev->core;
+
+	assert(vdpa_loop_is_current(vdpa_ctx_control(vdev->ctx)));
+	if (core->bind != VDPA_BOUND)
+		return -ENODEV;
+	if (core->drv->drv->settle)
+		return core->drv->drv->settle(vdev, err, done);
+	vdpa_done_call(done, 0);
+	return 0;
+}
+
 static bool any_bound(struct vdpa_ctx *ctx)
 {
 	struct vdpa_device_core *core;

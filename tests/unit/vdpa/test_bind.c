@@ -74,6 +74,47 @@ static void unbind_waits_for_the_driver(void **state)
 	delete_device(m);
 }
 
+static struct vdpa_done settling;
+
+static int drv_settle(struct vdpa_device *vdev, struct vdpa_error *why,
+		      const struct vdpa_done *done)
+{
+	if (settling.fn)
+		return -EBUSY;
+	settling = *done;
+	return 0;
+}
+
+/* A driver that began something in probe says when that has come to its end; others have at once.
+ */
+static void bindings_settle(void **state)
+{
+	struct vdpa_driver slow = mock_driver;
+	struct mock *m = mock_add(ctx, "d0");
+	struct counted_done done = {0};
+	struct vdpa_done d = counted_done(&done);
+
+	assert_int_equal(vdpa_settle(&m->vdpa, &err, &d), -ENODEV);
+	assert_int_equal(bind(m), 0);
+	assert_int_equal(vdpa_settle(&m->vdpa, &err, &d), 0);
+	assert_int_equal(done.calls, 1);
+	assert_int_equal(done.result, 0);
+	assert_int_equal(vdpa_unbind(&m->vdpa, NULL), 0);
+	slow.name = "slow";
+	slow.settle = drv_settle;
+	settling = (struct vdpa_done){0};
+	assert_int_equal(vdpa_register_driver(ctx, &slow), 0);
+	assert_int_equal(vdpa_bind(&m->vdpa, "slow", NULL, &err), 0);
+	assert_int_equal(vdpa_settle(&m->vdpa, &err, &d), 0);
+	assert_int_equal(vdpa_settle(&m->vdpa, &err, &d), -EBUSY);
+	assert_int_equal(done.calls, 1);
+	vdpa_done_call(&settling, -EIO);
+	assert_int_equal(done.calls, 2);
+	assert_int_equal(done.result, -EIO);
+	delete_device(m);
+	assert_int_equal(vdpa_unregister_driver(ctx, &slow), 0);
+}
+
 static void delete_while_bound_waits(void **state)
 {
 	unsigned freed = 0;
@@ -415,6 +456,7 @@ int main(void)
 		T(bind_and_unbind),
 		T(lists_of_names),
 		T(unbind_waits_for_the_driver),
+		T(bindings_settle),
 		T(delete_while_bound_waits),
 		T(delete_while_unbinding_waits_too),
 		T(deleted_from_the_unbind_completion),
