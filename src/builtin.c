@@ -3,6 +3,7 @@
 #include <uvdpa/vdpa.h>
 #include <uvdpa/vhost_user.h>
 #include <uvdpa/virtio.h>
+#include "driver/vduse_export/export.h"
 #include "driver/vhost_cdev/cdev.h"
 #include "parent/soft/mgmt.h"
 #include "uvdpa-config.h"
@@ -28,5 +29,9 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 #endif
 	if (!r)
 		r = vdpa_register_driver(ctx, vhost_cdev_driver());
+#ifdef VDPA_HAVE_VDUSE
+	if (!r)
+		r = vdpa_register_driver(ctx, vduse_export_driver());
+#endif
 	return r;
 }

@@ -172,7 +172,7 @@ def test_change_backend(nic, folder):
 def test_what_is_not_there_says_what_is(disk):
     assert 'there are: d0\n' in disk.fails('dev', 'del', 'd1')
     assert 'there are: d0\n' in disk.fails('dev', 'unbind', 'd1')
-    assert 'there are: virtio-vdpa, vhost-user, vhost-vdpa\n' in disk.fails('dev', 'bind', 'd0', 'nope')
+    assert 'there are: virtio-vdpa, vhost-user, vhost-vdpa, vduse\n' in disk.fails('dev', 'bind', 'd0', 'nope')
     assert '(there are: none); bind a device' in disk.fails('drv', 'virtio0', 'info')
     disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     assert '(there are: virtio0)' in disk.fails('drv', 'virtio1', 'info')
@@ -186,9 +186,20 @@ def test_driver_in_use_stays(disk):
     disk.ok('dev', 'unbind', 'd0')
     disk.ok('driver', 'unload', 'virtio-vdpa')
     assert 'virtio-vdpa' not in [d['name'] for d in disk.json('bus', 'drivers')]
-    says = 'there is no driver "virtio-vdpa"; there are: vhost-user, vhost-vdpa\n'
+    says = 'there is no driver "virtio-vdpa"; there are: vhost-user, vhost-vdpa, vduse\n'
     assert disk.fails('dev', 'bind', 'd0', 'virtio-vdpa') == 'uvdpa: dev/d0: ' + says
     assert disk.fails('driver', 'unload', 'virtio-vdpa') == 'uvdpa: ' + says
+
+
+@pytest.mark.skipif(os.path.exists('/dev/vduse/control'), reason='this kernel has VDUSE')
+def test_no_vduse(disk):
+    """What a machine without it says: that it cannot, or how it could. And nothing is left."""
+    said = disk.fails('dev', 'bind', 'd0', 'driver', 'vduse', 'log', 'vduse.log')
+    assert 'VDUSE' in said or '"modprobe vduse' in said
+    assert not os.path.exists('vduse.log')
+    assert disk.json('bus', 'devices')[0]['driver'] is None
+    assert 'packed, log' in disk.fails('dev', 'bind', 'd0', 'driver', 'vduse', 'path', 'x')
+    disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
 
 
 def test_suspend_and_resume(disk):
