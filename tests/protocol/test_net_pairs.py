@@ -33,6 +33,13 @@ def test_what_is_offered(client):
     assert struct.unpack('<H', config[12:])[0] == 3
 
 
+@pairs(128)
+def test_as_many_as_there_are_numbers(client):
+    client.negotiate(off=vu.bit(vu.P_INBAND))
+    assert client.ask_u64(vu.GET_QUEUE_NUM) == 128
+    client.ok(vu.SET_VRING_NUM, vu.state(255, 64))
+
+
 class Pair:
     def __init__(self, mem, index, off):
         self.mem, self.buf = mem, off + (64 << 10)

@@ -91,15 +91,24 @@ static int dev_new(struct vdpa_device *vdev, const struct vdpa_attr *attrs, stru
 	return 0;
 }
 
+/* A NIC's control queue, the odd one, is the front end's, unless it is to have the device's. */
+unsigned vu_rings(struct vdpa_device *vdev, bool control_queue)
+{
+	bool net = vdpa_get_device_id(vdev) == VIRTIO_ID_NET;
+
+	return net && !control_queue ? vdev->nvqs & ~1u : vdev->nvqs;
+}
+
 static int probe(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
+	unsigned rings = vu_rings(vdev, vdpa_attr_bool(attrs, "control_queue", false));
 	struct vu_dev *dev;
 	int ret;
 
-	if (vdev->nvqs > VHOST_USER_MAX_VRINGS)
+	if (rings > VHOST_USER_MAX_VRINGS)
 		return vdpa_error_set(err, ENOTSUP, vdev->name,
-				      "%u queues; the vhost-user protocol has room for %u",
-				      vdev->nvqs, VHOST_USER_MAX_VRINGS);
+				      "%u queues; the vhost-user protocol has room for %u", rings,
+				      VHOST_USER_MAX_VRINGS);
 	ret = dev_new(vdev, attrs, &dev);
 	if (ret)
 		return vdpa_error_set(err, -ret, vdev->name, "%s", strerror(-ret));

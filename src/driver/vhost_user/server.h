@@ -228,6 +228,8 @@ void vu_listen_stop(struct vu_dev *dev);
 void vu_listen_resume(struct vu_dev *dev);
 
 /* driver.c */
+/* Queues of @vdev that a front end may set up. */
+unsigned vu_rings(struct vdpa_device *vdev, bool control_queue);
 /* Any loop. */
 void vu_dev_post(struct vu_dev *dev);
 /* A session begins: the device is reset. */

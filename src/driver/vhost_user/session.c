@@ -252,7 +252,7 @@ static struct vu_session *session_alloc(struct vu_dev *dev, int fd)
 
 	if (!s)
 		return NULL;
-	s->nrings = vhost_vdpa_get_vqs_count(dev->v);
+	s->nrings = vu_rings(dev->vdev, dev->control_queue);
 	s->ring = calloc(s->nrings ? s->nrings : 1, sizeof(*s->ring));
 	if (!s->ring) {
 		free(s);
