@@ -595,6 +595,75 @@ static void test_queue_stops(void **state)
 	stop(&m);
 }
 
+/* ---- the state ---- */
+
+static void suspend(struct mq *m)
+{
+	struct sg_wait wait = {0};
+	struct vdpa_done done = sg_done(&wait);
+
+	assert_int_equal(vdpa_suspend(m->g.dev, &done), 0);
+	assert_int_equal(sg_wait(&m->g, &wait), 0);
+}
+
+static size_t save(struct mq *m, uint8_t *buf, size_t room)
+{
+	assert_int_equal(m->g.dev->ext->save_state(m->g.dev, buf, &room), 0);
+	return room;
+}
+
+static const char *steering(struct mq *m)
+{
+	static struct nw_shown s;
+
+	s = (struct nw_shown){.key = "steering"};
+	m->g.dev->ext->show(m->g.dev, nw_show, &s);
+	return s.value;
+}
+
+/* What the commands led to is kept: the table, and which of the two commands came last. */
+static void test_state(void **state)
+{
+	const struct rss r = {.types = 7,
+			      .mask = 3,
+			      .table = {0, 1, 2, 1},
+			      .max_tx = 2,
+			      .unclassified = 2,
+			      .key_bytes = 40};
+	static uint8_t a[8192], b[8192];
+	struct vdpa_error err = {.msg = ""};
+	struct mq m;
+
+	for (unsigned last = 0; last < 2; last++) {
+		size_t n;
+
+		start(&m, 0, MQ | RSS | REPORT);
+		assert_int_equal(set_rss(&m, &r), VIRTIO_NET_OK);
+		if (last)
+			assert_int_equal(set_pairs(&m, 2), VIRTIO_NET_OK);
+		suspend(&m);
+		n = save(&m, a, sizeof(a));
+		vdpa_resume(m.g.dev);
+		assert_int_equal(set_hash(&m, 1, 0), VIRTIO_NET_OK);
+		assert_int_equal(set_pairs(&m, 3), VIRTIO_NET_OK);
+		suspend(&m);
+		assert_int_equal(m.g.dev->ext->load_state(m.g.dev, a, n, &err), 0);
+		assert_string_equal(steering(&m), last ? "automatic" : "rss");
+		assert_int_equal(save(&m, b, sizeof(b)), n);
+		/* But for the config space's generation and what follows it in the kit's header. */
+		assert_memory_equal(a, b, 44);
+		assert_memory_equal(a + 56, b + 56, n - 56);
+		/* Each byte of it, wrong: refused, or something that commands could have led to. */
+		for (size_t i = 0; i < n; i++) {
+			memcpy(b, a, n);
+			b[i] ^= (uint8_t)(1 + i % 255);
+			m.g.dev->ext->load_state(m.g.dev, b, n, &err);
+			m.g.dev->ext->load_state(m.g.dev, a, i, &err);
+		}
+		stop(&m);
+	}
+}
+
 #define WITH(test, n)                                                                              \
 	{                                                                                          \
 #test "_" #n, test, NULL, NULL, (void *)n                                          \
@@ -609,7 +678,7 @@ int main(void)
 		WITH(test_report, 1),	   WITH(test_report_merged, 0), WITH(test_report_send, 0),
 		WITH(test_waits, 0),	   WITH(test_waits, 1),		WITH(test_waits, 3),
 		WITH(test_switching, 0),   WITH(test_switching, 1),	WITH(test_switching, 3),
-		WITH(test_queue_stops, 0), WITH(test_queue_stops, 3),
+		WITH(test_queue_stops, 0), WITH(test_queue_stops, 3),	WITH(test_state, 0),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,7 @@
 #include <linux/capability.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include "net_guest.h"
+#include "cvq_guest.h"
 #include "net_wire.h"
 #include "netns.h"
 
@@ -291,6 +291,47 @@ static void test_pairs(void **state)
 	sg_close(&g);
 }
 
+static uint8_t set_pairs(struct soft_guest *g, uint8_t n)
+{
+	uint8_t data[2] = {n, 0};
+	struct cg_cmd cmd = {.vq = 4,
+			     .class = VIRTIO_NET_CTRL_MQ,
+			     .command = VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+			     .data = data,
+			     .len = 2};
+
+	return cg_run(g, &cmd);
+}
+
+/* The kernel spreads flows over both queues; the driver says which of them it uses. */
+static void test_pairs_switched(void **state)
+{
+	struct soft_guest g;
+	unsigned count[2];
+
+	sg_open(&g, (unsigned)(uintptr_t)*state);
+	add_pairs(&g, 2, t0);
+	netns_addr("t0", MAC_TEXT);
+	sg_start(&g, NG_FEATURES | VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_MQ), 5,
+		 64);
+	ready(&g, 1);
+	ready(&g, 3);
+	for (unsigned round = 0; round < 3; round++) {
+		bool both = round == 1;
+
+		for (unsigned i = 0; i < (both ? 48 : 24); i++) {
+			struct virtqueue_sg sg = sg_at(NG_RX + i * 2048, 2048);
+
+			sg_send(&g, both && (i & 1) ? 2 : 0, &sg, 0, 1, g.mem);
+		}
+		assert_int_equal(set_pairs(&g, both ? 2 : 1), VIRTIO_NET_OK);
+		flows(&g, 2, count);
+		assert_int_equal(count[0] + count[1], 24);
+		assert_int_equal(!!count[1], both);
+	}
+	sg_close(&g);
+}
+
 /* ---- link ---- */
 
 static void test_link(void **state)
@@ -522,6 +563,8 @@ int main(void)
 		{"held_worker", test_held, netns_fresh, NULL, (void *)1},
 		cmocka_unit_test_setup(test_pairs, netns_fresh),
 		{"pairs_workers", test_pairs, netns_fresh, NULL, (void *)2},
+		cmocka_unit_test_setup(test_pairs_switched, netns_fresh),
+		{"pairs_switched_workers", test_pairs_switched, netns_fresh, NULL, (void *)2},
 		cmocka_unit_test_setup(test_link, netns_fresh),
 		{"link_worker", test_link, netns_fresh, NULL, (void *)1},
 		cmocka_unit_test_setup(test_interface_deleted, netns_fresh),
