@@ -123,10 +123,14 @@ static void serve(struct fake *dev, struct fake_vq *vq)
 	struct fake_req req;
 	struct vring_avail *avail = fake_at(dev, vq->driver, 6 + 2ull * vq->num);
 	bool any = false;
+	uint16_t end;
 
 	if (!avail)
 		return;
-	while (vq->ready && vq->avail != __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE)) {
+	/* No further: what comes meanwhile is kicked for, and other queues have their turn first.
+	 */
+	end = __atomic_load_n(&avail->idx, __ATOMIC_ACQUIRE);
+	while (vq->ready && vq->avail != end) {
 		int64_t len;
 
 		req.head = avail->ring[vq->avail % vq->num];
