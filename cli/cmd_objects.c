@@ -246,6 +246,8 @@ const struct cli_cmd cli_objects[] = {
 	{"group", 0, "", "virtqueue groups", NULL, cli_group_cmds, NULL},
 	{"as", 0, "", "address spaces", NULL, cli_as_cmds, NULL},
 	{"iotlb", 0, "", "all that is mapped in an address space", NULL, iotlb_cmds, NULL},
+	{"raw", 0, "{ PATH | DEV | NAME } { CALL [ KEY=NUMBER ]... }...",
+	 "calls of the vhost-vdpa uAPI by hand", cmd_raw, NULL, complete_device},
 	{"debug", 0, "", "references", NULL, debug_cmds, NULL},
 	{"log", 0, "[ LINES ]", "the last lines of the daemon's log", cmd_log, NULL, NULL},
 	{"worker", 0, "", "threads that serve queues", NULL, worker_cmds, NULL},

@@ -2,6 +2,7 @@
 """A device as /dev/vhost-vdpa-N on a socket: the suite that the kernel's device passes too, and hostile peers."""
 import array
 import json
+import json
 import os
 import pathlib
 import socket
@@ -10,7 +11,7 @@ import subprocess
 
 import pytest
 
-from cliutil import PATIENCE, clean_env, wait_for
+from cliutil import PATIENCE, UVDPA, clean_env, wait_for
 
 SUITE = os.environ['VHOST_VDPA_SUITE']
 OPEN, IOCTL, WRITE = 1, 2, 3
@@ -139,6 +140,42 @@ def test_groups_are_shown(nic, folder, memory):
     cdev.close()
     wait_for(lambda: nic.json('group', 'show', 'n0') == {'group': {'n0': fresh}})
     wait_for(lambda: [s['total'] for s in nic.json('as', 'show', 'n0')['as']['n0']['spaces']] == [0, 0])
+
+
+def test_raw(nic, folder):
+    """Calls by hand: what the uAPI says of groups and address spaces."""
+    path = folder / 'n0.cdev'
+    nic.ok('dev', 'bind', 'n0', 'vhost-vdpa', 'path', path)
+
+    def raw(*calls, of=path):
+        return nic.ok('raw', of, *calls)
+    assert raw('VHOST_VDPA_GET_AS_NUM') == 'GET_AS_NUM 2\n' == raw('GET_AS_NUM', of='n0') == raw('GET_AS_NUM', of='vhost-vdpa-0')
+    assert raw('GET_GROUP_NUM', 'GET_VQS_COUNT', 'GET_DEVICE_ID') == 'GET_GROUP_NUM 2\nGET_VQS_COUNT 3\nGET_DEVICE_ID 1\n'
+    lines = nic.json('raw', path, 'SET_OWNER', *[w for i in range(3) for w in ('GET_VRING_GROUP', f'index={i}')])
+    assert lines[0] == {'call': 'SET_OWNER'} and [c['value'] for c in lines[1:]] == [0, 0, 1]
+    features = int(nic.json('raw', path, 'GET_BACKEND_FEATURES')[0]['value'], 16)
+    assert features & (1 << 3) and not features & (1 << 7)
+    errors = nic.run('-j', 'raw', path, 'GET_VRING_GROUP', 'index=1', 'SET_OWNER', 'SET_GROUP_ASID', 'group=1', 'asid=99',
+                     'SET_GROUP_ASID', 'group=99', 'asid=1', 'SET_BACKEND_FEATURES', 'value=0x1000000000000000',
+                     'GET_VRING_DESC_GROUP', 'index=0')
+    assert errors.returncode == 1
+    assert [c.get('error') for c in json.loads(errors.stdout)] == ['EPERM', None, 'EINVAL', 'ENOBUFS', 'EOPNOTSUPP', 'EOPNOTSUPP']
+    with_maps = subprocess.Popen((UVDPA, '-s', nic.socket, 'raw', path, 'SET_OWNER', 'SET_BACKEND_FEATURES', 'value=0xe',
+                                          'IOTLB_UPDATE', 'asid=1', 'iova=0x100000', 'size=0x2000', 'IOTLB_BATCH_BEGIN', 'asid=1',
+                                          'IOTLB_UPDATE', 'asid=1', 'iova=0x200000', 'size=0x1000', 'perm=1',
+                                          'IOTLB_BATCH_END', 'asid=1', 'SET_GROUP_ASID', 'group=1', 'asid=1', 'HOLD'),
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_env())
+    wait_for(lambda: 'group 1 asid 1' in nic.ok('group', 'show', 'n0'))
+    ranges = nic.json('iotlb', 'dump', 'n0', 'asid', '1')
+    assert [(r['first'], r['last'], r['perm']) for r in ranges] == \
+        [('0x100000', '0x101fff', 'rw'), ('0x200000', '0x200fff', 'ro')]
+    assert nic.json('iotlb', 'dump', 'n0') == []
+    out, _ = with_maps.communicate('', timeout=PATIENCE)
+    assert with_maps.returncode == 0 and out.count(' ok\n') == 8
+    for words, message in ((('NOTHING',), 'SET_GROUP_ASID'), (('GET_AS_NUM', 'x=1'), 'has no "x"'),
+                           (('GET_VRING_GROUP', 'index=-1'), 'is no number'), (('SET_OWNER', 'index'), 'is no call')):
+        assert message in nic.fails('raw', path, *words, code=2)
+    assert 'no such device' in nic.fails('raw', 'n7', 'GET_AS_NUM')
 
 
 def test_show(disk):
