@@ -157,6 +157,26 @@ static int by_path(pid_t pid, const struct mapping *m, bool writable)
 	return -ENOENT;
 }
 
+/*
+ * By the mapping itself, which the kernel allows to few (CAP_CHECKPOINT_RESTORE): memory that is
+ * shared and has no name, as QEMU's shadow rings are, or whose file was closed. fd or -ENOENT.
+ */
+static int by_mapping(pid_t pid, const struct mapping *m, bool writable)
+{
+	char path[96];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", pid,
+		 (unsigned long long)m->start, (unsigned long long)m->end);
+	fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd >= 0 && !fstat(fd, &st) && is_file(m, &st))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -ENOENT;
+}
+
 static int refuse(pid_t pid, const struct mapping *m, bool read_only, struct vdpa_error *err)
 {
 	if (m->perms[3] != 's' && read_only)
@@ -168,10 +188,12 @@ static int refuse(pid_t pid, const struct mapping *m, bool read_only, struct vdp
 			"it; memory for a device is shared, of a file: with QEMU, -object "
 			"memory-backend-memfd,id=mem,share=on,size=... -machine memory-backend=mem",
 			pid, (unsigned long long)m->start);
-	return vdpa_error_set(err, EOPNOTSUPP, NULL,
-			      "process %d has closed the file behind its memory at 0x%llx (%.80s), "
-			      "and it cannot be opened by name: leave it open",
-			      pid, (unsigned long long)m->start, m->path);
+	return vdpa_error_set(
+		err, EOPNOTSUPP, NULL,
+		"process %d has no descriptor of the file behind its memory at 0x%llx "
+		"(%.80s), and it cannot be opened by name: leave it open, or run this "
+		"with CAP_CHECKPOINT_RESTORE",
+		pid, (unsigned long long)m->start, m->path);
 }
 
 struct search {
@@ -192,6 +214,8 @@ static int take_mapping(const struct search *search, const struct mapping *m, ui
 		fd = by_descriptor(search->pid, m, writable);
 		if (fd < 0)
 			fd = by_path(search->pid, m, writable);
+		if (fd < 0)
+			fd = by_mapping(search->pid, m, writable);
 	}
 	if (fd < 0)
 		return refuse(search->pid, m, !(search->update->perm & VHOST_MAP_WO), search->err);

@@ -159,6 +159,7 @@ static void net_show(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
 	emit(arg, "backend", net->be->ops->name);
 	emit(arg, "filter", net->filter ? "on" : "off");
 	emit(arg, "announced", announced);
+	net_state_show_filter(net_state_get(net), emit, arg);
 	net_state_show_steer(net_state_get(net), emit, arg);
 	if (net->be->ops->show)
 		net->be->ops->show(net->be, emit, arg);

@@ -130,6 +130,7 @@ int net_ctrl_vlan(struct net_ctrl_cmd *cmd);
 uint32_t net_ctrl_vlan_save(const struct net_state *s, const struct net_ctrl_row *row,
 			    uint8_t *buf);
 int net_ctrl_vlan_load(struct net_ctrl_cmd *cmd);
+void net_state_show_filter(const struct net_state *s, vdpa_emit_fn emit, void *arg);
 
 /* net_ctrl_rss.c */
 #define NET_CTRL_RSS_MIN 13u

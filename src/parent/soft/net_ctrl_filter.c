@@ -8,8 +8,10 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include "parent/soft/net_ctrl.h"
 
 /* ---- modes ---- */
@@ -172,4 +174,55 @@ int net_ctrl_vlan_load(struct net_ctrl_cmd *cmd)
 		cmd->to->vlans[id / 64] |= (uint64_t)(cmd->data[id / 8] >> (id % 8) & 1)
 					   << (id % 64);
 	return 0;
+}
+
+/* ---- to look at ---- */
+
+/* So many VLANs are named one by one. */
+#define SHOW_VLANS 32u
+
+static void show_modes(const struct net_state *s, vdpa_emit_fn emit, void *arg)
+{
+	static const char *const names[] = {"promisc", "allmulti", "alluni",
+					    "nomulti", "nouni",	   "nobcast"};
+	char text[64] = "none";
+	size_t at = 0;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (s->rx >> i & 1)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "",
+					       names[i]);
+	emit(arg, "rx_modes", text);
+}
+
+static void show_vlans(const struct net_state *s, vdpa_emit_fn emit, void *arg)
+{
+	char text[SHOW_VLANS * 5 + 32] = "none";
+	unsigned n = 0;
+	size_t at = 0;
+
+	for (unsigned i = 0; i < NET_VLANS; i++) {
+		if (!(s->vlans[i / 64] >> i % 64 & 1))
+			continue;
+		if (n++ < SHOW_VLANS)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%u", at ? "," : "",
+					       i);
+	}
+	if (n > SHOW_VLANS)
+		snprintf(text + at, sizeof(text) - at, " and %u more", n - SHOW_VLANS);
+	emit(arg, "vlans", text);
+}
+
+void net_state_show_filter(const struct net_state *s, vdpa_emit_fn emit, void *arg)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", s->mac[0], s->mac[1],
+		 s->mac[2], s->mac[3], s->mac[4], s->mac[5]);
+	emit(arg, "address", text);
+	show_modes(s, emit, arg);
+	snprintf(text, sizeof(text), "%u unicast, %u multicast", s->macs ? s->macs->nuni : 0,
+		 s->macs ? s->macs->nmulti : 0);
+	emit(arg, "mac_table", text);
+	show_vlans(s, emit, arg);
 }
