@@ -130,22 +130,18 @@ static int receive_listener(int sock)
 	return -1;
 }
 
-static pid_t program;
+/* What ends us ends the program, which decides what that means; and how it ended is a signal too.
+ */
+static const int forwarded[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
 
-/* What ends us ends the program; it decides what that means. A terminal tells both by itself. */
-static void forward(int sig, siginfo_t *info, void *context)
+/* From here on signals are waited for, not delivered; @old is for the program. */
+static void hold_signals(sigset_t *held, sigset_t *old)
 {
-	if (program > 0 && info->si_code != SI_KERNEL)
-		kill(program, sig);
-}
-
-static void forward_signals(void)
-{
-	struct sigaction sa = {.sa_sigaction = forward, .sa_flags = SA_RESTART | SA_SIGINFO};
-	const int sigs[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
-
-	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
-		sigaction(sigs[i], &sa, NULL);
+	sigemptyset(held);
+	sigaddset(held, SIGCHLD);
+	for (unsigned i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		sigaddset(held, forwarded[i]);
+	sigprocmask(SIG_BLOCK, held, old);
 }
 
 struct server {
@@ -161,51 +157,83 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-/* The program's exit status, as a shell has it. */
-static int wait_program(void)
+int run_thread(pthread_t *thread, void *(*fn)(void *arg), void *arg)
 {
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return err;
+}
+
+/* The program's exit status, as a shell has it. */
+static int wait_program(pid_t program, const sigset_t *held)
+{
+	siginfo_t info;
 	int status;
 
-	while (waitpid(program, &status, 0) < 0) {
-		if (errno != EINTR)
-			return EXIT_FAILED;
+	for (;;) {
+		int sig = sigwaitinfo(held, &info);
+
+		if (sig == SIGCHLD && waitpid(program, &status, WNOHANG) == program)
+			break;
+		/* A terminal tells both of us by itself. */
+		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
+			kill(program, sig);
 	}
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int run_program(const struct run *run, char **argv)
+/* The program waits behind @sock: have its opens answered, and let it go. */
+static int serve_program(struct run *run, int sock, pid_t program, const sigset_t *held)
 {
-	struct server server = {.run = run};
+	struct server server = {.run = run, .listener = receive_listener(sock)};
+	struct run_files *files = NULL;
 	pthread_t thread;
-	int sock[2], status;
+	int status = EXIT_FAILED;
+
+	if (server.listener < 0 || run_files_start(run, &files) ||
+	    run_thread(&thread, serve, &server) || write(sock, "", 1) != 1) {
+		close(sock); /* which ends it */
+		wait_program(program, held);
+	} else {
+		close(sock);
+		status = wait_program(program, held);
+		/* What the program has started may go on with its devices after it. */
+		pthread_join(thread, NULL);
+	}
+	if (files)
+		run_files_stop(run, files);
+	return status;
+}
+
+/* The program is forked off before there is any thread: what it does until exec is then allowed. */
+static int run_program(struct run *run, char **argv)
+{
+	sigset_t held, old;
+	pid_t program;
+	int sock[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock)) {
 		perror("uvdpa: run");
 		return EXIT_FAILED;
 	}
+	hold_signals(&held, &old);
 	program = fork();
 	if (program < 0) {
 		perror("uvdpa: run");
 		return EXIT_FAILED;
 	}
 	if (!program) {
+		sigprocmask(SIG_SETMASK, &old, NULL);
 		close(sock[0]);
 		child(sock[1], argv);
 	}
 	close(sock[1]);
-	forward_signals();
-	server.listener = receive_listener(sock[0]);
-	if (server.listener < 0 || pthread_create(&thread, NULL, serve, &server) ||
-	    write(sock[0], "", 1) != 1) {
-		close(sock[0]);
-		wait_program();
-		return EXIT_FAILED;
-	}
-	close(sock[0]);
-	status = wait_program();
-	/* What the program has started may go on with its devices after it. */
-	pthread_join(thread, NULL);
-	return status;
+	return serve_program(run, sock[0], program, &held);
 }
 
 static const char usage[] =
@@ -219,7 +247,6 @@ static const char usage[] =
 int cmd_run(struct cli *cli, int argc, char **argv)
 {
 	struct run run = {.mount = -1};
-	struct run_files *files;
 	int ret = EXIT_OK, i = 0;
 	char **words;
 
@@ -250,11 +277,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 	if (!words)
 		return EXIT_FAILED;
 	memcpy(words, argv + i, (size_t)(argc - i) * sizeof(*words));
-	ret = EXIT_FAILED;
-	if (!run_ns_enter(&run) && !run_files_start(&run, &files)) {
-		ret = run_program(&run, words);
-		run_files_stop(files);
-	}
+	ret = run_ns_enter(&run) ? EXIT_FAILED : run_program(&run, words);
 	free(words);
 	return ret;
 }

@@ -19,6 +19,7 @@
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -47,13 +48,20 @@ int run_ns_enter(struct run *run);
 /* The FUSE file system of @fd, seen by this process only: run->mount. 0, or -1 after a message. */
 int run_ns_mount_fuse(struct run *run, int fd);
 
+/* ---- cmd_run.c ---- */
+
+/* A thread that takes no signals: those are for the one that waits for the program. 0 or an errno.
+ */
+int run_thread(pthread_t *thread, void *(*fn)(void *arg), void *arg);
+
 /* ---- run_file.c ---- */
 
 struct run_files;
 
 /* Open /dev/fuse, mount, and serve by threads of its own. 0, or -1 after a message. */
 int run_files_start(struct run *run, struct run_files **out);
-void run_files_stop(struct run_files *files);
+/* The program has ended: unmount, and free. */
+void run_files_stop(struct run *run, struct run_files *files);
 
 /* ---- run_trap.c ---- */
 

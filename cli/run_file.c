@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "run.h"
 
 #define THREADS 4
@@ -27,6 +28,14 @@ struct run_files {
 	const struct run *run;
 	struct fuse_session *session;
 	pthread_t thread;
+	pthread_mutex_t lock; /* of open */
+	struct list open;     /* struct open_file */
+};
+
+/* What the kernel does not close before the mount goes away, we close then. */
+struct open_file {
+	struct list link;
+	struct cdev_proxy *proxy;
 };
 
 static const struct run *run_of(fuse_req_t req)
@@ -36,7 +45,7 @@ static const struct run *run_of(fuse_req_t req)
 
 static struct cdev_proxy *file_of(const struct fuse_file_info *fi)
 {
-	return (struct cdev_proxy *)(uintptr_t)fi->fh;
+	return ((const struct open_file *)(uintptr_t)fi->fh)->proxy;
 }
 
 /* ---- names: the root is 1, device i is i + 2 ---- */
@@ -76,28 +85,41 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 /* ---- open, close ---- */
 
+static void close_file(struct run_files *files, struct open_file *file)
+{
+	pthread_mutex_lock(&files->lock);
+	list_del(&file->link);
+	pthread_mutex_unlock(&files->lock);
+	cdev_proxy_close(file->proxy);
+	free(file);
+}
+
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	const struct run *run = run_of(req);
-	struct cdev_proxy *file;
-	int err = -ENXIO;
+	struct run_files *files = fuse_req_userdata(req);
+	struct open_file *file = calloc(1, sizeof(*file));
+	int err = file ? -ENXIO : -ENOMEM;
 
-	if (ino - 2 < run->ndevs)
-		err = cdev_proxy_open(run->dev[ino - 2].socket, &file);
+	if (file && ino - 2 < files->run->ndevs)
+		err = cdev_proxy_open(files->run->dev[ino - 2].socket, &file->proxy);
 	if (err) {
+		free(file);
 		fuse_reply_err(req, -err);
 		return;
 	}
+	pthread_mutex_lock(&files->lock);
+	list_add(&files->open, &file->link);
+	pthread_mutex_unlock(&files->lock);
 	fi->fh = (uintptr_t)file;
 	fi->direct_io = 1;
 	fi->nonseekable = 1;
 	if (fuse_reply_open(req, fi))
-		cdev_proxy_close(file);
+		close_file(files, file);
 }
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	cdev_proxy_close(file_of(fi));
+	close_file(fuse_req_userdata(req), (struct open_file *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }
 
@@ -184,10 +206,13 @@ int run_files_start(struct run *run, struct run_files **out)
 	if (!files || fd < 0 || run_ns_mount_fuse(run, fd))
 		return -1;
 	files->run = run;
+	pthread_mutex_init(&files->lock, NULL);
+	list_init(&files->open);
 	files->session = fuse_session_new(&args, &ops, sizeof(ops), files);
+	fuse_opt_free_args(&args);
 	snprintf(mounted, sizeof(mounted), "/dev/fd/%d", fd);
 	if (!files->session || fuse_session_mount(files->session, mounted) ||
-	    pthread_create(&files->thread, NULL, serve, files)) {
+	    run_thread(&files->thread, serve, files)) {
 		fprintf(stderr, "uvdpa: run: FUSE cannot be served\n");
 		return -1;
 	}
@@ -195,7 +220,22 @@ int run_files_start(struct run *run, struct run_files **out)
 	return 0;
 }
 
-void run_files_stop(struct run_files *files)
+void run_files_stop(struct run *run, struct run_files *files)
 {
+	struct timespec end;
+	struct list *node;
+
+	/* Our descriptor was the last that kept the mount, unless one was sent elsewhere. */
+	close(run->mount);
+	run->mount = -1;
 	fuse_session_exit(files->session);
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += 2;
+	if (pthread_timedjoin_np(files->thread, NULL, &end))
+		return; /* it goes on with what it holds, until this process ends */
+	fuse_session_destroy(files->session);
+	while ((node = list_first(&files->open)))
+		close_file(files, list_entry(node, struct open_file, link));
+	pthread_mutex_destroy(&files->lock);
+	free(files);
 }
