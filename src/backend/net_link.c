@@ -22,57 +22,79 @@
 #endif
 #define LINK_MESSAGES_MAX 64 /* per turn */
 
-static uint16_t mtu_of(const struct nlmsghdr *nlh)
+/* Attributes of a link, @len bytes: its MTU, 0 without one. */
+static uint16_t mtu_of(const char *at, size_t len)
 {
-	const struct ifinfomsg *ifi = NLMSG_DATA(nlh);
-	int left = (int)IFLA_PAYLOAD(nlh);
+	struct rtattr a;
 	uint32_t mtu = 0;
 
-	for (const struct rtattr *a = IFLA_RTA(ifi); RTA_OK(a, left); a = RTA_NEXT(a, left))
-		if (a->rta_type == IFLA_MTU && RTA_PAYLOAD(a) >= sizeof(mtu))
-			memcpy(&mtu, RTA_DATA(a), sizeof(mtu));
+	while (len >= sizeof(a)) {
+		memcpy(&a, at, sizeof(a));
+		if (a.rta_len < sizeof(a) || a.rta_len > len)
+			break;
+		if (a.rta_type == IFLA_MTU && a.rta_len >= RTA_LENGTH(sizeof(mtu)))
+			memcpy(&mtu, at + RTA_LENGTH(0), sizeof(mtu));
+		if (RTA_ALIGN(a.rta_len) >= len)
+			break;
+		at += RTA_ALIGN(a.rta_len);
+		len -= RTA_ALIGN(a.rta_len);
+	}
 	return mtu < UINT16_MAX ? (uint16_t)mtu : UINT16_MAX;
 }
 
-static void take_message(struct net_link *link, const struct nlmsghdr *nlh)
+/* A message at @at, as long as its header says. */
+static void take_message(struct net_link *link, const char *at, const struct nlmsghdr *nlh)
 {
-	const struct ifinfomsg *ifi = NLMSG_DATA(nlh);
 	const unsigned both = IFF_UP | IFF_LOWER_UP;
+	struct ifinfomsg ifi;
 
 	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) ||
-	    nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*ifi)))
+	    nlh->nlmsg_len < NLMSG_LENGTH(sizeof(ifi)))
 		return;
+	memcpy(&ifi, at + NLMSG_HDRLEN, sizeof(ifi));
 	/* A bridge tells of its ports with a family of its own: "deleted" is from the bridge. */
-	if (ifi->ifi_family != AF_UNSPEC || (unsigned)ifi->ifi_index != link->ifindex)
+	if (ifi.ifi_family != AF_UNSPEC || (unsigned)ifi.ifi_index != link->ifindex)
 		return;
 	if (nlh->nlmsg_type == RTM_DELLINK) {
 		link->up = false;
 		return;
 	}
-	link->up = (ifi->ifi_flags & both) == both;
-	link->mtu = mtu_of(nlh);
+	link->up = (ifi.ifi_flags & both) == both;
+	link->mtu = mtu_of(at + NLMSG_SPACE(sizeof(ifi)),
+			   nlh->nlmsg_len > NLMSG_SPACE(sizeof(ifi))
+				   ? nlh->nlmsg_len - NLMSG_SPACE(sizeof(ifi))
+				   : 0);
+}
+
+static void take_messages(struct net_link *link, const char *at, size_t len)
+{
+	struct nlmsghdr nlh;
+
+	while (len >= sizeof(nlh)) {
+		memcpy(&nlh, at, sizeof(nlh));
+		if (nlh.nlmsg_len < sizeof(nlh) || nlh.nlmsg_len > len)
+			break;
+		take_message(link, at, &nlh);
+		if (NLMSG_ALIGN(nlh.nlmsg_len) >= len)
+			break;
+		at += NLMSG_ALIGN(nlh.nlmsg_len);
+		len -= NLMSG_ALIGN(nlh.nlmsg_len);
+	}
 }
 
 /* Returns 0 when there is nothing more, 1 when there was something, or -errno. */
 static int take_datagram(struct net_link *link)
 {
-	union {
-		struct nlmsghdr nlh;
-		char bytes[16384];
-	} buf;
+	char buf[16384];
 	struct sockaddr_nl from = {0};
 	socklen_t len = sizeof(from);
 	ssize_t n =
-		recvfrom(link->fd, &buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &len);
-	int left;
+		recvfrom(link->fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &len);
 
 	if (n < 0)
 		return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -errno;
-	if (from.nl_pid)
-		return 1;
-	left = (int)n;
-	for (struct nlmsghdr *nlh = &buf.nlh; NLMSG_OK(nlh, left); nlh = NLMSG_NEXT(nlh, left))
-		take_message(link, nlh);
+	if (!from.nl_pid)
+		take_messages(link, buf, (size_t)n);
 	return 1;
 }
 
