@@ -203,27 +203,71 @@ static void prefill(struct fuzz *f)
 			  VRING_DESC_F_NEXT | (i > 15 ? VRING_DESC_F_WRITE : 0), (uint16_t)(i + 1));
 }
 
+/* Half of the peers write what looks like an area, of requests that could have been. */
+static void split_area(struct fuzz *f, uint8_t *area)
+{
+	uint16_t *head = (uint16_t *)(void *)area;
+
+	memset(area, 0, 8);
+	head[4] = 1;
+	head[5] = (uint16_t)f->r.num;
+	head[7] = (uint16_t)(f->r.idx - take(&f->in, 1) % 16);
+}
+
+static void packed_area(struct fuzz *f, uint8_t *area)
+{
+	uint16_t *word = (uint16_t *)(void *)area;
+	uint16_t num = (uint16_t)f->r.num;
+	const uint16_t head[] = {0, 0, 0, 0, 1, num};
+
+	memcpy(word, head, sizeof(head));
+	for (unsigned i = 6; i < 8; i++)
+		word[i] = (uint16_t)(take(&f->in, 1) % (num + 1u));
+	for (unsigned i = 8; i < 10; i++)
+		word[i] = (uint16_t)(take(&f->in, 1) % num);
+	word[10] = (uint16_t)(take(&f->in, 1) & 0x3) * 0x81 & 0x101;
+	for (unsigned i = 0; i < num; i++) {
+		word += 16;
+		word[0] = (uint16_t)(take(&f->in, 1) & 1);
+		for (unsigned w = 1; w < 4; w++)
+			word[w] = (uint16_t)(take(&f->in, 1) % (num + 1u));
+		word[8] = (uint16_t)(take(&f->in, 1) % (num + 1u));
+		word[9] &= VRING_DESC_F_WRITE | VRING_DESC_F_INDIRECT;
+	}
+}
+
 /* An in-flight area that a peer filled. */
 static struct vringh_inflight *hostile_inflight(struct fuzz *f)
 {
 	static uint64_t area[1024];
 	struct vringh_inflight *in = NULL;
-	size_t bytes = vringh_inflight_bytes(f->r.num, false);
+	size_t bytes = vringh_inflight_bytes(f->r.num, fake_packed());
 
 	assert(bytes <= sizeof(area));
 	memset(area, 0, sizeof(area));
 	for (size_t i = 0; i < bytes / 8; i++)
 		area[i] = take(&f->in, 1) * 0x0101010101010101ull;
-	if (take(&f->in, 1) & 1) {
-		uint16_t *head = (uint16_t *)area;
-
-		area[0] = 0;
-		head[4] = 1;
-		head[5] = (uint16_t)f->r.num;
-		head[7] = (uint16_t)(f->r.idx - take(&f->in, 1) % 16);
-	}
-	vringh_inflight_new(area, bytes, f->r.num, false, &in, NULL);
+	if (take(&f->in, 1) & 1)
+		(fake_packed() ? packed_area : split_area)(f, (uint8_t *)area);
+	vringh_inflight_new(area, bytes, f->r.num, fake_packed(), &in, NULL);
 	return in;
+}
+
+/* In the middle of its life. */
+static void start_at(struct fuzz *f, struct vringh_config *config)
+{
+	uint16_t at = (uint16_t)take(&f->in, 2);
+	struct vdpa_vq_state_packed *s = &config->state.packed;
+
+	if (fake_packed()) {
+		f->r.pos = f->r.used_pos = at % (2 * f->r.num);
+		s->last_avail_idx = s->last_used_idx = f->r.pos % f->r.num & 0x7fff;
+		s->last_avail_counter = s->last_used_counter = f->r.pos < f->r.num;
+		return;
+	}
+	config->state.split.avail_index = f->r.idx = at;
+	f->r.u->idx = f->r.ru->idx = htole16(at);
+	fake_ring_publish(&f->r);
 }
 
 static bool start(struct fuzz *f)
@@ -232,6 +276,8 @@ static bool start(struct fuzz *f)
 	uint8_t b = (uint8_t)take(&f->in, 1);
 	uint8_t features = (uint8_t)take(&f->in, 1);
 
+	fake_ring_mode = features & 0x20 ? VDPA_BIT(VIRTIO_F_RING_PACKED) : 0;
+	fake_ring_mode |= features & 0x40 ? VDPA_BIT(VIRTIO_F_IN_ORDER) : 0;
 	if (fake_guest_init(&f->g, BYTES))
 		return false;
 	if (b & 0x80)
@@ -243,10 +289,7 @@ static bool start(struct fuzz *f)
 	config = fake_ring_config(&f->r, (uint64_t)(features & 3) << VIRTIO_RING_F_INDIRECT_DESC);
 	if (features & 4)
 		config.features |= VDPA_BIT(VIRTIO_F_NOTIFY_ON_EMPTY);
-	config.state.split.avail_index = (uint16_t)take(&f->in, 2);
-	f->r.idx = config.state.split.avail_index;
-	f->r.u->idx = htole16(f->r.idx);
-	fake_ring_publish(&f->r);
+	start_at(f, &config);
 	if (features & 8)
 		prefill(f);
 	if (features & 0x10)
