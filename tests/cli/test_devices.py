@@ -48,6 +48,15 @@ def test_features_by_name_and_mask(daemon):
         assert 'MRG_RXBUF' not in shown
 
 
+def test_pairs_with_features(daemon):
+    """Several pairs and features that are listed: those that pairs need have to be among them."""
+    add = ('dev', 'add', 'name', 'n0', 'mgmtdev', 'soft_net', 'max_vqp', '2', 'device_features')
+    assert 'missing features MQ' in daemon.fails(*add, 'VERSION_1,MAC,CTRL_VQ')
+    assert 'needs CTRL_VQ' in daemon.fails(*add, 'VERSION_1,MAC,MQ')
+    daemon.ok(*add, 'VERSION_1,MAC,CTRL_VQ,MQ')
+    assert daemon.json('dev', 'show', 'n0')['dev']['n0']['max_vqs'] == 5
+
+
 def test_duplicate_name(disk):
     assert 'exists already' in disk.fails('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'null',
                                           'size', '1M')
