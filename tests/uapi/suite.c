@@ -393,9 +393,11 @@ static void test_groups(void)
 		check(desc ? group >= 0 && group < ngroups : group == -EOPNOTSUPP,
 		      "descriptor group %ld", group);
 	}
+	/* VDUSE refuses also what is there already, of a daemon that knows no groups. */
 	for (uint32_t i = 0; i < ngroups; i++) {
-		is_or_absent("last address space",
-			     set_state(&c, VHOST_VDPA_SET_GROUP_ASID, i, nas - 1), 0);
+		if (nas > 1)
+			is_or_absent("last address space",
+				     set_state(&c, VHOST_VDPA_SET_GROUP_ASID, i, nas - 1), 0);
 		is("one too many", set_state(&c, VHOST_VDPA_SET_GROUP_ASID, i, nas), -EINVAL);
 	}
 	is("a group that is none",

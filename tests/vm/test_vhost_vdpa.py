@@ -40,7 +40,7 @@ def test_suite_on_simulator(cache, work):
     take_simulators(guest)
     guest.run(timeout=120)
     assert " 0 failed" in guest.read("out-1")
-    assert "not offered" not in guest.read("out-1")
+    assert "RESUME are not offered" not in guest.read("out-1")
 
 
 def test_suite_on_chardev(cache, work):
