@@ -204,7 +204,7 @@ static void readable(struct vdpa_loop_fd *lfd, uint32_t revents)
 	ssize_t n;
 	int ret;
 
-	if (revents & EPOLLERR) {
+	if (revents & (EPOLLERR | EPOLLHUP)) {
 		vde_broke(d);
 		return;
 	}
