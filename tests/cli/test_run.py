@@ -316,3 +316,97 @@ def test_children_go_on(disk, folder):
     begin = time.monotonic()
     done = run(disk, sys.executable, '-c', PRELUDE + textwrap.dedent(text))
     assert done.returncode == 3 and flag.exists() and time.monotonic() - begin >= 0.3
+
+
+def test_threads_that_race(disk):
+    """Paths, messages, mappings and descriptors that change while they are looked at, and forks meanwhile."""
+    script(disk, '''
+        import random, threading, time
+        stop = False
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = os.open(NAME, os.O_RDWR)
+        fcntl.ioctl(fd, SET_OWNER)
+        file = os.memfd_create('x')
+        os.truncate(file, 65536)
+        mem = mmap.mmap(file, 65536)
+        at = address(mem)
+        names = [NAME.encode(), b'/dev/null\\0\\0\\0\\0\\0\\0\\0\\0', b'/dev/vhost-vdpa-9', b'/' * 17]
+        path = ctypes.create_string_buffer(32)
+        message = ctypes.create_string_buffer(72)
+        def forever(what):
+            def run():
+                while not stop:
+                    try:
+                        what()
+                    except OSError:
+                        pass
+            return threading.Thread(target=run)
+        def rename():
+            path.raw = random.choice(names).ljust(32, b'\\0')
+        def open_it():
+            got = libc.open(path, os.O_RDWR)
+            assert got < 0 or os.path.basename(os.readlink('/proc/self/fd/%d' % got)) in ('null', 'vhost-vdpa-0')
+            if got >= 0:
+                os.close(got)
+        def rewrite():
+            message.raw = struct.pack('<IIQQQBB6x', 2, 0, random.choice((0x100000, 2 ** 64 - 1)),
+                                      random.choice((4096, 0, 2 ** 63)), random.choice((at, 4096, 2 ** 64 - 1)),
+                                      random.randrange(5), random.randrange(8)).ljust(72, b'\\0')
+        def send():
+            libc.write(fd, message, 72)
+        def remap():
+            other = os.memfd_create('y')
+            os.truncate(other, 4096)
+            area = mmap.mmap(other, 4096)
+            os.close(other)
+            try:
+                update(fd, address(area), 4096, 0x800000)
+            finally:
+                os.write(fd, struct.pack('<IIQQQBB6x', 2, 0, 0x800000, 4096, 0, 0, 3).ljust(72, b'\\0'))
+        def kick():
+            event = os.eventfd(0)
+            closer = threading.Thread(target=os.close, args=(event,))
+            closer.start()
+            try:
+                fcntl.ioctl(fd, SET_KICK, bytearray(struct.pack('<Ii', 0, event)))
+            finally:
+                closer.join()
+        def fork():
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        threads = [forever(x) for x in (rename, open_it, open_it, rewrite, send, send, remap, kick, fork)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        stop = True
+        for thread in threads:
+            thread.join()
+        buf = bytearray(4)
+        fcntl.ioctl(fd, GET_DEVICE_ID, buf)
+        assert buf == b'\\2\\0\\0\\0'
+    ''')
+    # Nobody else has noticed, and the device is as good as new.
+    done = run(disk, SUITE, NAME)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_killed_in_a_call(disk):
+    """A program that is killed at any moment, ours as well as the supervisor's: the device is free again."""
+    text = PRELUDE + textwrap.dedent('''
+        fd = os.open(NAME, os.O_RDWR)
+        print('open', flush=True)
+        while True:
+            fcntl.ioctl(fd, GET_DEVICE_ID, bytearray(4))
+            error(fcntl.ioctl, fd, SET_OWNER)
+    ''')
+    before = disk.settled_fds()
+    for i in range(6):
+        with subprocess.Popen([UVDPA, '--socket', str(disk.socket), 'run', sys.executable, '-c', text],
+                              stdout=subprocess.PIPE, env=clean_env()) as proc:
+            assert proc.stdout.readline() == b'open\n'
+            time.sleep(0.02 * i)
+            proc.send_signal(signal.SIGKILL if i % 2 else signal.SIGTERM)
+    wait_for(lambda: disk.settled_fds() == before)
+    assert run(disk, SUITE, NAME).returncode == 0
