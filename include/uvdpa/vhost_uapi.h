@@ -24,6 +24,23 @@ extern "C" {
 /** Bytes of an IOTLB message, of either version. */
 #define VHOST_UAPI_MSG_BYTES 72u
 
+/**
+ * An extension of ours: the dirty log, which Linux's vhost-vdpa does not have. Offered and
+ * negotiated as a backend feature; without it the ioctl is ENOTTY. Bit n of the log is page n (4
+ * KiB) of the file behind the caller's memory: a page of any of its files that were named by
+ * messages. @fd: a shared file, in which the log is @size bytes from @offset on; bits are set
+ * atomically, and cleared by the caller. -1 ends the log. It has taken effect, for every write from
+ * then on, when the ioctl returns; the end of the open file ends it too. EINVAL: @flags, or no file
+ * that can be mapped so.
+ */
+#define VHOST_BACKEND_F_UVDPA_LOG 48
+struct vhost_uvdpa_log {
+	uint64_t offset, size;
+	int32_t fd;
+	uint32_t flags; /**< 0 */
+};
+#define VHOST_UVDPA_SET_LOG _IOW(0xAF, 0xE0, struct vhost_uvdpa_log)
+
 /** What an ioctl moves between the caller's memory and the device. */
 struct vhost_uapi_size {
 	uint32_t in;  /**< bytes to read from the caller's memory */

@@ -617,6 +617,58 @@ static void test_suspend(void)
 	disk_close(&d);
 }
 
+static bool is_dirty(const uint64_t *log, const struct disk *d, uint64_t at)
+{
+	uint64_t page = ((uint64_t)(d->io - mem) + at) / PAGE;
+
+	return log[page / 64] >> page % 64 & 1;
+}
+
+static int set_log(struct disk *d, int fd, uint32_t flags)
+{
+	struct vhost_uvdpa_log arg = {.size = PAGE, .fd = fd, .flags = flags};
+
+	return cdev_client_ioctl(&d->c, VHOST_UVDPA_SET_LOG, &arg, sizeof(arg), fd);
+}
+
+/* Our extension: exactly what the device wrote, and only while it is on. */
+static void test_log(void)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+	uint64_t *log;
+	struct disk d;
+
+	disk_open(&d);
+	if (!has_backend(&d.c, VHOST_BACKEND_F_UVDPA_LOG)) {
+		printf("     UVDPA_LOG is not offered\n");
+		disk_close(&d);
+		close(fd);
+		return;
+	}
+	log = ftruncate(fd, PAGE) ? MAP_FAILED
+				  : mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (log == MAP_FAILED)
+		exit(2);
+	is("log with unknown flags", set_log(&d, fd, 1), -EINVAL);
+	is("log that cannot be mapped", set_log(&d, d.kick, 0) < 0, 1);
+	is("log", set_log(&d, fd, 0), 0);
+	is("read", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
+	check(is_dirty(log, &d, PAGE) && is_dirty(log, &d, 512), "data and status are logged");
+	check(!is_dirty(log, &d, 8 * PAGE), "and no other page");
+	is("no log", set_log(&d, -1, 0), 0);
+	memset(log, 0, PAGE);
+	is("read", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
+	check(!is_dirty(log, &d, PAGE), "nothing is logged any more");
+	is("log again", set_log(&d, fd, 0), 0);
+	disk_close(&d);
+	disk_open(&d);
+	is("read", request(&d, VIRTIO_BLK_T_IN, 16, 8), VIRTIO_BLK_S_OK);
+	check(!is_dirty(log, &d, PAGE), "the log ended with the open file");
+	disk_close(&d);
+	munmap(log, PAGE);
+	close(fd);
+}
+
 /* Before there is a driver nothing runs: the kernel says that it worked. */
 static void test_suspend_early(void)
 {
@@ -656,6 +708,7 @@ int main(int argc, char **argv)
 	test_another_as();
 	test_suspend();
 	test_suspend_early();
+	test_log();
 	printf("%u checks, %u failed\n", checks, failed);
 	return failed != 0;
 }

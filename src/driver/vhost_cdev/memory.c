@@ -49,7 +49,8 @@ static int map_range(struct cdev_file *file, int fd, uint64_t offset, uint64_t s
 
 	file->offset = offset;
 	file->size = size;
-	return vdpa_region_map(fd, offset, size, 0, prot, &file->region, NULL);
+	/* The dirty log counts pages of the file. */
+	return vdpa_region_map(fd, offset, size, offset, prot, &file->region, NULL);
 }
 
 /* The whole file, or, where there is no room for that, what is asked for. */

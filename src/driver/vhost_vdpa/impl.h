@@ -4,6 +4,7 @@
 #define VHOST_VDPA_IMPL_H
 
 #include <uvdpa/compat.h>
+#include <uvdpa/vhost_uapi.h>
 #include <uvdpa/vhost_vdpa.h>
 
 #include "base/list.h"
@@ -37,7 +38,7 @@ struct vv_vring {
 struct vhost_vdpa {
 	struct vdpa_device *vdev;
 	struct vhost_vdpa_params params;
-	bool open, owner, suspended;
+	bool open, owner, suspended, logging;
 	bool broken;	  /* mappings that could not be taken back */
 	unsigned retries; /* of taking them back */
 	uint64_t backend_features;
@@ -87,6 +88,11 @@ void vv_vrings_were_reset(struct vhost_vdpa *v);
 void vv_vrings_untrack(struct vhost_vdpa *v);
 /* Drop all descriptors and callbacks. */
 void vv_vrings_release(struct vhost_vdpa *v);
+
+/* log.c. Takes @fd. 0 or -errno; and of the end of the open file, 0 or -ENOMEM. */
+int vv_log_set(struct vhost_vdpa *v, const struct vhost_uvdpa_log *arg, int fd,
+	       const struct vdpa_done *done);
+int vv_log_release(struct vhost_vdpa *v);
 
 /* iotlb.c. Checks that all messages share: 0, -EPERM, -EINVAL. */
 int vv_iotlb_check(const struct vhost_vdpa *v, unsigned asid);

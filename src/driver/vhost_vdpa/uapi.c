@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <linux/ioctl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,7 +35,8 @@
 typedef int (*uapi_fn)(struct vhost_vdpa *v, struct vhost_uapi_call *c);
 
 enum uapi_kind {
-	UAPI_PLAIN,
+	UAPI_PLAIN,  /* its descriptor, if it has one, is an eventfd */
+	UAPI_FILE,   /* plain, and the descriptor is a file */
 	UAPI_CONFIG, /* struct vhost_vdpa_config: offset, length, bytes */
 	UAPI_ARRAY,  /* struct vhost_features_array: count, words */
 };
@@ -196,6 +198,14 @@ static int do_suspend(struct vhost_vdpa *v, struct vhost_uapi_call *c)
 static int do_resume(struct vhost_vdpa *v, struct vhost_uapi_call *c)
 {
 	return vhost_vdpa_resume(v);
+}
+
+static int do_set_log(struct vhost_vdpa *v, struct vhost_uapi_call *c)
+{
+	struct vhost_uvdpa_log log;
+
+	memcpy(&log, c->arg, sizeof(log));
+	return vv_log_set(v, &log, take_fd(c), &c->done);
 }
 
 /* Word 0 is what GET_FEATURES has; words that the device does not know are 0. */
@@ -383,6 +393,8 @@ static const struct uapi_ioctl uapi_ioctls[] = {
 	DEV(VHOST_VDPA_GET_AS_NUM, do_get_as_num, 0, 4),
 	DEV_ASYNC(UAPI_SUSPEND, do_suspend, 0),
 	DEV(UAPI_RESUME, do_resume, 0, 0),
+	{VHOST_UVDPA_SET_LOG, do_set_log, sizeof(struct vhost_uvdpa_log), 0,
+	 offsetof(struct vhost_uvdpa_log, fd), true, true, UAPI_FILE},
 	DEV_VAR(UAPI_GET_FEATURES_ARRAY, do_get_features_array, ARRAY_HEAD, UAPI_ARRAY),
 	DEV_VAR(UAPI_SET_FEATURES_ARRAY, do_set_features_array, ARRAY_HEAD, UAPI_ARRAY),
 	DEV(VHOST_VDPA_GET_VRING_NUM, do_get_vring_num, 0, 2),
@@ -444,7 +456,7 @@ int vhost_uapi_size(uint32_t cmd, const void *head, size_t head_bytes, struct vh
 	if (!op)
 		return -ENOTTY;
 	*size = (struct vhost_uapi_size){.in = op->in, .out = op->out, .fd_at = op->fd_at};
-	if (op->kind == UAPI_PLAIN)
+	if (op->kind == UAPI_PLAIN || op->kind == UAPI_FILE)
 		return 0;
 	size->more = head_bytes < op->in;
 	return size->more ? 0 : variable_size(op, head, size);
@@ -466,7 +478,10 @@ static int check_call(struct vhost_vdpa *v, const struct uapi_ioctl *op,
 	if (op->owner && !vhost_vdpa_has_owner(v))
 		return -EPERM;
 	/* Where that cannot be found out, the queue finds out that it cannot be used. */
-	return call->fd >= 0 && op->fd_at >= 0 && vdpa_fd_is_eventfd(call->fd) == 0 ? -EINVAL : 0;
+	return call->fd >= 0 && op->fd_at >= 0 && op->kind == UAPI_PLAIN &&
+			       vdpa_fd_is_eventfd(call->fd) == 0
+		       ? -EINVAL
+		       : 0;
 }
 
 int vhost_uapi_ioctl(struct vhost_vdpa *v, struct vhost_uapi_call *call)

@@ -160,8 +160,10 @@ static void release_unmapped(void *arg, int result)
 static void release_maps(struct vdpa_loop_timer *timer)
 {
 	struct vhost_vdpa *v = vdpa_container_of(timer, struct vhost_vdpa, retry);
-	int err = vv_iotlb_release(v, &(struct vdpa_done){.fn = release_unmapped, .arg = v});
+	int err = vv_log_release(v);
 
+	if (!err)
+		err = vv_iotlb_release(v, &(struct vdpa_done){.fn = release_unmapped, .arg = v});
 	if (err)
 		release_unmapped(v, err);
 }
@@ -247,6 +249,8 @@ uint64_t vhost_vdpa_get_backend_features(struct vhost_vdpa *v)
 		features |= VDPA_BIT(VHOST_BACKEND_F_RESUME);
 	if (ops->get_vq_desc_group)
 		features |= VDPA_BIT(VHOST_BACKEND_F_DESC_ASID);
+	if (vdpa_has_ext(v->vdev, set_dirty_log))
+		features |= VDPA_BIT(VHOST_BACKEND_F_UVDPA_LOG);
 	return features | vdpa_get_backend_features(v->vdev);
 }
 
