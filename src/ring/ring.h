@@ -69,9 +69,10 @@ enum ring_park {
 struct ring_pending {
 	uint32_t len;
 	uint16_t id;
-	uint16_t more : 15;  /* descriptors of the ring that it takes, less one (packed) */
-	uint16_t silent : 1; /* a later one may speak for it */
+	uint16_t rest; /* descriptors of the ring that it takes, less one (packed); RING_SILENT */
 };
+
+#define RING_SILENT 0x8000u /* a later one may speak for it */
 
 /* IN_ORDER: a completion that waits for those before it. */
 struct ring_held {
@@ -202,7 +203,7 @@ static inline struct ring_slot *ring_chain_slot(struct vringh_chain *chain)
 
 static inline uint32_t ring_pending_descs(const struct ring_pending *p)
 {
-	return p->more + 1u;
+	return (p->rest & ~RING_SILENT) + 1u;
 }
 
 /*
@@ -215,7 +216,7 @@ static inline uint32_t ring_pending_batch(const struct vringh *vr, uint32_t *i)
 {
 	uint32_t descs = ring_pending_descs(&vr->pending[*i]);
 
-	while (vr->pending[*i].silent && *i + 1 < vr->npending)
+	while ((vr->pending[*i].rest & RING_SILENT) && *i + 1 < vr->npending)
 		descs += ring_pending_descs(&vr->pending[++*i]);
 	return descs;
 }

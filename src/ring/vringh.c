@@ -299,24 +299,29 @@ static void release_held(struct vringh *vr)
 	}
 }
 
-static inline struct ring_pending pending_of(const struct vringh_chain *chain, uint32_t written)
+static inline void pending_set(struct ring_pending *p, const struct vringh_chain *chain,
+			       uint32_t written, bool silent)
 {
-	return (struct ring_pending){
-		.len = written, .id = chain->head, .more = (uint16_t)(chain->ndesc - 1) & 0x7fff};
+	p->len = written;
+	p->id = chain->head;
+	p->rest = (uint16_t)((chain->ndesc - 1u) & ~RING_SILENT);
+	if (silent)
+		p->rest |= RING_SILENT;
 }
 
 static inline void chain_ended(struct vringh *vr, const struct vringh_chain *chain,
 			       uint32_t written)
 {
-	struct ring_pending done = pending_of(chain, written);
+	struct ring_held *held;
 
 	if (ring_likely(!vr->held)) {
-		vr->pending[vr->npending++] = done;
+		pending_set(&vr->pending[vr->npending++], chain, written, false);
 		return;
 	}
+	held = &vr->held[chain->order];
 	/* Nothing could be written: what the driver takes it to be is what it is. */
-	done.silent = !chain->in_len;
-	vr->held[chain->order] = (struct ring_held){done, true};
+	pending_set(&held->done, chain, written, !chain->in_len);
+	held->ended = true;
 	release_held(vr);
 }
 
@@ -379,11 +384,9 @@ static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *c
 			break;
 		if (ring_unlikely(w > chain->in_len))
 			w = (uint32_t)chain->in_len;
-		*pending = pending_of(chain, w);
-		if (in_order) {
-			pending->silent = !chain->in_len;
+		pending_set(pending, chain, w, in_order && !chain->in_len);
+		if (in_order)
 			vr->held_next = chain->order + 1u == vr->num ? 0 : chain->order + 1u;
-		}
 		pending++;
 		*free++ = chain->index;
 		chain->state = 0;
