@@ -96,6 +96,7 @@ struct net_pair {
 	struct iovec (*plain)[2]; /* NET_BATCH: net_plain_header, and a frame */
 	_Atomic uint64_t rx_stats[NET_STATS], tx_stats[NET_STATS];
 	/* Of a device with several: net_spread.c. */
+	unsigned learned;			   /* batches that were looked at */
 	bool waits;				   /* its port, for something else than buffers */
 	struct net_pair *waits_for;		   /* its port, for this one's buffers */
 	bool wanted;				   /* others wait for its buffers */

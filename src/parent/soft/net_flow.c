@@ -203,23 +203,26 @@ static uint64_t mix(uint64_t n)
 	return n ^ n >> 32;
 }
 
-static uint64_t end_hash(const uint8_t addr[NET_IP_BYTES], const uint8_t port[2], uint64_t seed)
-{
+struct words {
 	uint64_t high, low;
+};
 
-	memcpy(&high, addr, sizeof(high));
-	memcpy(&low, addr + sizeof(high), sizeof(low));
-	return mix(mix(high ^ seed) + (low ^ get16(port)));
-}
-
+/*
+ * What does not change when source and destination change places: the ends' difference and their
+ * sum. Two flows between the same ends with each other's ports are one.
+ */
 uint32_t net_flow_hash(const struct net_flow *flow, uint64_t seed)
 {
-	uint64_t h;
+	uint64_t ports = get16(flow->ports) ^ get16(flow->ports + 2), h;
+	struct words src, dst;
 
 	if (!flow->ip)
 		return 0;
-	h = end_hash(flow->addrs.src, flow->ports, seed) +
-	    end_hash(flow->addrs.dst, flow->ports + 2, seed);
-	h = mix(h + flow->proto);
+	memcpy(&src, flow->addrs.src, sizeof(src));
+	memcpy(&dst, flow->addrs.dst, sizeof(dst));
+	h = (src.high ^ dst.high) + (src.low ^ dst.low) * 31 + (ports << 8 | flow->proto);
+	h = mix(h ^ seed) + src.high + dst.high + (src.low + dst.low) * 31 + get16(flow->ports) +
+	    get16(flow->ports + 2);
+	h = mix(h);
 	return (uint32_t)h ? (uint32_t)h : 1;
 }

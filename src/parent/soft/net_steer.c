@@ -16,6 +16,8 @@
 #include "parent/soft/net_steer.h"
 
 #define PAIR_BITS 0xffu
+/* About so many packets of a batch are looked at when they are sent: a flow has more of them. */
+#define LEARN_MAX 4u
 
 _Static_assert(NET_MAX_PAIRS < PAIR_BITS, "pair + 1 fits");
 
@@ -76,10 +78,11 @@ static _Atomic uint32_t *flow_entry(struct net_steer *steer, const struct net_pa
 void net_steer_learn(struct net_pair *pair, const struct net_packet *pkts, unsigned n, uint32_t bad)
 {
 	const struct net_state *s = net_state_get(pair->net);
+	unsigned step = n > LEARN_MAX ? n / LEARN_MAX : 1;
 
 	if (s->by_rss || s->spread == 1)
 		return;
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = pair->learned++ % step; i < n; i += step) {
 		_Atomic uint32_t *entry;
 		uint32_t tag;
 
