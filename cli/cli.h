@@ -46,6 +46,7 @@ struct cli_cmd {
 extern const struct cli_cmd cli_objects[];
 extern const struct cli_cmd cli_dev_cmds[];
 extern const struct cli_cmd cli_mgmtdev_cmds[];
+extern const struct cli_cmd cli_cvq_cmds[];
 extern const struct cli_cmd cli_group_cmds[];
 extern const struct cli_cmd cli_as_cmds[];
 extern const struct cli_cmd cli_bus_cmds[];

@@ -244,6 +244,11 @@ static int cmd_dev_resume(struct cli *cli, int argc, char **argv)
 	return one_device(cli, argc, argv, "dev.resume");
 }
 
+static int cmd_dev_announce(struct cli *cli, int argc, char **argv)
+{
+	return one_device(cli, argc, argv, "dev.announce");
+}
+
 static int cmd_dev_override(struct cli *cli, int argc, char **argv)
 {
 	json_t *params;
@@ -293,6 +298,8 @@ const struct cli_cmd cli_dev_cmds[] = {
 	{"override", 0, "DEV [ DRIVER ]", "let only one driver bind a device; without one: any",
 	 cmd_dev_override, NULL, complete_dev_bind},
 	{"suspend", 0, "DEV", "stop the queues", cmd_dev_suspend, NULL, complete_device},
+	{"announce", 0, "DEV", "have the network told where a NIC is", cmd_dev_announce, NULL,
+	 complete_device},
 	{"resume", 0, "DEV", "let the queues run again", cmd_dev_resume, NULL, complete_device},
 	{NULL},
 };

@@ -139,6 +139,8 @@ int drv_words(struct drv_target *t, int argc, char **argv)
 		return vq_setup(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "blk"))
 		return drv_blk_words(t, argc - 1, argv + 1);
+	if (!strcmp(argv[0], "cvq"))
+		return drv_cvq_words(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "net"))
 		return net_words(t, argc - 1, argv + 1);
 	return drv_unknown(t, "", argv[0]);
@@ -223,7 +225,7 @@ int cmd_drv(struct cli *cli, int argc, char **argv)
 	}
 	if (!argc)
 		return drv_unknown(&t, "", NULL);
-	if (!strcmp(argv[0], "net"))
+	if (!strcmp(argv[0], "net") || !strcmp(argv[0], "cvq"))
 		t.device_id = VIRTIO_ID_NET;
 	ret = drv_connect(&t);
 	if (!ret)

@@ -243,6 +243,7 @@ const struct cli_cmd cli_objects[] = {
 	{"driver", 0, "", "drivers", NULL, driver_cmds, NULL},
 	{"config", 0, "", "the state as a file", NULL, cli_config_cmds, NULL},
 	{"stats", 0, "", "counters of all queues", cmd_stats, NULL, NULL},
+	{"cvq", 0, "", "control queues of NICs", NULL, cli_cvq_cmds, NULL},
 	{"group", 0, "", "virtqueue groups", NULL, cli_group_cmds, NULL},
 	{"as", 0, "", "address spaces", NULL, cli_as_cmds, NULL},
 	{"iotlb", 0, "", "all that is mapped in an address space", NULL, iotlb_cmds, NULL},

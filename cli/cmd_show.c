@@ -366,6 +366,34 @@ static int cmd_as_show(struct cli *cli, int argc, char **argv)
 	return show_list(cli, argc, argv, &what);
 }
 
+static void print_cvq(const json_t *dev)
+{
+	json_t *value;
+	const char *key;
+
+	printf("%s:\n", name_of(dev));
+	json_object_foreach(json_object_get(dev, "cvq"), key, value)
+	{
+		printf("  %s ", key);
+		cli_print_value(value);
+		putchar('\n');
+	}
+}
+
+static int cmd_cvq_show(struct cli *cli, int argc, char **argv)
+{
+	static const struct listing what = {"cvq.show", "cvq", "cvq", print_cvq};
+
+	return show_list(cli, argc, argv, &what);
+}
+
+const struct cli_cmd cli_cvq_cmds[] = {
+	{"show", CMD_DEFAULT, "[ DEV ]",
+	 "what drivers have configured by it, and their last commands", cmd_cvq_show, NULL,
+	 complete_device},
+	{NULL},
+};
+
 const struct cli_cmd cli_group_cmds[] = {
 	{"show", CMD_DEFAULT, "[ DEV ]", "which queues are in which group, and where it is tied to",
 	 cmd_group_show, NULL, complete_device},

@@ -80,8 +80,13 @@ void complete_driver(struct cli *cli, int argc, char **argv)
 
 void complete_virtio(struct cli *cli, int argc, char **argv)
 {
-	static const char *const ops[] = {"info",   "features", "status", "conform", "reset",
-					  "attach", "vq-setup", "blk",	  "net",     NULL};
+	static const char *const ops[] = {"info",  "features", "status",   "conform",
+					  "reset", "attach",   "vq-setup", "blk",
+					  "cvq",   "net",      NULL};
+	static const char *const cvq[] = {"promisc", "allmulti",     "alluni", "nomulti",
+					  "nouni",   "nobcast",	     "mac",    "mac-table",
+					  "vlan",    "announce-ack", "mq",     "offloads",
+					  "coal",    "stats",	     "raw",    NULL};
 	static const char *const blk[] = {"info",   "id",    "read",	"write", "fill",
 					  "verify", "flush", "discard", "zero",	 NULL};
 	static const char *const net[] = {"info", "ping", "pktgen", NULL};
@@ -92,7 +97,10 @@ void complete_virtio(struct cli *cli, int argc, char **argv)
 	else if (argc == 2)
 		words = ops;
 	else if (argc == 3)
-		words = !strcmp(argv[1], "blk") ? blk : !strcmp(argv[1], "net") ? net : NULL;
+		words = !strcmp(argv[1], "blk")	  ? blk
+			: !strcmp(argv[1], "cvq") ? cvq
+			: !strcmp(argv[1], "net") ? net
+						  : NULL;
 	while (words && *words)
 		puts(*words++);
 }

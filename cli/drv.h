@@ -29,6 +29,7 @@ bool drv_help(int argc, char **argv);
 int drv_unknown(const struct drv_target *t, const char *group, const char *word);
 int drv_words(struct drv_target *t, int argc, char **argv);
 int drv_blk_words(struct drv_target *t, int argc, char **argv);
+int drv_cvq_words(struct drv_target *t, int argc, char **argv);
 /* A number of bytes, with suffix. EXIT_OK or EXIT_USAGE. */
 int drv_size(const struct cli *cli, const char *what, const char *word, uint64_t *out);
 

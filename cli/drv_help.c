@@ -27,13 +27,30 @@ static const struct drv_cmd {
 	 "send packets to its own address one by one; fails when one is lost"},
 	{"net", "pktgen", "[ count N ] [ size N ]",
 	 "send packets to its own address as fast as they come back; fails when one is lost"},
+	{"cvq", "promisc", "{ on | off }", "receive everything"},
+	{"cvq", "allmulti", "{ on | off }", "receive all multicast"},
+	{"cvq", "alluni", "{ on | off }", "receive all unicast"},
+	{"cvq", "nomulti", "{ on | off }", "receive no multicast"},
+	{"cvq", "nouni", "{ on | off }", "receive no unicast"},
+	{"cvq", "nobcast", "{ on | off }", "receive no broadcast"},
+	{"cvq", "mac", "MAC", "the NIC's own address"},
+	{"cvq", "mac-table", "[ MAC ... ]", "what else is received: stations and groups"},
+	{"cvq", "vlan", "{ add | del } ID", "VLANs that are received"},
+	{"cvq", "announce-ack", "", "the announcement was made"},
+	{"cvq", "mq", "PAIRS", "how many pairs of queues are used"},
+	{"cvq", "offloads", "{ none | csum | tso4 | tso6 | ecn } ...",
+	 "what is left to the driver"},
+	{"cvq", "coal", "{ { rx | tx | vq N } PACKETS USECS | vq N }",
+	 "how long notifications may wait; of one queue also how long they do"},
+	{"cvq", "stats", "vq N [ control ]", "the device's counters of a queue"},
+	{"cvq", "raw", "CLASS COMMAND [ hex DIGITS ] [ room N ]", "any command; shows its result"},
 };
 
 #define NCMDS (sizeof(cmds) / sizeof(cmds[0]))
 
 static bool is_group(const char *word)
 {
-	return !strcmp(word, "blk") || !strcmp(word, "net");
+	return !strcmp(word, "blk") || !strcmp(word, "cvq") || !strcmp(word, "net");
 }
 
 static void print_cmd(const struct drv_cmd *cmd, bool first)
@@ -88,7 +105,7 @@ int drv_unknown(const struct drv_target *t, const char *group, const char *word)
 						 used ? ", " : "", cmds[i].name);
 	}
 	if (!*group && used < sizeof(list))
-		snprintf(list + used, sizeof(list) - used, ", blk, net");
+		snprintf(list + used, sizeof(list) - used, ", blk, cvq, net");
 	if (!word)
 		return cli_usage(t->cli, "%s%sa command is missing; there are: %s, help", group,
 				 *group ? ": " : "", list);

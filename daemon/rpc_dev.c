@@ -145,6 +145,24 @@ static void dev_resume(struct rpc_call *call)
 	rpc_end(call, ret, NULL, &err);
 }
 
+/* From the address that it has. */
+static void dev_announce(struct rpc_call *call)
+{
+	struct vdpa_device *vdev = rpc_device(call);
+	struct vdpa_error err = {0};
+	uint8_t mac[6];
+	int ret;
+
+	if (!vdev)
+		return;
+	describe_peek(vdev, 0, mac, sizeof(mac));
+	ret = vdpa_announce(vdev, mac);
+	if (ret)
+		vdpa_error_set(&err, -ret, dev_object(vdev->name).s, "announce failed: %s",
+			       ret == -EOPNOTSUPP ? "it is not a NIC" : strerror(-ret));
+	rpc_end(call, ret, NULL, &err);
+}
+
 static void dev_override(struct rpc_call *call)
 {
 	struct vdpa_device *vdev = rpc_device(call);
@@ -197,6 +215,7 @@ const struct rpc_method rpc_dev_methods[] = {
 	 name_only},
 	{"dev.suspend", "stop the queues; answers when they are quiet", dev_suspend, name_only},
 	{"dev.resume", "let the queues run again", dev_resume, name_only},
+	{"dev.announce", "have the network told where a NIC is", dev_announce, name_only},
 	{"dev.override", "let only one driver bind a device", dev_override, override_params},
 	{NULL, NULL, NULL, NULL},
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Methods that show devices. */
 #include <errno.h>
+#include <string.h>
 #include "ctl/json.h"
 #include "describe.h"
 #include "devs.h"
@@ -146,6 +147,30 @@ static void topology(struct rpc_call *call)
 	show_devices(call, layers);
 }
 
+#define CVQ_PREFIX "cvq_"
+
+/* What the parent shows of its control queue. */
+static json_t *named_cvq(struct vdpa_device *vdev, bool all)
+{
+	json_t *parent = describe_parent(vdev), *cvq = json_object(), *value;
+	const size_t skip = strlen(CVQ_PREFIX);
+	const char *key;
+
+	(void)all;
+	json_object_foreach(parent, key, value)
+	{
+		if (!strncmp(key, CVQ_PREFIX, skip))
+			json_object_set(cvq, key + skip, value);
+	}
+	json_decref(parent);
+	return json_pack("{s:s, s:o}", "name", vdev->name, "cvq", cvq);
+}
+
+static void cvq_show(struct rpc_call *call)
+{
+	show_devices(call, named_cvq);
+}
+
 static const struct ctl_param show_params[] = {
 	{.name = "name", .type = CTL_STRING, .help = "of one device; absent: all"},
 	{.name = "all", .type = CTL_BOOL, .help = "more than iproute2 shows"},
@@ -168,6 +193,8 @@ const struct rpc_method rpc_show_methods[] = {
 	{"dev.config.show", "configuration spaces, decoded", dev_config_show, show_params},
 	{"dev.vstats.show", "statistics of queues", dev_vstats_show, vstats_params},
 	{"topology", "each device with what is above and beneath it", topology, topology_params},
+	{"cvq.show", "control queues: what they have led to, and the last commands", cvq_show,
+	 show_params},
 	{"group.show", "virtqueue groups, with the address space of each", group_show, show_params},
 	{"as.show", "address spaces, with what is mapped in each", as_show, show_params},
 	{NULL, NULL, NULL, NULL},

@@ -32,8 +32,9 @@ struct virtio_device;
 
 /** How a driver shall use its device. Zeroes are the defaults. */
 struct virtio_options {
-	size_t size;	 /**< sizeof(struct virtio_options) */
-	unsigned queues; /**< blk: queues; 0: one. More than the device has: what it has */
+	size_t size; /**< sizeof(struct virtio_options) */
+	/** blk: queues; net: pairs (with MQ). 0: one. More than the device has: what it has */
+	unsigned queues;
 	/** 0: the device's maximum, at most 256. Else what it allows; of split rings a power of two
 	 */
 	uint32_t queue_size;
@@ -328,6 +329,27 @@ VDPA_API int virtio_net_send(struct virtio_net *net, unsigned pair, const struct
 VDPA_API void virtio_net_on_room(struct virtio_net *net, void (*fn)(void *arg, unsigned pair),
 				 void *arg);
 VDPA_API void virtio_net_kick(struct virtio_net *net, unsigned pair);
+
+/** A command on the control queue: virtio 1.3, section 5.1.6.5. */
+struct virtio_net_command {
+	uint8_t class_, command;
+	const void *data; /**< command-specific data; copied */
+	size_t len;	  /**< at most VIRTIO_NET_COMMAND_BYTES */
+	size_t room;	  /**< for a command-specific result; at most as many */
+	/**
+	 * Exactly once, on the control loop: 0 (VIRTIO_NET_OK), -EREMOTEIO (VIRTIO_NET_ERR), -EIO
+	 * (the device broke, did not answer within ten seconds, or was reset). @result is valid
+	 * inside of the call.
+	 */
+	void (*done)(void *arg, int ret, const void *result, size_t bytes);
+	void *arg;
+};
+#define VIRTIO_NET_COMMAND_BYTES 16384u
+/**
+ * Carry it out. One at a time: -EBUSY while another is under way. -EOPNOTSUPP (no CTRL_VQ), -EINVAL
+ * (too long), -EIO (broken). On error done() is not called. Control thread, also in poll mode.
+ */
+VDPA_API int virtio_net_command(struct virtio_net *net, const struct virtio_net_command *cmd);
 /** [q] Receive at most @max packets and reclaim what was sent; returns how many came. */
 VDPA_API unsigned virtio_net_poll(struct virtio_net *net, unsigned pair, unsigned max);
 /** [q] Frames that the device has not taken yet. */

@@ -270,6 +270,7 @@ const struct drv_op drv_ops[] = {
 	 drv_ping_params, drv_net_ping},
 	{"net.pktgen", "send packets to its own address as fast as they come back",
 	 drv_pktgen_params, drv_net_pktgen},
+	{"net.command", "a command on the control queue", drv_command_params, drv_net_command},
 	{NULL, NULL, NULL, NULL},
 };
 

@@ -166,8 +166,12 @@ def test_help_of_drv(uvdpa, words, says):
 
 
 @pytest.mark.parametrize('words,says', [
-    (['virtio0', 'nope'], 'conform, reset, attach, vq-setup, blk, net, help'),
+    (['virtio0', 'nope'], 'conform, reset, attach, vq-setup, blk, cvq, net, help'),
     (['virtio0', 'blk', 'nope'], 'discard, zero, help'), (['virtio0', 'blk'], 'a command is missing'),
+    (['virtio0', 'cvq'], 'a command is missing; there are: promisc'), (['virtio0', 'cvq', 'promisc'], 'something is missing'),
+    (['virtio0', 'cvq', 'promisc', 'yes'], 'on or off is allowed'), (['virtio0', 'cvq', 'mac', 'x'], '"x" is no address'),
+    (['virtio0', 'cvq', 'vlan', 'add', '65536'], 'a number up to 65535'), (['virtio0', 'cvq', 'coal', 'rx', '1'], 'is wanted'),
+    (['virtio0', 'cvq', 'offloads', 'all'], 'csum, tso4, tso6, ecn and none'), (['virtio0', 'cvq', 'mq', '1', '2'], 'too much'),
     (['virtio0', 'net', 'nope'], 'info, ping, pktgen, help'), (['virtio0', 'nope', 'help'], '"nope" is not known'),
     (['virtio0', 'net', 'ping', 'colour', '1'], 'count and size are allowed'), (['--nope'], '--socket PATH, --type'),
 ])

@@ -134,6 +134,15 @@ static int fe_reset(struct virtio_device *dev, const struct vdpa_done *done)
 	(VDPA_BIT(VIRTIO_NET_F_MAC) | VDPA_BIT(VIRTIO_NET_F_STATUS) | VDPA_BIT(VIRTIO_NET_F_MTU) | \
 	 VDPA_BIT(VIRTIO_NET_F_MQ) | VDPA_BIT(VIRTIO_NET_F_SPEED_DUPLEX))
 
+/* The control queue of a NIC is the front end's, and we have none; what needs one is not used. */
+#define NET_CONTROL_FEATURES                                                                       \
+	(VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX) |                         \
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_VLAN) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |                 \
+	 VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VDPA_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |       \
+	 VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | VDPA_BIT(VIRTIO_NET_F_MQ) |                       \
+	 VDPA_BIT(VIRTIO_NET_F_RSS) | VDPA_BIT(VIRTIO_NET_F_NOTF_COAL) |                           \
+	 VDPA_BIT(VIRTIO_NET_F_VQ_NOTF_COAL) | VDPA_BIT(VIRTIO_NET_F_DEVICE_STATS))
+
 static uint64_t fe_get_features(struct virtio_device *dev)
 {
 	struct fe *fe = to_fe(dev);
@@ -143,6 +152,8 @@ static uint64_t fe_get_features(struct virtio_device *dev)
 
 	if (!fe->iommu)
 		not_virtio |= VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM);
+	if (dev->id == VIRTIO_ID_NET)
+		not_virtio |= NET_CONTROL_FEATURES;
 	if (dev->id == VIRTIO_ID_NET && fe->connected && !fe_has(fe, VHOST_USER_PROTOCOL_F_CONFIG))
 		not_virtio |= NET_CONFIG_FEATURES;
 	return fe->features & ~not_virtio;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * virtio-net driver: virtio 1.3, section 5.1. One pair of queues: more need the control queue,
- * which this driver does not use. The device is hostile; see net_rx.c.
+ * virtio-net driver: virtio 1.3, section 5.1. Several pairs of queues with MQ, when they are asked
+ * for; the control queue is in net_cvq.c. The device is hostile; see net_rx.c.
  */
 #include <endian.h>
 #include <errno.h>
@@ -18,7 +18,6 @@ static int read_config(struct virtio_device *dev, struct virtio_net_info *info)
 	int r = 0;
 
 	info->features = dev->features;
-	info->pairs = 1;
 	info->link_up = true;
 	info->mergeable = virtio_has_feature(dev, VIRTIO_NET_F_MRG_RXBUF);
 	info->has_mac = virtio_has_feature(dev, VIRTIO_NET_F_MAC);
@@ -34,13 +33,31 @@ static int read_config(struct virtio_device *dev, struct virtio_net_info *info)
 	return r;
 }
 
-static void read_link(struct virtio_net *net)
+/* 5.1.4: how many there are, and with them where the control queue is; and how many are wanted. */
+static int read_pairs(struct virtio_net *net)
 {
-	uint16_t status;
+	unsigned want = net->dev->opts.queues ? net->dev->opts.queues : 1;
+	uint16_t max = 1;
+	int r = 0;
+
+	if (virtio_has_feature(net->dev, VIRTIO_NET_F_MQ))
+		r = virtio_cread16(net->dev, cfg(max_virtqueue_pairs), &max);
+	if (!r && (!max || max > 0x8000 || 2u * max > net->dev->ops->num_vqs(net->dev)))
+		r = -EINVAL;
+	net->max_pairs = max;
+	net->info.pairs = want < max ? want : max;
+	return r;
+}
+
+static uint16_t read_status(struct virtio_net *net)
+{
+	uint16_t status = VIRTIO_NET_S_LINK_UP;
 
 	if (virtio_has_feature(net->dev, VIRTIO_NET_F_STATUS) &&
-	    !virtio_cread16(net->dev, cfg(status), &status))
-		net->info.link_up = status & VIRTIO_NET_S_LINK_UP;
+	    virtio_cread16(net->dev, cfg(status), &status))
+		return 0;
+	net->info.link_up = status & VIRTIO_NET_S_LINK_UP;
+	return status;
 }
 
 static int net_probe(struct virtio_device *dev, struct vdpa_error *err)
@@ -51,29 +68,37 @@ static int net_probe(struct virtio_device *dev, struct vdpa_error *err)
 	if (!net)
 		return vdpa_error_set(err, ENOMEM, dev->name, "no memory");
 	net->dev = dev;
-	net->pairs = calloc(1, sizeof(*net->pairs));
-	r = net->pairs ? read_config(dev, &net->info) : -ENOMEM;
+	r = read_config(dev, &net->info);
+	if (!r)
+		r = read_pairs(net);
+	if (!r) {
+		net->pairs = calloc(net->info.pairs, sizeof(*net->pairs));
+		r = net->pairs ? 0 : -ENOMEM;
+	}
 	if (r) {
-		free(net->pairs);
 		free(net);
 		return vdpa_error_set(err, -r, dev->name, "cannot use the NIC's configuration: %s",
 				      strerror(-r));
 	}
-	net->pairs[0].net = net;
 	dev->priv = net;
-	r = net_rx_init(&net->pairs[0], err);
-	if (!r)
-		r = net_tx_init(&net->pairs[0], err);
-	return r;
+	for (unsigned i = 0; !r && i < net->info.pairs; i++) {
+		net->pairs[i].net = net;
+		net->pairs[i].index = i;
+		r = net_rx_init(&net->pairs[i], err);
+		if (!r)
+			r = net_tx_init(&net->pairs[i], err);
+	}
+	return r ? r : net_cvq_init(net, err);
 }
 
 static void net_ready(struct virtio_device *dev)
 {
 	struct virtio_net *net = dev->priv;
 
-	read_link(net);
+	read_status(net);
 	for (unsigned i = 0; i < net->info.pairs; i++)
 		net_rx_fill(&net->pairs[i]);
+	net_cvq_ready(net);
 }
 
 static void net_stop(struct virtio_device *dev)
@@ -84,10 +109,10 @@ static void net_stop(struct virtio_device *dev)
 		atomic_store(&net->pairs[i].state, NET_STOPPED);
 }
 
-/* Nobody waits for a frame that was sent: there is nothing to end. */
+/* Nobody waits for a frame that was sent. */
 static void net_broken(struct virtio_device *dev)
 {
-	(void)dev;
+	net_cvq_end(dev->priv);
 }
 
 static void net_remove(struct virtio_device *dev)
@@ -96,7 +121,12 @@ static void net_remove(struct virtio_device *dev)
 
 	if (!net)
 		return;
+	net_cvq_end(net);
+	net_cvq_free(net);
 	for (unsigned i = 0; i < net->info.pairs; i++) {
+		/* Those that a failed probe did not come to have nothing. */
+		if (!net->pairs[i].net)
+			break;
 		net_rx_free(&net->pairs[i]);
 		net_tx_free(&net->pairs[i]);
 	}
@@ -114,13 +144,19 @@ static void net_vq_stop(struct virtio_vq *vq)
 {
 	struct virtio_net_pair *p = vq->priv;
 
+	if (!p)
+		return;
 	atomic_store(is_rx(vq) ? &p->rx_off : &p->tx_off, true);
 }
 
 static void net_vq_drained(struct virtio_vq *vq)
 {
+	if (!vq->priv)
+		net_cvq_end(vq->dev->priv);
 	while (virtqueue_detach_unused(vq->ring)) {
 	}
+	if (!vq->priv)
+		return;
 	if (is_rx(vq))
 		net_rx_free(vq->priv);
 	else
@@ -130,8 +166,11 @@ static void net_vq_drained(struct virtio_vq *vq)
 static int net_vq_restart(struct virtio_vq *vq)
 {
 	struct virtio_net_pair *p = vq->priv;
-	int r = is_rx(vq) ? net_rx_restart(p) : net_tx_restart(p);
+	int r;
 
+	if (!p)
+		return 0; /* the control queue */
+	r = is_rx(vq) ? net_rx_restart(p) : net_tx_restart(p);
 	if (r)
 		return r;
 	atomic_store(is_rx(vq) ? &p->rx_off : &p->tx_off, false);
@@ -143,7 +182,8 @@ static void net_config_changed(struct virtio_device *dev)
 {
 	struct virtio_net *net = dev->priv;
 
-	read_link(net);
+	if (read_status(net) & VIRTIO_NET_S_ANNOUNCE)
+		net_cvq_announce(net);
 	if (net->on_change)
 		net->on_change(net->on_change_arg);
 }
@@ -189,7 +229,12 @@ const struct virtio_driver virtio_net_driver = {
 		    VDPA_BIT(VIRTIO_NET_F_MTU) | VDPA_BIT(VIRTIO_NET_F_MAC) |
 		    VDPA_BIT(VIRTIO_NET_F_HOST_TSO4) | VDPA_BIT(VIRTIO_NET_F_HOST_TSO6) |
 		    VDPA_BIT(VIRTIO_NET_F_HOST_ECN) | VDPA_BIT(VIRTIO_NET_F_MRG_RXBUF) |
-		    VDPA_BIT(VIRTIO_NET_F_STATUS),
+		    VDPA_BIT(VIRTIO_NET_F_STATUS) | VDPA_BIT(VIRTIO_NET_F_CTRL_VQ) |
+		    VDPA_BIT(VIRTIO_NET_F_CTRL_RX) | VDPA_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+		    VDPA_BIT(VIRTIO_NET_F_CTRL_VLAN) | VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+		    VDPA_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | VDPA_BIT(VIRTIO_NET_F_MQ) |
+		    VDPA_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | VDPA_BIT(VIRTIO_NET_F_NOTF_COAL) |
+		    VDPA_BIT(VIRTIO_NET_F_VQ_NOTF_COAL) | VDPA_BIT(VIRTIO_NET_F_DEVICE_STATS),
 	.num_min = 1,
 	.probe = net_probe,
 	.ready = net_ready,
@@ -215,7 +260,7 @@ struct virtio_device *virtio_net_device(struct virtio_net *net)
 
 void virtio_net_get_info(struct virtio_net *net, struct virtio_net_info *info)
 {
-	read_link(net);
+	read_status(net);
 	*info = net->info;
 }
 

@@ -50,8 +50,21 @@ struct virtio_net_pair {
 	_Atomic uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_errors, rx_dropped, tx_full;
 };
 
+/* The control queue: the control thread's. */
+struct virtio_net_cvq {
+	struct virtio_vq *vq; /* NULL: there is none */
+	uint8_t *out, *in;
+	iova_t out_iova, in_iova;
+	bool busy;
+	bool ack_wanted; /* the device asked for an announcement, which was made */
+	struct virtio_net_command cmd;
+	struct vdpa_loop_timer timer;
+};
+
 struct virtio_net {
 	struct virtio_device *dev;
+	struct virtio_net_cvq cvq;
+	unsigned max_pairs; /* that the device has */
 	struct virtio_net_info info;
 	struct virtio_net_pair *pairs;
 	virtio_net_rx_fn on_rx;
@@ -79,5 +92,15 @@ void net_tx_done(struct virtio_net_pair *p);
 void net_tx_used(struct virtio_vq *vq);
 void net_tx_free(struct virtio_net_pair *p);
 int net_tx_restart(struct virtio_net_pair *p);
+
+/* net_cvq.c */
+int net_cvq_init(struct virtio_net *net, struct vdpa_error *err);
+/* A command that is out ends with -EIO. */
+void net_cvq_end(struct virtio_net *net);
+void net_cvq_free(struct virtio_net *net);
+/* DRIVER_OK: tell the device how many pairs are in use. */
+void net_cvq_ready(struct virtio_net *net);
+/* The device asks for an announcement (5.1.6.5.4). */
+void net_cvq_announce(struct virtio_net *net);
 
 #endif

@@ -161,6 +161,8 @@ static void net_show(struct vdpa_soft *dev, vdpa_emit_fn emit, void *arg)
 	emit(arg, "announced", announced);
 	net_state_show_filter(net_state_get(net), emit, arg);
 	net_state_show_steer(net_state_get(net), emit, arg);
+	if (dev->vdpa.nvqs % 2)
+		net_ctrl_show(net, emit, arg);
 	if (net->be->ops->show)
 		net->be->ops->show(net->be, emit, arg);
 }

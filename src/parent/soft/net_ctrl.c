@@ -11,6 +11,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "parent/soft/net_ctrl.h"
@@ -25,7 +26,16 @@ enum net_ctrl_stat {
 	CTRL_STATS,
 };
 
+/* What was asked, for people. */
+struct net_ctrl_seen {
+	uint8_t class, command, ack;
+	uint64_t len;
+};
+#define SEEN 8u
+
 struct net_ctrl {
+	struct net_ctrl_seen seen[SEEN];
+	uint64_t nseen;
 	struct vdpa_soft_vq *vq;
 	struct vringh_chain *chain; /* whose command is under way */
 	_Atomic uint64_t stats[CTRL_STATS];
@@ -275,6 +285,7 @@ static void answer(struct soft_net *net, uint8_t ack, uint32_t result_bytes)
 	uint64_t written = ACK_BYTES + (uint64_t)result_bytes;
 
 	ctrl->chain = NULL;
+	ctrl->seen[ctrl->nseen++ % SEEN].ack = ack;
 	net_count(&ctrl->stats[ack == VIRTIO_NET_OK ? CTRL_OK : CTRL_ERRORS], 1);
 	if (vdpa_soft_vq_cancelling(ctrl->vq)) {
 		vdpa_soft_cancel(ctrl->vq, chain);
@@ -339,12 +350,15 @@ static void begin(struct soft_net *net, struct vringh_chain *chain)
 		return;
 	}
 	ctrl->chain = chain;
+	ctrl->seen[ctrl->nseen % SEEN] = (struct net_ctrl_seen){.len = chain->out_len};
 	if (chain->out_len < HEADER_BYTES) {
 		vdpa_soft_bad_request(ctrl->vq, chain, "shorter than a command");
 		answer(net, VIRTIO_NET_ERR, 0);
 		return;
 	}
 	vringh_iov_pull(chain, 0, header, sizeof(header));
+	ctrl->seen[ctrl->nseen % SEEN].class = header[0];
+	ctrl->seen[ctrl->nseen % SEEN].command = header[1];
 	len = chain->out_len - HEADER_BYTES;
 	row = net_ctrl_find(net, header[0], header[1]);
 	if (!row || len < row->min || len > row->max) {
@@ -390,6 +404,32 @@ void net_ctrl_stats(struct soft_net *net, vdpa_stat_fn emit, void *arg)
 	for (unsigned i = 0; i < CTRL_STATS; i++)
 		emit(arg, names[i],
 		     atomic_load_explicit(&net->ctrl->stats[i], memory_order_relaxed));
+}
+
+static const char *name_of(const struct net_ctrl_seen *seen)
+{
+	for (const struct net_ctrl_row *row = net_ctrl_rows; row->name; row++)
+		if (row->class == seen->class && row->command == seen->command)
+			return row->name;
+	return "unknown";
+}
+
+void net_ctrl_show_last(const struct soft_net *net, vdpa_emit_fn emit, void *arg)
+{
+	const struct net_ctrl *ctrl = net->ctrl;
+	uint64_t first = ctrl->nseen > SEEN ? ctrl->nseen - SEEN : 0;
+	char text[512] = "";
+	size_t used = 0;
+
+	for (uint64_t i = first; i < ctrl->nseen && used < sizeof(text); i++) {
+		const struct net_ctrl_seen *seen = &ctrl->seen[i % SEEN];
+
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "%s%s (%u %u, %llu bytes) %s",
+			used ? ", " : "", name_of(seen), seen->class, seen->command,
+			(unsigned long long)seen->len, seen->ack == VIRTIO_NET_OK ? "OK" : "ERR");
+	}
+	emit(arg, "cvq_last", text);
 }
 
 int net_ctrl_new(struct soft_net *net)

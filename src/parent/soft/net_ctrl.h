@@ -7,6 +7,7 @@
  * net_ctrl_rss.c    commands: how many pairs, and which one receives
  * net_ctrl_coal.c   commands: notification coalescing
  * net_ctrl_stats.c  commands: device statistics
+ * net_ctrl_show.c   for people
  * net_state.c       the state: defaults, publication, save and load
  * net_filter.c      the state as the receiving loops use it
  *
@@ -116,6 +117,10 @@ int net_ctrl_new(struct soft_net *net);
 void net_ctrl_free(struct soft_net *net);
 bool net_ctrl_run(struct soft_net *net, struct vdpa_soft_vq *vq, unsigned budget);
 void net_ctrl_stats(struct soft_net *net, vdpa_stat_fn emit, void *arg);
+/* The last commands, oldest first. */
+void net_ctrl_show_last(const struct soft_net *net, vdpa_emit_fn emit, void *arg);
+/* net_ctrl_show.c: keys that begin with "cvq_". */
+void net_ctrl_show(struct soft_net *net, vdpa_emit_fn emit, void *arg);
 
 /* net_ctrl_filter.c */
 int net_ctrl_rx_mode(struct net_ctrl_cmd *cmd);

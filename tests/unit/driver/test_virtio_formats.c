@@ -200,7 +200,7 @@ static void check_reset_nic(struct rig *rig)
 	check_nic(rig);
 	assert_int_equal(reset_queue(rig, 1, 16), 0);
 	check_nic(rig);
-	assert_int_equal(reset_queue(rig, 2, 16), -EINVAL);
+	assert_int_equal(reset_queue(rig, 3, 16), -EINVAL);
 	assert_int_equal(reset_queue(rig, 0, 65536), -EINVAL);
 	assert_int_equal(reset_queue(rig, 1, packed ? 32769 : 24), -EINVAL);
 }
