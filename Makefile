@@ -39,7 +39,7 @@ check-fresh:
 	tools/install-deps test
 	tools/check-fresh
 
-# Us and our peers side by side; 15 minutes. T=row measures that row only, or those that begin so.
+# Us and our peers side by side; a quarter of an hour. T=row measures that row, or those that begin so.
 bench:
 	tools/install-deps test
 	tools/build $(BUILD)

@@ -42,8 +42,11 @@ def run_group(group, wanted):
     return found, why
 
 
-def run_groups(groups, words):
-    """All rows that @words ask for, and sentences about what is wrong with them."""
+def run_groups(groups, words, keep=lambda rows: None):
+    """
+    All rows that @words ask for, and sentences about what is wrong with them. @keep is called with
+    the rows so far whenever there are more: what was measured survives an interruption.
+    """
     rows, ids, reasons = [], [], {}
     for group in groups:
         wanted = [spec for spec in group.specs if table.matches(spec.id, words)]
@@ -51,18 +54,30 @@ def run_groups(groups, words):
             continue
         found, why = run_group(group, wanted)
         rows += found
+        keep(rows)
         ids += [spec.id for spec in wanted]
         reasons.update({spec.id: why for spec in wanted})
     return rows, ids, table.problems(rows, ids, reasons)
 
 
-def merge(path, rows, words):
-    """With a choice of rows, the others stay as they were measured before."""
-    old = []
-    if words and path.exists():
-        old = json.loads(path.read_text())
+def read(path):
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def merge(old, rows, order):
+    """@rows, and of the @old ones those that were not measured again. In @order, of ids."""
     fresh = {row['id'] for row in rows}
-    return [row for row in old if row['id'] not in fresh] + rows
+    merged = [row for row in old if row['id'] not in fresh] + rows
+    place = {name: i for i, name in enumerate(order)}
+    return sorted(merged, key=lambda row: place.get(row['id'], len(place)))
+
+
+def show(path):
+    """A table of the rows in a file."""
+    say(table.HEADING)
+    for row in json.loads(pathlib.Path(path).read_text()):
+        say(table.line_of(row))
+    return 0
 
 
 def parse(argv):
@@ -71,6 +86,7 @@ def parse(argv):
     parser.add_argument('only', nargs='*', metavar='ROW', help='[T=]id, beginning of ids, or pattern')
     parser.add_argument('--junit', metavar='FILE', help='which rows were measured, for tools/summary')
     parser.add_argument('--list', action='store_true', help='print ids and targets, and end')
+    parser.add_argument('--show', metavar='FILE', help='print the rows of a bench.json, and end')
     args = parser.parse_args(argv)
     args.only = [w[2:] if w.startswith('T=') else w for w in args.only]
     return args
@@ -93,21 +109,29 @@ def interrupted(signum, _):
 
 def main(argv):
     args = parse(argv)
+    if args.show:
+        return show(args.show)
     quick = bool(os.environ.get('UVDPA_BENCH_QUICK'))
     signal.signal(signal.SIGTERM, interrupted)
     bench = Bench(TOP / args.build, quick)
     groups = all_groups(bench)
+    specs = [spec for group in groups for spec in group.specs]
     if args.list:
-        for spec in [s for g in groups for s in g.specs]:
-            say(f'{spec.id:<34} {spec.unit:<7} {spec.target or ""}')
+        for spec in specs:
+            say(f'{spec.id:<34} {spec.unit:<7} {"" if spec.target is None else spec.target}')
         return 0
+    out = bench.build / 'bench.json'
+    old = read(out) if args.only else []
+
+    def keep(rows):
+        merged = merge(old, rows, [spec.id for spec in specs])
+        out.write_text(json.dumps(merged, indent=1) + '\n')
+
     began = time.monotonic()
     say(table.HEADING)
     with bench.workplace():
-        rows, wanted, bad = run_groups(groups, args.only)
+        rows, wanted, bad = run_groups(groups, args.only, keep)
     took = time.monotonic() - began
-    out = bench.build / 'bench.json'
-    out.write_text(json.dumps(merge(out, rows, args.only), indent=1) + '\n')
     for sentence in bad:
         say(f'error: {sentence}')
     if args.junit:

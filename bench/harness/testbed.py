@@ -86,7 +86,7 @@ class Bench:
         # Short loads, more often: what moves a machine's processors about moves them between pairs.
         self.null_pairs = self.net_pairs = 1 if quick else 9
         self.null_seconds = 0.5
-        self.file_seconds = 0.3 if quick else 0.6
+        self.file_seconds = 0.3
         self.cpu_seconds = 0.5 if quick else 1.5
         self.net_seconds = 0.7 if quick else 0.8
         self.cache = vmlib.Cache()

@@ -139,10 +139,24 @@ def test_what_cannot_be_measured_fails_and_a_missed_target_does_not():
     assert bad == ['a-latency: missing: no socket']
 
 
-def test_a_choice_of_rows_leaves_the_others(tmp_path):
+def test_a_choice_of_rows_leaves_the_others():
     from harness import main    # pylint: disable=import-outside-toplevel
-    out = tmp_path / 'bench.json'
-    out.write_text(json.dumps([{'id': 'a', 'ours': 1}, {'id': 'b', 'ours': 2}]))
-    assert main.merge(out, [{'id': 'b', 'ours': 3}], ['b']) == [{'id': 'a', 'ours': 1},
-                                                                 {'id': 'b', 'ours': 3}]
-    assert main.merge(out, [{'id': 'b', 'ours': 3}], []) == [{'id': 'b', 'ours': 3}]
+    old = [{'id': 'a', 'ours': 1}, {'id': 'b', 'ours': 2}]
+    assert main.merge(old, [{'id': 'b', 'ours': 3}], 'ab') == [old[0], {'id': 'b', 'ours': 3}]
+    assert main.merge([], [{'id': 'b', 'ours': 3}], 'ab') == [{'id': 'b', 'ours': 3}]
+    assert [row['id'] for row in main.merge(old, [{'id': 'c'}], 'cab')] == ['c', 'a', 'b']
+
+
+def test_rows_are_kept_while_others_are_measured():
+    from harness import main    # pylint: disable=import-outside-toplevel
+    kept = []
+    main.run_groups([Sound, Broken], [], lambda found: kept.append([r['id'] for r in found]))
+    assert kept == [['a-rate'], ['a-rate']]
+
+
+def test_a_file_of_rows_is_shown_as_it_was_printed(tmp_path, capsys):
+    from harness import main    # pylint: disable=import-outside-toplevel
+    made = [rows.make_row(FASTER, pairs((2, 1))), rows.make_row(SOONER, pairs((1, 1)))]
+    (tmp_path / 'bench.json').write_text(json.dumps(made))
+    assert main.main(['--show', str(tmp_path / 'bench.json')]) == 0
+    assert capsys.readouterr().out.splitlines() == [rows.HEADING] + [rows.line_of(r) for r in made]
