@@ -14,6 +14,7 @@
 #include "driver/vduse_export/export.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
@@ -87,7 +88,8 @@ static int begin(struct vde_log *log, const struct vde_log_id *id, uint64_t byte
 		return ret;
 	log->head->id = *id;
 	log->head->bytes = bytes;
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* For whoever reads it after we were killed: program order is enough. */
+	atomic_signal_fence(memory_order_release);
 	memcpy(log->head->magic, magic, sizeof(magic));
 	return 0;
 }
