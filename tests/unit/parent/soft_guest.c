@@ -121,6 +121,18 @@ void sg_negotiate(struct soft_guest *g, uint64_t features)
 	assert_int_equal(vdpa_get_status(g->dev), SG_ACK | ok);
 }
 
+static void free_queue(struct sg_queue *q)
+{
+	virtqueue_free(q->vq);
+	q->vq = NULL;
+	if (q->kick >= 0)
+		close(q->kick);
+	if (q->call >= 0)
+		close(q->call);
+	q->kick = q->call = -1;
+}
+
+/* Anew, when it was set up before. */
 void sg_queue_setup(struct soft_guest *g, unsigned idx, uint32_t num)
 {
 	struct virtqueue_config config = {
@@ -137,6 +149,7 @@ void sg_queue_setup(struct soft_guest *g, unsigned idx, uint32_t num)
 
 	assert_true(virtqueue_mem_bytes(num, config.features) <= SG_RING_BYTES);
 	memset(config.mem, 0, SG_RING_BYTES);
+	free_queue(q);
 	assert_int_equal(virtqueue_new(&config, &q->vq), 0);
 	virtqueue_addrs(q->vq, &desc, &driver, &device);
 	q->kick = eventfd(0, EFD_CLOEXEC);
@@ -224,17 +237,8 @@ void sg_run(struct soft_guest *g, int64_t ns)
 
 static void free_queues(struct soft_guest *g)
 {
-	for (unsigned i = 0; i < SG_QUEUES; i++) {
-		struct sg_queue *q = &g->q[i];
-
-		virtqueue_free(q->vq);
-		q->vq = NULL;
-		if (q->kick >= 0)
-			close(q->kick);
-		if (q->call >= 0)
-			close(q->call);
-		q->kick = q->call = -1;
-	}
+	for (unsigned i = 0; i < SG_QUEUES; i++)
+		free_queue(&g->q[i]);
 }
 
 void sg_reset(struct soft_guest *g)

@@ -335,9 +335,6 @@ static void test_reset_vq(void **state)
 	dev->hold = false;
 	hold_post(&g, 1, 1, 10);
 	assert_non_null(sg_get(&g, 1, &len, SG_SECOND));
-	virtqueue_free(g.q[0].vq);
-	close(g.q[0].kick);
-	close(g.q[0].call);
 	sg_queue(&g, 0, 16);
 	hold_post(&g, 0, 2, 10);
 	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
