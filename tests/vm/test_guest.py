@@ -228,7 +228,7 @@ def test_nic_of_two_pairs(cache, work, daemon, netloop):
     """, vmlib.nic(path, pairs=2))
     with with_netloop(guest, netloop):
         guest.said("both")
-        assert min(daemon.completed("n0")) >= 2000
+        assert min(daemon.completed("n0")[:4]) >= 2000  # the fifth is the control queue, which QEMU keeps
         guest.say("seen")
         guest.wait()
 
