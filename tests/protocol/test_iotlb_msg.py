@@ -215,6 +215,36 @@ def test_one_ring_of_two_stops(viommu):
     other.close()
 
 
+def test_what_came_meanwhile_is_not_asked_for(viommu):
+    """Two rings miss the same page, and it comes before the second one's question is out. Asked then, after the
+    driver has taken the page back, it would be a fault in the guest."""
+    page, at = (2 << 20) + 0x10000, (2 << 20)
+    viommu.share()
+    viommu.map(0, viommu.disk.off)
+    viommu.map(at, 0x10000)
+    viommu.start()
+    other = vu.Ring(viommu.mem, 1, 64, off=at)
+    with viommu.lock:
+        other.setup(viommu.client, addr_base=IOVA)
+    viommu.answering = False
+    for n, ring in enumerate((viommu.ring, other)):
+        head = page + n * 0x100
+        viommu.mem.write(head, struct.pack('<IIQ', 4, 0, 0))    # a flush
+        ring.add([(IOVA + head, 16, False), (IOVA + head + 16, 1, True)], 0)
+        ring.notify()
+        assert vu.wait_for(lambda: viommu.misses == [IOVA + page])
+    assert other.quiet(0.05)
+    viommu.map(page, vu.PAGE)
+    viommu.ring.wait()
+    other.wait()
+    viommu.unmap(page, vu.PAGE)
+    viommu.answering = True
+    viommu.channel.answer(vu.BACKEND_IOTLB)
+    assert viommu.ring.quiet(0.1)
+    assert viommu.misses == [IOVA + page]
+    other.close()
+
+
 def test_update_again(viommu):
     """The same entry twice, a part of it, and another one in its place."""
     viommu.share()

@@ -97,7 +97,10 @@ static bool compose_next(struct vu_backend *b)
 	struct vu_dev *dev = b->s->dev;
 	struct vhost_iotlb_msg miss;
 
-	if (take_miss(dev, &miss)) {
+	while (take_miss(dev, &miss)) {
+		/* Found missing in a map that was out of date by then. */
+		if (vu_iotlb_has(b->s, &miss))
+			continue;
 		b->miss = miss;
 		compose(b, VHOST_USER_BACKEND_IOTLB_MSG, &miss, sizeof(miss));
 		if (!b->awaiting)

@@ -49,6 +49,36 @@ void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
 }
 
 /*
+ * What was missing in [@first, @last] is there, or was: asked for now, it would be a fault in the
+ * guest when its driver has taken it back meanwhile. Whoever needs it looks again, and then asks.
+ */
+static void answered(struct vu_dev *dev, iova_t first, iova_t last)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&dev->miss_lock);
+	for (unsigned i = 0; i < dev->nmisses; i++) {
+		if (dev->miss[i].iova < first || dev->miss[i].iova > last)
+			dev->miss[n++] = dev->miss[i];
+	}
+	dev->nmisses = n;
+	pthread_mutex_unlock(&dev->miss_lock);
+}
+
+bool vu_iotlb_has(struct vu_session *s, const struct vhost_iotlb_msg *miss)
+{
+	const struct vhost_iotlb_map *map =
+		vhost_iotlb_itree_first(vhost_vdpa_iotlb(s->dev->v, 0), miss->iova, miss->iova);
+
+	if (!map || (map->perm & miss->perm) != miss->perm)
+		return false;
+	/* It is over, also for an access that ran into it once more. */
+	if (vdpa_miss_settled(s->dev->vdev, 0, miss->iova, miss->perm))
+		vdpa_miss_settled(s->dev->vdev, 0, miss->iova, miss->perm);
+	return true;
+}
+
+/*
  * A miss that was refused is asked again when somebody kicks, as vhost in the kernel does, and no
  * more often than this: the guest chooses how often it kicks. A kick that comes meanwhile is not
  * forgotten.
@@ -117,6 +147,8 @@ static void update_cleared(struct vu_session *s, int result)
 		result = vhost_vdpa_iotlb_update(s->dev->v, &update, &done);
 	if (result)
 		vu_session_done(s, result);
+	else
+		answered(s->dev, update.iova, update.iova + (update.size - 1));
 }
 
 static int update(struct vu_session *s, const struct vhost_iotlb_msg *msg)

@@ -327,6 +327,8 @@ int vu_iotlb_forget(struct vu_session *s, const struct vdpa_done *done);
 /* The front end answered a miss, or never will: a ring that is kicked may ask again, but not at
  * once. */
 void vu_iotlb_settle(struct vu_session *s, const struct vhost_iotlb_msg *miss);
+/* Is it there by now? Then it is not asked for. */
+bool vu_iotlb_has(struct vu_session *s, const struct vhost_iotlb_msg *miss);
 void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova,
 		   uint32_t perm); /* any loop; arg: vu_dev */
 
