@@ -2,6 +2,7 @@
 /* One queue's io_uring (blk_file.h has the theory). */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "backend/blk_file.h"
@@ -159,6 +160,9 @@ static void work(struct file_queue *fq)
 		fq->stalled = io->next;
 		if (!fq->stalled)
 			fq->stalled_tail = &fq->stalled;
+		/* Newer versions of liburing clear some fields where they hand one out, and not
+		 * again. */
+		memset(&sqe, 0, sizeof(sqe));
 		blk_file_io_prepare(fq, io, &sqe);
 		bytes = cost(io);
 		left -= bytes < left ? bytes : left;
