@@ -11,27 +11,12 @@
 #include <string.h>
 
 #include "cvq_guest.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PAIRS 3
 #define MAX_COMMANDS 40
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- && in->left) {
-		v = v << 8 | *in->p++;
-		in->left--;
-	}
-	return v;
-}
 
 static const uint64_t choices[] = {
 	CG_RX | CG_VLAN,

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "fake_guest.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,11 +21,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define TABLES (4 * GUEST_PAGE)
 #define BUFS (5 * GUEST_PAGE)
 #define MAX_OUT 64
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 struct fuzz {
 	struct input in;
@@ -35,17 +31,6 @@ struct fuzz {
 	struct vringh_chain *out[MAX_OUT];
 	unsigned nout;
 };
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- && in->left) {
-		v = v << 8 | *in->p++;
-		in->left--;
-	}
-	return v;
-}
 
 /* ---- driver ---- */
 

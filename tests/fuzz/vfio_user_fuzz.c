@@ -8,7 +8,6 @@
  * nothing of this one mapped, and no descriptor is left.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +20,12 @@
 
 #include "base/fd.h"
 #include "vfio_user/protocol.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MEM_BYTES (1u << 20)
 #define MAX_MESSAGES 200
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
 
 static struct vdpa_loop_group *group;
 static struct vdpa_loop *loop;
@@ -40,29 +35,6 @@ static struct vdpa_view *view;
 static char path[108];
 static int memory_fd, event_fd;
 static unsigned connected, gone, maps, baseline;
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- && in->left) {
-		v = v << 8 | *in->p++;
-		in->left--;
-	}
-	return v;
-}
-
-static unsigned open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 /* ---- a device ---- */
 

@@ -8,7 +8,6 @@
  * descriptor is left.
  */
 #include <assert.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 
 #include "driver/vhost_user/server.h"
 #include "testdisk.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,40 +28,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define UVA 0x7f0000000000ull
 #define MAX_MESSAGES 200
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 static struct vdpa_ctx *ctx;
 static struct testdisk *disk;
 static int memory_fd, event_fd, null_fd;
 static int channel[2]; /* ours, theirs; new for each input */
 static uint8_t *memory;
 static unsigned baseline;
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- && in->left) {
-		v = v << 8 | *in->p++;
-		in->left--;
-	}
-	return v;
-}
-
-static unsigned open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static void set_up(void)
 {
