@@ -9,22 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static struct toy toy;
-
-static int up(void **state)
-{
-	toy_up(&toy);
-	toy.lazy = *state;
-	toy_connect(&toy);
-	return 0;
-}
-
-static int down(void **state)
-{
-	toy_down(&toy);
-	return 0;
-}
-
 static void test_info(void **state)
 {
 	struct vfio_user_device_info info;
@@ -243,18 +227,12 @@ static void test_clients(void **state)
 	assert_int_equal(toy_open_fds(), fds);
 }
 
-#define BOTH(test)                                                                                 \
-	{#test, test, up, down, NULL},                                                             \
-	{                                                                                          \
-#test " later", test, up, down, &toy                                               \
-	}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_info), BOTH(test_mapped_region), BOTH(test_access),
-		BOTH(test_irqs), BOTH(test_irqs_refused),  BOTH(test_ioeventfds),
-		BOTH(test_mask), BOTH(test_reset),	   BOTH(test_clients),
+		TOY_TEST(test_info), TOY_TEST(test_mapped_region), TOY_TEST(test_access),
+		TOY_TEST(test_irqs), TOY_TEST(test_irqs_refused),  TOY_TEST(test_ioeventfds),
+		TOY_TEST(test_mask), TOY_TEST(test_reset),	   TOY_TEST(test_clients),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user device", tests, NULL, NULL);

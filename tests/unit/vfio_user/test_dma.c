@@ -11,22 +11,6 @@
 
 #define SIZE (4u << 20)
 
-static struct toy toy;
-
-static int up(void **state)
-{
-	toy_up(&toy);
-	toy.lazy = *state;
-	toy_connect(&toy);
-	return 0;
-}
-
-static int down(void **state)
-{
-	toy_down(&toy);
-	return 0;
-}
-
 static int copy(uint64_t reg, uint64_t from, uint64_t to, uint64_t len)
 {
 	uint64_t words[3] = {from, to, len};
@@ -173,17 +157,11 @@ static void test_gone(void **state)
 	free(at);
 }
 
-#define BOTH(test)                                                                                 \
-	{#test, test, up, down, NULL},                                                             \
-	{                                                                                          \
-#test " later", test, up, down, &toy                                               \
-	}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(test_mapped),  BOTH(test_by_message), BOTH(test_crossing),
-		BOTH(test_refused), BOTH(test_gone),
+		TOY_TEST(test_mapped),	TOY_TEST(test_by_message), TOY_TEST(test_crossing),
+		TOY_TEST(test_refused), TOY_TEST(test_gone),
 	};
 
 	return cmocka_run_group_tests_name("vfio-user dma", tests, NULL, NULL);

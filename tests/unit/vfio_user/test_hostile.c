@@ -14,17 +14,9 @@
 #include "base/fd.h"
 #include "vfio_user/protocol.h"
 
-static struct toy toy;
-
 static int up(void **state)
 {
 	toy_up(&toy);
-	return 0;
-}
-
-static int down(void **state)
-{
-	toy_down(&toy);
 	return 0;
 }
 
@@ -445,13 +437,13 @@ static void test_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_version, up, down),
-		cmocka_unit_test_setup_teardown(test_no_version, up, down),
-		cmocka_unit_test_setup_teardown(test_sizes, up, down),
-		cmocka_unit_test_setup_teardown(test_no_message, up, down),
-		cmocka_unit_test_setup_teardown(test_stream, up, down),
-		cmocka_unit_test_setup_teardown(test_never_reads, up, down),
-		cmocka_unit_test_setup_teardown(test_two, up, down),
+		cmocka_unit_test_setup_teardown(test_version, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_no_version, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_sizes, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_no_message, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_stream, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_never_reads, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_two, up, toy_teardown),
 		cmocka_unit_test(test_liars),
 		cmocka_unit_test(test_asks_for_more),
 		cmocka_unit_test(test_allocations),

@@ -18,22 +18,6 @@
 #define LOG_STOP 7
 #define LOG_REPORT 8
 
-static struct toy toy;
-
-static int up(void **state)
-{
-	toy_up(&toy);
-	toy.lazy = *state;
-	toy_connect(&toy);
-	return 0;
-}
-
-static int down(void **state)
-{
-	toy_down(&toy);
-	return 0;
-}
-
 static int set_state(uint32_t to)
 {
 	uint32_t data[2] = {to, UINT32_MAX};
@@ -205,16 +189,10 @@ static void test_dirty(void **state)
 	close(mem.fd);
 }
 
-#define BOTH(test)                                                                                 \
-	{#test, test, up, down, NULL},                                                             \
-	{                                                                                          \
-#test " later", test, up, down, &toy                                               \
-	}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = {BOTH(test_probe), BOTH(test_arcs), BOTH(test_data),
-					   BOTH(test_dirty)};
+	const struct CMUnitTest tests[] = {TOY_TEST(test_probe), TOY_TEST(test_arcs),
+					   TOY_TEST(test_data), TOY_TEST(test_dirty)};
 
 	return cmocka_run_group_tests_name("vfio-user migration", tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+struct toy toy;
+
 #define TIMEOUT_NS 5000000000ull
 
 unsigned toy_open_fds(void)
@@ -357,4 +359,18 @@ void toy_down(struct toy *toy)
 	close(toy->memfd);
 	close(toy->doorbell);
 	assert_int_equal(access(toy->path, F_OK), -1);
+}
+
+int toy_setup(void **state)
+{
+	toy_up(&toy);
+	toy.lazy = *state;
+	toy_connect(&toy);
+	return 0;
+}
+
+int toy_teardown(void **state)
+{
+	toy_down(&toy);
+	return 0;
 }

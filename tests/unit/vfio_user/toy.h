@@ -55,6 +55,8 @@ struct toy {
 };
 
 extern const struct vfio_user_ops toy_ops;
+/* The one of the tests. */
+extern struct toy toy;
 
 /* The server alone; its client. */
 void toy_up(struct toy *toy);
@@ -63,6 +65,14 @@ void toy_connect(struct toy *toy);
 void toy_down(struct toy *toy);
 /* Wait until @value is there. */
 void toy_until(_Atomic unsigned *counter, unsigned value);
+/* Server and client; a test twice: answered at once, and later, from a worker. */
+int toy_setup(void **state);
+int toy_teardown(void **state);
+#define TOY_TEST(test)                                                                             \
+	{#test, test, toy_setup, toy_teardown, NULL},                                              \
+	{                                                                                          \
+#test " later", test, toy_setup, toy_teardown, &toy                                \
+	}
 /* A memfd of @size bytes, mapped at *@mem. */
 int toy_memfd(size_t size, void **mem);
 unsigned toy_open_fds(void);
