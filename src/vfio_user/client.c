@@ -65,7 +65,6 @@ static void command(void *arg, struct vfu_msg *msg)
 	int r = serve_dma(c, msg, &iov[1]);
 	struct vfu_out out = {.head = msg->head, .iov = iov, .niov = r ? 0 : 2};
 
-	c->served++;
 	out.head.flags = VFU_F_REPLY | (r ? VFU_F_ERROR : 0);
 	out.head.error = (uint32_t)-r;
 	if (!(msg->head.flags & VFU_F_NO_REPLY))

@@ -18,7 +18,6 @@ struct vfio_user_client {
 	uint64_t timeout_ns;
 	uint32_t peer_xfer;
 	struct list mems;
-	uint64_t served; /* requests of the server's */
 };
 
 /* A request whose payload is in @iov, and its answer: 0 or -errno. */
