@@ -193,21 +193,21 @@ static int serve_program(struct run *run, int sock, pid_t program, const sigset_
 	struct server server = {.run = run, .listener = receive_listener(sock)};
 	struct run_files *files = NULL;
 	pthread_t thread;
-	int status = EXIT_FAILED;
+	bool served, told;
+	int status;
 
-	if (server.listener < 0 || run_files_start(run, &files) ||
-	    run_thread(&thread, serve, &server) || write(sock, "", 1) != 1) {
-		close(sock); /* which ends it */
-		wait_program(program, held);
-	} else {
-		close(sock);
-		status = wait_program(program, held);
-		/* What the program has started may go on with its devices after it. */
+	served = server.listener >= 0 && !run_files_start(run, &files) &&
+		 !run_thread(&thread, serve, &server);
+	told = served && write(sock, "", 1) == 1;
+	/* Where it was not told to go on, this ends it. */
+	close(sock);
+	status = wait_program(program, held);
+	/* What the program has started may go on with its devices after it. */
+	if (served)
 		pthread_join(thread, NULL);
-	}
 	if (files)
 		run_files_stop(run, files);
-	return status;
+	return told ? status : EXIT_FAILED;
 }
 
 /* The program is forked off before there is any thread: what it does until exec is then allowed. */
