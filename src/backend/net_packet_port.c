@@ -193,7 +193,7 @@ static bool add_message(struct net_io *io, struct packet_batch *b, unsigned i,
 	return true;
 }
 
-/* How many were taken; 0: none, for now. */
+/* How many were taken; 0: none, there is no room. */
 static unsigned send_some(struct net_io *io, const struct net_packet *pkts, unsigned n)
 {
 	struct packet_port *pp = to_packet_port(io);

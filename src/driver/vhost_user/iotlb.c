@@ -49,7 +49,7 @@ void vu_iotlb_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
 }
 
 /*
- * What was missing in [@first, @last] is there, or was: asked for now, it would be a fault in the
+ * What was missing in [@first, @last] is there, or was: to ask once more could be a fault in the
  * guest when its driver has taken it back meanwhile. Whoever needs it looks again, and then asks.
  */
 static void answered(struct vu_dev *dev, iova_t first, iova_t last)
