@@ -112,6 +112,11 @@ int cmd_dev_vstats_show(struct cli *cli, int argc, char **argv);
 int cmd_dev_add(struct cli *cli, int argc, char **argv);
 int cmd_dev_set(struct cli *cli, int argc, char **argv);
 int cmd_dev_bind(struct cli *cli, int argc, char **argv);
+int cmd_dev_save(struct cli *cli, int argc, char **argv);
+int cmd_dev_load(struct cli *cli, int argc, char **argv);
+int cmd_cvq_state(struct cli *cli, int argc, char **argv);
+int cmd_cvq_intercept(struct cli *cli, int argc, char **argv);
+int cmd_migrate(struct cli *cli, int argc, char **argv);
 int cmd_topology(struct cli *cli, int argc, char **argv);
 int cmd_monitor(struct cli *cli, int argc, char **argv);
 /* One line each. */

@@ -286,7 +286,7 @@ const struct cli_cmd cli_dev_cmds[] = {
 	{"del", CMD_COMPAT, "DEV", "unbind and remove a device", cmd_dev_del, NULL,
 	 complete_device},
 	{"set", 0,
-	 "name NAME [ mac MAC ] [ busyloop USEC ] [ workers LIST ] "
+	 "name NAME [ mac MAC ] [ busyloop USEC ] [ workers LIST ] [ intercept on|off ] "
 	 "[ backend BACKEND [ KEY VALUE ]... ]",
 	 "change attributes of a device", cmd_dev_set, NULL, complete_dev_set},
 	{"config", CMD_COMPAT, "show [ DEV ]", "configuration space", NULL, config_cmds, NULL},
@@ -301,5 +301,11 @@ const struct cli_cmd cli_dev_cmds[] = {
 	{"announce", 0, "DEV", "have the network told where a NIC is", cmd_dev_announce, NULL,
 	 complete_device},
 	{"resume", 0, "DEV", "let the queues run again", cmd_dev_resume, NULL, complete_device},
+	{"save", 0, "DEV [ FILE ]", "the state of a device that is suspended, as a file",
+	 cmd_dev_save, NULL, complete_device},
+	{"load", 0, "DEV FILE",
+	 "give a device that is new or unbound the state in FILE (-: "
+	 "standard input)",
+	 cmd_dev_load, NULL, complete_device},
 	{NULL},
 };

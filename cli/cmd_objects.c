@@ -244,6 +244,8 @@ const struct cli_cmd cli_objects[] = {
 	{"config", 0, "", "the state as a file", NULL, cli_config_cmds, NULL},
 	{"stats", 0, "", "counters of all queues", cmd_stats, NULL, NULL},
 	{"cvq", 0, "", "control queues of NICs", NULL, cli_cvq_cmds, NULL},
+	{"migrate", CMD_RAW, "DEV --to unix:SOCKET [ --bind | --keep ]",
+	 "move a device to another daemon, with its state", cmd_migrate, NULL, complete_device},
 	{"group", 0, "", "virtqueue groups", NULL, cli_group_cmds, NULL},
 	{"as", 0, "", "address spaces", NULL, cli_as_cmds, NULL},
 	{"iotlb", 0, "", "all that is mapped in an address space", NULL, iotlb_cmds, NULL},

@@ -391,6 +391,10 @@ const struct cli_cmd cli_cvq_cmds[] = {
 	{"show", CMD_DEFAULT, "[ DEV ]",
 	 "what drivers have configured by it, and their last commands", cmd_cvq_show, NULL,
 	 complete_device},
+	{"state", 0, "DEV", "the same as commands that would make it, and the commands that came",
+	 cmd_cvq_state, NULL, complete_device},
+	{"intercept", 0, "DEV [ on | off ]", "keep the commands that come, for state",
+	 cmd_cvq_intercept, NULL, complete_device},
 	{NULL},
 };
 

@@ -44,13 +44,47 @@ json_t *describe_node(struct vdpa_device *vdev)
 	return NULL;
 }
 
+static bool begins(const char *key, const char *prefix)
+{
+	return !strncmp(key, prefix, strlen(prefix));
+}
+
+/* What is long, and asked for by its own name. */
+static void emit_short(void *arg, const char *key, const char *value)
+{
+	if (!begins(key, DESCRIBE_CVQ_STATE) && !begins(key, DESCRIBE_CVQ_COMMAND))
+		emit_pair(arg, key, value);
+}
+
 json_t *describe_parent(struct vdpa_device *vdev)
 {
 	json_t *show = json_object();
 
 	if (show && vdpa_has_ext(vdev, show))
-		vdev->ext->show(vdev, emit_pair, show);
+		vdev->ext->show(vdev, emit_short, show);
 	return show;
+}
+
+struct part {
+	json_t *of;
+	const char *prefix;
+};
+
+static void emit_part(void *arg, const char *key, const char *value)
+{
+	struct part *part = arg;
+
+	if (begins(key, part->prefix))
+		emit_pair(part->of, key + strlen(part->prefix), value);
+}
+
+json_t *describe_part(struct vdpa_device *vdev, const char *prefix)
+{
+	struct part part = {.of = json_object(), .prefix = prefix};
+
+	if (part.of && vdpa_has_ext(vdev, show))
+		vdev->ext->show(vdev, emit_part, &part);
+	return part.of;
 }
 
 static json_t *describe_vq(struct vdpa_device *vdev, uint16_t idx)

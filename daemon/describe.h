@@ -19,6 +19,10 @@ json_t *describe_binding(struct vdpa_device *vdev);
 json_t *describe_node(struct vdpa_device *vdev);
 /* What the parent wants shown. */
 json_t *describe_parent(struct vdpa_device *vdev);
+/* Of it what begins with @prefix, without the prefix; nothing of this is in describe_parent(). */
+#define DESCRIBE_CVQ_STATE "cvq_state_"
+#define DESCRIBE_CVQ_COMMAND "cvq_command_"
+json_t *describe_part(struct vdpa_device *vdev, const char *prefix);
 /* Its virtqueue groups, with the address space and the queues of each. */
 json_t *describe_groups(struct vdpa_device *vdev, bool all);
 /* Its address spaces, with at most so many ranges of all of them. */

@@ -31,6 +31,7 @@ struct rpc_method {
 /* One table per file of handlers. */
 extern const struct rpc_method rpc_dev_methods[];
 extern const struct rpc_method rpc_show_methods[];
+extern const struct rpc_method rpc_state_methods[];
 extern const struct rpc_method rpc_mgmt_methods[];
 extern const struct rpc_method rpc_bus_methods[];
 extern const struct rpc_method rpc_config_methods[];

@@ -68,6 +68,8 @@ def test_words(line, has, has_not):
     ('uvdpa drv ', {'virtio0'}, set()),
     ('uvdpa drv virtio0 ', {'info', 'blk', 'net'}, set()),
     ('uvdpa drv virtio0 blk ', {'read', 'verify'}, set()),
+    ('uvdpa cvq state ', {'d0', 'e0'}, set()),
+    ('uvdpa migrate ', {'d0', 'e0'}, set()),
     ('uvdpa driver unload ', {'virtio-vdpa'}, set()),
 ])
 def test_words_of_the_daemon(disk, line, has, has_not):

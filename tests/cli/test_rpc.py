@@ -24,7 +24,8 @@ def test_every_method_is_described(daemon):
         names = [m['name'] for m in methods]
         assert len(set(names)) == len(names)
         assert {'mgmtdev.show', 'dev.show', 'dev.add', 'dev.del', 'dev.set', 'dev.bind', 'dev.unbind', 'dev.suspend',
-                'dev.resume', 'dev.config.show', 'dev.vstats.show', 'dev.override', 'dev.announce', 'cvq.show', 'monitor', 'topology',
+                'dev.resume', 'dev.config.show', 'dev.vstats.show', 'dev.override', 'dev.announce', 'dev.save', 'dev.load',
+                'cvq.show', 'cvq.state', 'cvq.intercept', 'monitor', 'topology',
                 'bus.devices', 'bus.drivers', 'driver.unload', 'group.show', 'as.show', 'iotlb.dump', 'debug.refs', 'log', 'stats',
                 'config.dump', 'config.load', 'drv.call', 'drv.show', 'daemon.info', 'daemon.stop',
                 'rpc.describe', 'api.version'} <= set(names)

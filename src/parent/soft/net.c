@@ -279,6 +279,9 @@ static const struct vdpa_attr_spec net_attrs[] = {
 	{.name = "hash_report",
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "offer to tell the driver each packet's hash (default off)"},
+	{.name = "intercept",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "keep the last commands of the control queue for who asks (default off)"},
 	{0},
 };
 
@@ -375,6 +378,8 @@ static int make_device(struct vdpa_mgmt_dev *mdev, const struct soft_net *plan,
 	r = net_pairs_new(net);
 	if (!r)
 		r = net_ctrl_new(net);
+	if (!r)
+		r = net_ctrl_intercept(net, plan->intercept);
 	r = soft_born(&net->soft, r, err);
 	if (!r)
 		net_link_watch(net);
@@ -446,6 +451,7 @@ static int add_with(void *arg, const struct soft_add *add, struct vdpa_error *er
 		return r;
 	plan.be->ops->get_info(plan.be, &plan.info);
 	plan.filter = vdpa_attr_bool(add->attrs.parent, "filter", false);
+	plan.intercept = vdpa_attr_bool(add->attrs.parent, "intercept", false);
 	vdpa_soft_params_attrs(&params, add->attrs.parent);
 	params.features = hash_features(add);
 	r = make_config(&plan, config, space, err);
@@ -496,6 +502,20 @@ static int set_mac(struct soft_net *net, const uint8_t mac[6], struct vdpa_error
 	return vdpa_soft_config_set(&net->soft, offsetof(struct virtio_net_config, mac), mac, 6);
 }
 
+static int set_intercept(struct soft_net *net, const struct vdpa_dev_set_config *config,
+			 struct vdpa_error *err)
+{
+	int r = vdpa_attr_check(config->attrs, net_attrs, net->soft.vdpa.name, err);
+
+	if (r)
+		return r;
+	if (config->attrs[1].key)
+		return vdpa_error_set(err, EINVAL, net->soft.vdpa.name,
+				      "intercept is set by itself");
+	r = net_ctrl_intercept(net, vdpa_attr_bool(config->attrs, "intercept", false));
+	return r ? vdpa_error_set(err, ENOMEM, net->soft.vdpa.name, "no memory for commands") : 0;
+}
+
 /* As Linux: the address may be changed while the device exists. Here the backend may, too. */
 static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 		       const struct vdpa_dev_set_config *config, struct vdpa_error *err)
@@ -509,12 +529,14 @@ static int net_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 
 	if ((config->mask & ~VDPA_CFG_NET_MAC) || (!config->mask && !attrs))
 		return vdpa_error_set(err, EOPNOTSUPP, vdev->name,
-				      "of this device only mac and busyloop can be changed, and "
-				      "backend with its attributes");
+				      "of this device only mac, busyloop, workers and intercept "
+				      "can be changed, and backend with its attributes");
 	if (config->mask)
 		r = choose_mac(config, mac, err);
 	if (!r && backend)
 		r = with_backend(&add, backend, net_change_backend, net, err);
+	else if (!r && vdpa_attr_get(config->attrs, "intercept"))
+		r = set_intercept(net, config, err);
 	else if (!r)
 		r = vdpa_soft_dev_set(mdev, vdev, config, err);
 	if (r || !config->mask)

@@ -57,6 +57,7 @@ struct soft_net;
 struct soft_add;
 struct net_state;
 struct net_ctrl;
+struct net_ctrl_record;
 struct net_steer;
 struct net_parcel;
 
@@ -116,10 +117,12 @@ struct soft_net {
 	unsigned npairs;
 	struct net_pair *pairs;
 	bool filter;		   /* as it begins: see net_state_default() */
+	bool intercept;		   /* likewise */
 	unsigned announced;	   /* times; the control thread's */
 	struct net_change *change; /* under way; the control thread's */
 	uint8_t perm_mac[6];	   /* after a reset; the control thread's */
 	struct net_ctrl *ctrl;
+	struct net_ctrl_record *record;	   /* NULL: commands are not kept; the control thread's */
 	_Atomic(struct net_state *) state; /* net_ctrl.h */
 	struct net_steer *steer;	   /* NULL: one pair */
 };

@@ -26,11 +26,6 @@ enum net_ctrl_stat {
 	CTRL_STATS,
 };
 
-/* What was asked, for people. */
-struct net_ctrl_seen {
-	uint8_t class, command, ack;
-	uint64_t len;
-};
 #define SEEN 8u
 
 struct net_ctrl {
@@ -39,6 +34,7 @@ struct net_ctrl {
 	struct vdpa_soft_vq *vq;
 	struct vringh_chain *chain; /* whose command is under way */
 	_Atomic uint64_t stats[CTRL_STATS];
+	uint32_t data_bytes;
 	uint8_t data[NET_CTRL_DATA_MAX];
 };
 
@@ -285,7 +281,8 @@ static void answer(struct soft_net *net, uint8_t ack, uint32_t result_bytes)
 	uint64_t written = ACK_BYTES + (uint64_t)result_bytes;
 
 	ctrl->chain = NULL;
-	ctrl->seen[ctrl->nseen++ % SEEN].ack = ack;
+	ctrl->seen[ctrl->nseen % SEEN].ack = ack;
+	net_ctrl_record(net, &ctrl->seen[ctrl->nseen++ % SEEN], ctrl->data, ctrl->data_bytes);
 	net_count(&ctrl->stats[ack == VIRTIO_NET_OK ? CTRL_OK : CTRL_ERRORS], 1);
 	if (vdpa_soft_vq_cancelling(ctrl->vq)) {
 		vdpa_soft_cancel(ctrl->vq, chain);
@@ -350,6 +347,7 @@ static void begin(struct soft_net *net, struct vringh_chain *chain)
 		return;
 	}
 	ctrl->chain = chain;
+	ctrl->data_bytes = 0;
 	ctrl->seen[ctrl->nseen % SEEN] = (struct net_ctrl_seen){.len = chain->out_len};
 	if (chain->out_len < HEADER_BYTES) {
 		vdpa_soft_bad_request(ctrl->vq, chain, "shorter than a command");
@@ -366,6 +364,7 @@ static void begin(struct soft_net *net, struct vringh_chain *chain)
 		return;
 	}
 	vringh_iov_pull(chain, HEADER_BYTES, ctrl->data, len);
+	ctrl->data_bytes = (uint32_t)len;
 	carry_out(net, row, (uint32_t)len);
 }
 
@@ -406,10 +405,10 @@ void net_ctrl_stats(struct soft_net *net, vdpa_stat_fn emit, void *arg)
 		     atomic_load_explicit(&net->ctrl->stats[i], memory_order_relaxed));
 }
 
-static const char *name_of(const struct net_ctrl_seen *seen)
+const char *net_ctrl_name(uint8_t class, uint8_t command)
 {
 	for (const struct net_ctrl_row *row = net_ctrl_rows; row->name; row++)
-		if (row->class == seen->class && row->command == seen->command)
+		if (row->class == class && row->command == command)
 			return row->name;
 	return "unknown";
 }
@@ -424,10 +423,11 @@ void net_ctrl_show_last(const struct soft_net *net, vdpa_emit_fn emit, void *arg
 	for (uint64_t i = first; i < ctrl->nseen && used < sizeof(text); i++) {
 		const struct net_ctrl_seen *seen = &ctrl->seen[i % SEEN];
 
-		used += (size_t)snprintf(
-			text + used, sizeof(text) - used, "%s%s (%u %u, %llu bytes) %s",
-			used ? ", " : "", name_of(seen), seen->class, seen->command,
-			(unsigned long long)seen->len, seen->ack == VIRTIO_NET_OK ? "OK" : "ERR");
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "%s%s (%u %u, %llu bytes) %s", used ? ", " : "",
+					 net_ctrl_name(seen->class, seen->command), seen->class,
+					 seen->command, (unsigned long long)seen->len,
+					 seen->ack == VIRTIO_NET_OK ? "OK" : "ERR");
 	}
 	emit(arg, "cvq_last", text);
 }
@@ -441,6 +441,7 @@ int net_ctrl_new(struct soft_net *net)
 void net_ctrl_free(struct soft_net *net)
 {
 	net_state_fini(net);
+	net_ctrl_intercept(net, false);
 	free(net->ctrl);
 	net->ctrl = NULL;
 }

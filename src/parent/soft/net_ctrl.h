@@ -8,6 +8,7 @@
  * net_ctrl_coal.c   commands: notification coalescing
  * net_ctrl_stats.c  commands: device statistics
  * net_ctrl_show.c   for people
+ * net_ctrl_record.c for a VMM: commands as they came, the state as commands
  * net_state.c       the state: defaults, publication, save and load
  * net_filter.c      the state as the receiving loops use it
  *
@@ -119,8 +120,22 @@ bool net_ctrl_run(struct soft_net *net, struct vdpa_soft_vq *vq, unsigned budget
 void net_ctrl_stats(struct soft_net *net, vdpa_stat_fn emit, void *arg);
 /* The last commands, oldest first. */
 void net_ctrl_show_last(const struct soft_net *net, vdpa_emit_fn emit, void *arg);
+/* Of any command, or "unknown". */
+const char *net_ctrl_name(uint8_t class, uint8_t command);
 /* net_ctrl_show.c: keys that begin with "cvq_". */
 void net_ctrl_show(struct soft_net *net, vdpa_emit_fn emit, void *arg);
+
+/* net_ctrl_record.c. What was asked: @len is the whole command's. */
+struct net_ctrl_seen {
+	uint8_t class, command, ack;
+	uint64_t len;
+};
+/* From now on keep the last commands; or forget them. 0 or -ENOMEM. */
+int net_ctrl_intercept(struct soft_net *net, bool on);
+void net_ctrl_record(struct soft_net *net, const struct net_ctrl_seen *seen, const uint8_t *data,
+		     uint32_t len);
+/* Keys that begin with "cvq_state_" and "cvq_command_". */
+void net_ctrl_show_record(const struct soft_net *net, vdpa_emit_fn emit, void *arg);
 
 /* net_ctrl_filter.c */
 int net_ctrl_rx_mode(struct net_ctrl_cmd *cmd);

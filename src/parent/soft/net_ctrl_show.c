@@ -98,4 +98,5 @@ void net_ctrl_show(struct soft_net *net, vdpa_emit_fn emit, void *arg)
 	show_coal("cvq_coal_rx", s->coal_rx, emit, arg);
 	show_coal("cvq_coal_tx", s->coal_tx, emit, arg);
 	net_ctrl_show_last(net, emit, arg);
+	net_ctrl_show_record(net, emit, arg);
 }
