@@ -41,7 +41,8 @@ static void used(struct virtio_vq *vq)
 	uint8_t ack;
 
 	virtqueue_disable_cb(vq->ring);
-	if (cvq->busy && virtqueue_get(vq->ring, &len)) {
+	/* Also when nothing was asked: such an answer would be found again and again. */
+	if (virtqueue_get(vq->ring, &len)) {
 		/* Read once. */
 		ack = *(volatile uint8_t *)cvq->in;
 		if (!len || len > ACK_BYTES + cvq->cmd.room)
