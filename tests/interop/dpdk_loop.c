@@ -6,7 +6,9 @@
  *	dpdk_loop EAL-OPTION... -- COUNT
  *
  * Sizes go through 60 to 1514 bytes; each third frame is a chain of two
- * buffers. The device is the first port that the EAL options make.
+ * buffers. The device is the first port that the EAL options make. With a
+ * second one frames go out by the first and come in by the second, and then
+ * the other way round, as many again.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -28,8 +30,8 @@
 
 struct loop {
 	struct rte_mempool *pool;
-	struct rte_ether_addr mac;
-	uint16_t port;
+	struct rte_ether_addr mac, to_mac;
+	uint16_t port, to;
 	uint32_t sent, back, count;
 };
 
@@ -51,7 +53,7 @@ static uint32_t make_frame(const struct loop *l, uint32_t n, uint8_t *p)
 
 	memset(p, 0xff, 6);
 	if (!(n & 1))
-		memcpy(p, &l->mac, 6);
+		memcpy(p, &l->to_mac, 6);
 	memcpy(p + 6, &l->mac, 6);
 	p[12] = 0x88;
 	p[13] = 0xb5;
@@ -118,39 +120,56 @@ static void send_some(struct loop *l)
 static uint32_t receive_some(struct loop *l)
 {
 	struct rte_mbuf *burst[BURST];
-	uint32_t i, n = rte_eth_rx_burst(l->port, 0, burst, BURST);
+	uint32_t i, n = rte_eth_rx_burst(l->to, 0, burst, BURST);
 
 	for (i = 0; i < n; i++)
 		check_mbuf(l, burst[i]);
 	return n;
 }
 
-static void start_port(struct loop *l)
+static void start_port(struct loop *l, uint16_t port, struct rte_ether_addr *mac)
 {
 	struct rte_eth_conf conf = {
 		.txmode.offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS,
 	};
-	int ret;
+	int ret = rte_eth_dev_configure(port, 1, 1, &conf);
 
+	if (ret)
+		die("configure", ret);
+	ret = rte_eth_rx_queue_setup(port, 0, RING, 0, NULL, l->pool);
+	if (ret)
+		die("rx queue", ret);
+	ret = rte_eth_tx_queue_setup(port, 0, RING, 0, NULL);
+	if (ret)
+		die("tx queue", ret);
+	ret = rte_eth_dev_start(port);
+	if (ret)
+		die("start", ret);
+	rte_eth_macaddr_get(port, mac);
+}
+
+static void start(struct loop *l)
+{
 	l->port = rte_eth_find_next(0);
 	if (l->port >= RTE_MAX_ETHPORTS)
 		die("no port", ENODEV);
 	l->pool = rte_pktmbuf_pool_create("frames", 4095, 128, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
 	if (!l->pool)
 		die("pool", rte_errno);
-	ret = rte_eth_dev_configure(l->port, 1, 1, &conf);
-	if (ret)
-		die("configure", ret);
-	ret = rte_eth_rx_queue_setup(l->port, 0, RING, 0, NULL, l->pool);
-	if (ret)
-		die("rx queue", ret);
-	ret = rte_eth_tx_queue_setup(l->port, 0, RING, 0, NULL);
-	if (ret)
-		die("tx queue", ret);
-	ret = rte_eth_dev_start(l->port);
-	if (ret)
-		die("start", ret);
-	rte_eth_macaddr_get(l->port, &l->mac);
+	start_port(l, l->port, &l->mac);
+	l->to = rte_eth_find_next(l->port + 1);
+	if (l->to < RTE_MAX_ETHPORTS) {
+		start_port(l, l->to, &l->to_mac);
+	} else {
+		l->to = l->port;
+		l->to_mac = l->mac;
+	}
+}
+
+static void stop_port(uint16_t port)
+{
+	rte_eth_dev_stop(port);
+	rte_eth_dev_close(port);
 }
 
 /*
@@ -165,6 +184,7 @@ static void wait_for_rings(struct loop *l)
 	struct rte_mbuf *m, *burst[BURST];
 	uint32_t i, n, seen = 0, quiet = 0;
 
+	memcpy(hello + 6, &l->mac, 6);
 	for (i = 0; i < TIMEOUT_S * 100 && quiet < 10; i++) {
 		if (!seen) {
 			m = take_mbuf(l, hello, sizeof(hello));
@@ -172,7 +192,7 @@ static void wait_for_rings(struct loop *l)
 				rte_pktmbuf_free(m);
 		}
 		usleep(10000);
-		n = rte_eth_rx_burst(l->port, 0, burst, BURST);
+		n = rte_eth_rx_burst(l->to, 0, burst, BURST);
 		rte_pktmbuf_free_bulk(burst, n);
 		seen += n;
 		quiet = n || !seen ? 0 : quiet + 1;
@@ -183,10 +203,39 @@ static void wait_for_rings(struct loop *l)
 	}
 }
 
+/* All frames, one way. */
+static void run(struct loop *l)
+{
+	time_t last = time(NULL);
+
+	l->sent = l->back = 0;
+	while (l->back < l->count) {
+		send_some(l);
+		if (receive_some(l))
+			last = time(NULL);
+		if (time(NULL) > last + TIMEOUT_S) {
+			fprintf(stderr,
+				"frame %u of %u sent ones did not "
+				"come back\n",
+				l->back, l->sent);
+			exit(1);
+		}
+	}
+}
+
+static struct loop turned(const struct loop *l)
+{
+	return (struct loop){.pool = l->pool,
+			     .mac = l->to_mac,
+			     .to_mac = l->mac,
+			     .port = l->to,
+			     .to = l->port,
+			     .count = l->count};
+}
+
 int main(int argc, char **argv)
 {
-	static struct loop l;
-	time_t last;
+	static struct loop l, back;
 	int used;
 
 	used = rte_eal_init(argc, argv);
@@ -197,23 +246,16 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	l.count = strtoul(argv[used + 1], NULL, 0);
-	start_port(&l);
+	start(&l);
 	wait_for_rings(&l);
-	last = time(NULL);
-	while (l.back < l.count) {
-		send_some(&l);
-		if (receive_some(&l))
-			last = time(NULL);
-		if (time(NULL) > last + TIMEOUT_S) {
-			fprintf(stderr,
-				"frame %u of %u sent ones did not "
-				"come back\n",
-				l.back, l.sent);
-			return 1;
-		}
+	run(&l);
+	if (l.to != l.port) {
+		back = turned(&l);
+		wait_for_rings(&back);
+		run(&back);
+		stop_port(l.to);
 	}
-	rte_eth_dev_stop(l.port);
-	rte_eth_dev_close(l.port);
+	stop_port(l.port);
 	rte_eal_cleanup();
 	printf("dpdk_loop: %u frames came back\n", l.back);
 	return 0;
