@@ -62,6 +62,10 @@ VDPA_API int vdpa_ctx_set_data(struct vdpa_ctx *ctx, const void *key, void *data
 			       void (*free)(void *data));
 /** What was set for @key, or NULL. */
 VDPA_API void *vdpa_ctx_get_data(struct vdpa_ctx *ctx, const void *key);
+/** An object of a floor above the bus lives: vdpa_ctx_free() refuses until it is released. Control
+ * thread. */
+VDPA_API void vdpa_ctx_hold(struct vdpa_ctx *ctx);
+VDPA_API void vdpa_ctx_release(struct vdpa_ctx *ctx);
 VDPA_API struct vdpa_loop_group *vdpa_ctx_loops(struct vdpa_ctx *ctx);
 VDPA_API struct vdpa_loop *vdpa_ctx_control(struct vdpa_ctx *ctx);
 VDPA_API const struct vdpa_log *vdpa_ctx_log(struct vdpa_ctx *ctx);

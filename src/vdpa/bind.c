@@ -297,16 +297,16 @@ static void autoprobe(struct vdpa_device *vdev, struct vdpa_driver_entry *entry)
 void vdpa_device_attach(struct vdpa_device *vdev)
 {
 	struct vdpa_ctx *ctx = vdev->ctx;
-	struct vdpa_walk walk;
+	struct walk walk;
 
-	vdpa_walk_begin(ctx, &walk, ctx->drivers.next);
+	walk_begin(&ctx->walks, &walk, ctx->drivers.next);
 	while (walk.next != &ctx->drivers && vdev->core->bind == VDPA_UNBOUND) {
 		struct list *node = walk.next;
 
 		walk.next = node->next;
 		autoprobe(vdev, list_entry(node, struct vdpa_driver_entry, node));
 	}
-	vdpa_walk_end(ctx, &walk);
+	walk_end(&ctx->walks, &walk);
 }
 
 static bool attach_one(void *arg, struct vdpa_device *vdev)

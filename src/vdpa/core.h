@@ -14,16 +14,8 @@
 #include <uvdpa/vdpa.h>
 #include "base/list.h"
 #include "base/ref.h"
+#include "base/walk.h"
 #include "vdpa/ids.h"
-
-/*
- * A walk over one of the context's lists whose callback may take members out: removal moves every
- * walk that would have come to that member on to its successor.
- */
-struct vdpa_walk {
-	void *next; /* struct list * or struct vdpa_subscriber * */
-	struct vdpa_walk *outer;
-};
 
 /* A dev_add that is under way, by name: registration finds it. */
 struct vdpa_adding {
@@ -41,12 +33,12 @@ struct vdpa_ctx {
 	struct vdpa_loop_group *loops;
 	struct list devices;		      /* registered, by core->node, in that order */
 	struct list names[VDPA_NAME_BUCKETS]; /* the same, by core->name_node */
-	unsigned alive;			      /* allocated and not yet released */
+	unsigned alive; /* devices allocated and not yet released, and others' holds */
 	struct vdpa_ids ids;
 	struct list drivers;  /* struct vdpa_driver_entry */
 	struct list mgmtdevs; /* struct vdpa_mgmt_core */
 	struct vdpa_subscriber *subscribers;
-	struct vdpa_walk *walks;
+	struct walk *walks;
 	struct vdpa_adding *adding;
 	bool shutting_down;
 	struct vdpa_done shutdown_done;
@@ -111,14 +103,6 @@ static inline void vdpa_unlock(struct vdpa_device *vdev)
 {
 	pthread_mutex_unlock(&vdev->core->lock);
 }
-
-/* ctx.c */
-void vdpa_walk_begin(struct vdpa_ctx *ctx, struct vdpa_walk *walk, void *first);
-void vdpa_walk_end(struct vdpa_ctx *ctx, struct vdpa_walk *walk);
-/** Call before @member goes: walks that would come to it go on with @successor. */
-void vdpa_walk_skip(struct vdpa_ctx *ctx, void *member, void *successor);
-/** Take @node out of a list of @ctx that may be walked. */
-void vdpa_list_remove(struct vdpa_ctx *ctx, struct list *node);
 
 /* validate.c */
 bool vdpa_name_valid(const char *name);

@@ -117,6 +117,16 @@ int vdpa_ctx_free(struct vdpa_ctx *ctx)
 	return 0;
 }
 
+void vdpa_ctx_hold(struct vdpa_ctx *ctx)
+{
+	ctx->alive++;
+}
+
+void vdpa_ctx_release(struct vdpa_ctx *ctx)
+{
+	ctx->alive--;
+}
+
 struct vdpa_loop_group *vdpa_ctx_loops(struct vdpa_ctx *ctx)
 {
 	return ctx->loops;
@@ -155,30 +165,4 @@ int vdpa_ctx_wait(struct vdpa_ctx *ctx, const bool *flag, int64_t timeout_ns)
 			return *flag ? 0 : -ETIMEDOUT;
 	}
 	return 0;
-}
-
-void vdpa_walk_begin(struct vdpa_ctx *ctx, struct vdpa_walk *walk, void *first)
-{
-	walk->next = first;
-	walk->outer = ctx->walks;
-	ctx->walks = walk;
-}
-
-void vdpa_walk_end(struct vdpa_ctx *ctx, struct vdpa_walk *walk)
-{
-	ctx->walks = walk->outer;
-}
-
-void vdpa_walk_skip(struct vdpa_ctx *ctx, void *member, void *successor)
-{
-	for (struct vdpa_walk *w = ctx->walks; w; w = w->outer) {
-		if (w->next == member)
-			w->next = successor;
-	}
-}
-
-void vdpa_list_remove(struct vdpa_ctx *ctx, struct list *node)
-{
-	vdpa_walk_skip(ctx, node, node->next);
-	list_del(node);
 }

@@ -199,7 +199,7 @@ void vdpa_unregister_finish(struct vdpa_device *vdev)
 	struct vdpa_done mdev_done;
 
 	assert(core->state == VDPA_DEV_GOING && core->bind == VDPA_UNBOUND);
-	vdpa_list_remove(vdev->ctx, &core->node);
+	walk_list_remove(vdev->ctx->walks, &core->node);
 	list_del(&core->name_node);
 	core->state = VDPA_DEV_GONE;
 	vdpa_dev_log(vdev, VDPA_LOG_INFO, "deleted");
@@ -247,15 +247,15 @@ struct vdpa_device *vdpa_find_device(struct vdpa_ctx *ctx, const char *name)
 void vdpa_for_each_device(struct vdpa_ctx *ctx, bool (*fn)(void *arg, struct vdpa_device *vdev),
 			  void *arg)
 {
-	struct vdpa_walk walk;
+	struct walk walk;
 	bool more = true;
 
-	vdpa_walk_begin(ctx, &walk, ctx->devices.next);
+	walk_begin(&ctx->walks, &walk, ctx->devices.next);
 	while (more && walk.next != &ctx->devices) {
 		struct list *node = walk.next;
 
 		walk.next = node->next;
 		more = fn(arg, list_entry(node, struct vdpa_device_core, node)->vdev);
 	}
-	vdpa_walk_end(ctx, &walk);
+	walk_end(&ctx->walks, &walk);
 }

@@ -46,7 +46,7 @@ int vdpa_unregister_driver(struct vdpa_ctx *ctx, const struct vdpa_driver *drv)
 		return -ENOENT;
 	if (entry->users)
 		return -EBUSY;
-	vdpa_list_remove(ctx, &entry->node);
+	walk_list_remove(ctx->walks, &entry->node);
 	free(entry);
 	return 0;
 }
@@ -61,15 +61,15 @@ const struct vdpa_driver *vdpa_find_driver(struct vdpa_ctx *ctx, const char *nam
 void vdpa_for_each_driver(struct vdpa_ctx *ctx,
 			  bool (*fn)(void *arg, const struct vdpa_driver *drv), void *arg)
 {
-	struct vdpa_walk walk;
+	struct walk walk;
 	bool more = true;
 
-	vdpa_walk_begin(ctx, &walk, ctx->drivers.next);
+	walk_begin(&ctx->walks, &walk, ctx->drivers.next);
 	while (more && walk.next != &ctx->drivers) {
 		struct list *node = walk.next;
 
 		walk.next = node->next;
 		more = fn(arg, list_entry(node, struct vdpa_driver_entry, node)->drv);
 	}
-	vdpa_walk_end(ctx, &walk);
+	walk_end(&ctx->walks, &walk);
 }

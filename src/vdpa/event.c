@@ -16,7 +16,7 @@ void vdpa_unsubscribe(struct vdpa_ctx *ctx, struct vdpa_subscriber *sub)
 	for (at = &ctx->subscribers; *at; at = &(*at)->next) {
 		if (*at != sub)
 			continue;
-		vdpa_walk_skip(ctx, sub, sub->next);
+		walk_skip(ctx->walks, sub, sub->next);
 		*at = sub->next;
 		sub->next = NULL;
 		return;
@@ -32,7 +32,7 @@ void vdpa_notify(struct vdpa_device *vdev, enum vdpa_event_type type, const char
 	};
 	struct vdpa_ctx *ctx = vdev->ctx;
 	struct vdpa_subscriber *sub;
-	struct vdpa_walk walk;
+	struct walk walk;
 
 	/* Of what nobody can see nobody is told. */
 	if (vdev->core->state == VDPA_DEV_NEW)
@@ -40,11 +40,11 @@ void vdpa_notify(struct vdpa_device *vdev, enum vdpa_event_type type, const char
 	if (vdev->core->state == VDPA_DEV_GONE && type != VDPA_EVENT_DEL)
 		return;
 	vdpa_get_device(vdev);
-	vdpa_walk_begin(ctx, &walk, ctx->subscribers);
+	walk_begin(&ctx->walks, &walk, ctx->subscribers);
 	while ((sub = walk.next)) {
 		walk.next = sub->next;
 		sub->fn(sub, &event);
 	}
-	vdpa_walk_end(ctx, &walk);
+	walk_end(&ctx->walks, &walk);
 	vdpa_put_device(vdev);
 }

@@ -69,17 +69,17 @@ int vdpa_mgmtdev_register(struct vdpa_ctx *ctx, struct vdpa_mgmt_dev *mdev)
 void vdpa_for_each_mgmtdev(struct vdpa_ctx *ctx, bool (*fn)(void *arg, struct vdpa_mgmt_dev *mdev),
 			   void *arg)
 {
-	struct vdpa_walk walk;
+	struct walk walk;
 	bool more = true;
 
-	vdpa_walk_begin(ctx, &walk, ctx->mgmtdevs.next);
+	walk_begin(&ctx->walks, &walk, ctx->mgmtdevs.next);
 	while (more && walk.next != &ctx->mgmtdevs) {
 		struct list *node = walk.next;
 
 		walk.next = node->next;
 		more = fn(arg, list_entry(node, struct vdpa_mgmt_core, node)->mdev);
 	}
-	vdpa_walk_end(ctx, &walk);
+	walk_end(&ctx->walks, &walk);
 }
 
 static bool mgmt_has_devices(const struct vdpa_mgmt_dev *mdev)
@@ -99,7 +99,7 @@ static struct vdpa_done mgmt_finish(struct vdpa_mgmt_dev *mdev)
 	struct vdpa_mgmt_core *core = mgmt_core(mdev);
 	struct vdpa_done done = core->done;
 
-	vdpa_list_remove(mdev->ctx, &core->node);
+	walk_list_remove(mdev->ctx->walks, &core->node);
 	mdev->reserved[0] = NULL;
 	mdev->ctx = NULL;
 	free(core);
