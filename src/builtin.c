@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The one place that names every parent and bus driver that is built in. */
+#include <uvdpa/mdev_class.h>
 #include <uvdpa/vdpa.h>
 #include <uvdpa/vhost_user.h>
 #include <uvdpa/virtio.h>
@@ -32,6 +33,10 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 #ifdef VDPA_HAVE_VDUSE
 	if (!r)
 		r = vdpa_register_driver(ctx, vduse_export_driver());
+#endif
+#ifdef VDPA_HAVE_MDEV
+	if (!r)
+		r = mdev_register_classes(ctx);
 #endif
 	return r;
 }
