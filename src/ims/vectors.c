@@ -13,57 +13,48 @@
 #include <stdlib.h>
 
 #define ASKED 0x10000u /* beside the slot's number */
+#define NO_SLOT UINT32_MAX
 
 struct ims_vectors {
 	struct ims_vectors_config config;
 	_Atomic uint32_t slot[IMS_VECTORS_MAX]; /* of those that have one */
 };
 
-static unsigned nslots(const struct ims_vectors *v)
+static void give_back(struct ims_vectors *v)
 {
-	return v->config.count - v->config.emulated;
+	for (unsigned i = v->config.emulated; i < v->config.count; i++) {
+		uint32_t slot = atomic_exchange(&v->slot[i], NO_SLOT);
+
+		if (slot != NO_SLOT)
+			ims_release(v->config.ims, slot & ~ASKED);
+	}
 }
 
-static void give_back(struct ims_vectors *v, const unsigned *slots)
+static int take(struct ims_vectors *v, unsigned vector)
 {
-	for (unsigned i = 0; i < nslots(v); i++)
-		ims_release(v->config.ims, slots[i]);
-}
+	struct ims_irq irq = {.fire = v->config.signal,
+			      .arg = v->config.arg,
+			      .vector = vector,
+			      .owner = v->config.owner};
+	unsigned slot;
+	int r = ims_alloc(v->config.ims, &irq, &slot);
 
-static int take(struct ims_vectors *v, unsigned *slots)
-{
-	struct ims_irq irqs[IMS_VECTORS_MAX];
-	int r;
-
-	for (unsigned i = 0; i < nslots(v); i++)
-		irqs[i] = (struct ims_irq){.fire = v->config.signal,
-					   .arg = v->config.arg,
-					   .vector = v->config.emulated + i,
-					   .owner = v->config.owner};
-	r = ims_alloc_many(v->config.ims, irqs, nslots(v), slots);
 	if (r)
 		return r;
-	for (unsigned i = 0; i < nslots(v) && !r; i++) {
-		r = ims_set_pasid(v->config.ims, slots[i], v->config.pasid);
-		if (!r)
-			r = ims_unmask(v->config.ims, slots[i]);
-	}
+	r = ims_set_pasid(v->config.ims, slot, v->config.pasid);
+	if (!r)
+		r = ims_unmask(v->config.ims, slot);
 	if (r)
-		give_back(v, slots);
+		ims_release(v->config.ims, slot);
+	else
+		atomic_store(&v->slot[vector], slot);
 	return r;
-}
-
-static void adopt(struct ims_vectors *v, const unsigned *slots)
-{
-	for (unsigned i = 0; i < nslots(v); i++)
-		atomic_store(&v->slot[v->config.emulated + i], slots[i]);
 }
 
 int ims_vectors_new(const struct ims_vectors_config *config, struct ims_vectors **out)
 {
-	unsigned slots[IMS_VECTORS_MAX];
 	struct ims_vectors *v;
-	int r;
+	int r = 0;
 
 	if (!config->count || config->count > IMS_VECTORS_MAX || config->emulated > config->count ||
 	    !config->signal)
@@ -72,30 +63,22 @@ int ims_vectors_new(const struct ims_vectors_config *config, struct ims_vectors 
 	if (!v)
 		return -ENOMEM;
 	v->config = *config;
-	r = take(v, slots);
-	if (r) {
-		free(v);
-		return r;
-	}
-	adopt(v, slots);
-	*out = v;
-	return 0;
-}
-
-static void slots_now(struct ims_vectors *v, unsigned *slots)
-{
-	for (unsigned i = 0; i < nslots(v); i++)
-		slots[i] = atomic_load(&v->slot[v->config.emulated + i]) & ~ASKED;
+	for (unsigned i = 0; i < IMS_VECTORS_MAX; i++)
+		atomic_init(&v->slot[i], NO_SLOT);
+	for (unsigned i = config->emulated; i < config->count && !r; i++)
+		r = take(v, i);
+	if (r)
+		ims_vectors_free(v);
+	else
+		*out = v;
+	return r;
 }
 
 void ims_vectors_free(struct ims_vectors *v)
 {
-	unsigned slots[IMS_VECTORS_MAX];
-
 	if (!v)
 		return;
-	slots_now(v, slots);
-	give_back(v, slots);
+	give_back(v);
 	free(v);
 }
 
@@ -111,6 +94,12 @@ int ims_vectors_request(struct ims_vectors *v, unsigned vector, uint16_t *handle
 {
 	if (vector < v->config.emulated || vector >= v->config.count)
 		return -EINVAL;
+	if (atomic_load(&v->slot[vector]) == NO_SLOT) {
+		int r = take(v, vector);
+
+		if (r)
+			return r;
+	}
 	*handle = (uint16_t)atomic_fetch_or(&v->slot[vector], ASKED);
 	return 0;
 }
@@ -135,23 +124,19 @@ int ims_vectors_release(struct ims_vectors *v, uint16_t handle)
 	return 0;
 }
 
-int ims_vectors_revoke(struct ims_vectors *v)
+void ims_vectors_revoke(struct ims_vectors *v)
 {
-	unsigned old[IMS_VECTORS_MAX], new[IMS_VECTORS_MAX];
-	int r = take(v, new);
-
-	if (r)
-		return r;
-	slots_now(v, old);
-	adopt(v, new);
-	give_back(v, old);
-	return 0;
+	give_back(v);
 }
 
 void ims_vectors_reset(struct ims_vectors *v)
 {
-	for (unsigned i = v->config.emulated; i < v->config.count; i++)
-		atomic_fetch_and(&v->slot[i], ~ASKED);
+	for (unsigned i = v->config.emulated; i < v->config.count; i++) {
+		uint32_t slot = atomic_load(&v->slot[i]);
+
+		if (slot != NO_SLOT)
+			atomic_store(&v->slot[i], slot & ~ASKED);
+	}
 }
 
 bool ims_vectors_valid(struct ims_vectors *v, uint16_t handle)

@@ -38,13 +38,13 @@ void ims_vectors_free(struct ims_vectors *v);
 /* An emulated one. -EINVAL: it is not. */
 int ims_vectors_signal(struct ims_vectors *v, unsigned vector);
 
-/* The handle of @vector from now on: 0; -EINVAL (emulated, or none). The same until it is given
- * back or lost. */
+/* The handle of @vector from now on: 0; -EINVAL (emulated, or none); -ENOSPC (its slot was lost,
+ * and there is no other). The same until it is given back or lost. */
 int ims_vectors_request(struct ims_vectors *v, unsigned vector, uint16_t *handle);
 /* -ENOENT: not a handle of this device that was asked for. */
 int ims_vectors_release(struct ims_vectors *v, uint16_t handle);
-/* All handles are void, and the vectors have other slots. -ENOSPC, and nothing was changed. */
-int ims_vectors_revoke(struct ims_vectors *v);
+/* All handles are void, and their slots are lost: who asks again gets others. */
+void ims_vectors_revoke(struct ims_vectors *v);
 /* Void as well, but the slots stay. */
 void ims_vectors_reset(struct ims_vectors *v);
 /* May work of this device name it? */
