@@ -9,6 +9,9 @@ from .rows import Sample, Spec, make_row
 from .testbed import Device, vmlib
 
 MEMORY = Spec('idle-anon-memory', 'bytes', 'qemu-storage-daemon, per export', 0.5, True)
+# There is no other daemon for many NICs: beside the same export. Of several pairs it is printed only.
+NIC_MEMORY = Spec('idle-anon-memory-nic', 'bytes', 'qemu-storage-daemon, per export', 0.5, True)
+PAIRS_MEMORY = Spec('idle-anon-memory-nic-8-pairs', 'bytes', 'qemu-storage-daemon, per export', None, True)
 SWITCHES = Spec('idle-switches', 'switches', 'none', 0, True)
 ADD = Spec('add-1001st', 'ms', 'itself, the second device', 1.5, True)
 DISK = 1 << 30
@@ -67,8 +70,22 @@ class Disks:
         return took * 1e3
 
 
+class Nics:
+    """Our daemon with a growing number of looped NICs of so many pairs on vhost-user sockets."""
+
+    def __init__(self, bench, stack, pairs):
+        self.bench = bench
+        self.pairs = pairs
+        self.process = bench.daemon(stack)
+
+    def add(self, number):
+        self.process.add(f'n{number}', 'soft_net', {'backend': 'loopback', 'max_vqp': self.pairs},
+                         os.path.join(self.bench.work, f'n{number}.sock'))
+
+
 class IdleGroup:
-    specs = [MEMORY, SWITCHES, ADD]
+    specs = [MEMORY, NIC_MEMORY, PAIRS_MEMORY, SWITCHES, ADD]
+    nics = {NIC_MEMORY: 1, PAIRS_MEMORY: 8}
 
     def __init__(self, bench):
         self.bench = bench
@@ -84,6 +101,10 @@ class IdleGroup:
             side.add(number)
         return (anonymous_bytes(side.process.pid) - before) / (self.many - 1)
 
+    def grow_nics(self, pairs):
+        with contextlib.ExitStack() as stack:
+            return self.grow(Nics(self.bench, stack, pairs))
+
     def run(self, wanted):
         with contextlib.ExitStack() as stack:
             ours = Disks(self.bench, stack)
@@ -95,11 +116,14 @@ class IdleGroup:
             rows = [make_row(ADD, [(Sample(a), Sample(b)) for a, b in zip(last, second)])]
             if SWITCHES in wanted:
                 rows.append(self.count_switches(ours.process.pid))
+        found = {spec: self.grow_nics(pairs) for spec, pairs in self.nics.items() if spec in wanted}
         if MEMORY in wanted:
+            found[MEMORY] = memory
+        if found:
             with contextlib.ExitStack() as stack:
                 peer = self.grow(Exports(self.bench, stack))
-            rows.append(make_row(MEMORY, [(Sample(memory), Sample(peer))],
-                                 {'devices': self.many}))
+            rows += [make_row(spec, [(Sample(ours), Sample(peer))], {'devices': self.many})
+                     for spec, ours in found.items()]
         return [row for row in rows if row['id'] in [spec.id for spec in wanted]]
 
     def count_switches(self, pid):

@@ -34,8 +34,8 @@ struct net_ctrl {
 	struct vdpa_soft_vq *vq;
 	struct vringh_chain *chain; /* whose command is under way */
 	_Atomic uint64_t stats[CTRL_STATS];
+	uint8_t *data; /* of that command */
 	uint32_t data_bytes;
-	uint8_t data[NET_CTRL_DATA_MAX];
 };
 
 /* ---- commands ---- */
@@ -283,6 +283,9 @@ static void answer(struct soft_net *net, uint8_t ack, uint32_t result_bytes)
 	ctrl->chain = NULL;
 	ctrl->seen[ctrl->nseen % SEEN].ack = ack;
 	net_ctrl_record(net, &ctrl->seen[ctrl->nseen++ % SEEN], ctrl->data, ctrl->data_bytes);
+	free(ctrl->data);
+	ctrl->data = NULL;
+	ctrl->data_bytes = 0;
 	net_count(&ctrl->stats[ack == VIRTIO_NET_OK ? CTRL_OK : CTRL_ERRORS], 1);
 	if (vdpa_soft_vq_cancelling(ctrl->vq)) {
 		vdpa_soft_cancel(ctrl->vq, chain);
@@ -347,7 +350,6 @@ static void begin(struct soft_net *net, struct vringh_chain *chain)
 		return;
 	}
 	ctrl->chain = chain;
-	ctrl->data_bytes = 0;
 	ctrl->seen[ctrl->nseen % SEEN] = (struct net_ctrl_seen){.len = chain->out_len};
 	if (chain->out_len < HEADER_BYTES) {
 		vdpa_soft_bad_request(ctrl->vq, chain, "shorter than a command");
@@ -359,7 +361,9 @@ static void begin(struct soft_net *net, struct vringh_chain *chain)
 	ctrl->seen[ctrl->nseen % SEEN].command = header[1];
 	len = chain->out_len - HEADER_BYTES;
 	row = net_ctrl_find(net, header[0], header[1]);
-	if (!row || len < row->min || len > row->max) {
+	if (row && len >= row->min && len <= row->max)
+		ctrl->data = malloc(len + 1);
+	if (!ctrl->data) {
 		answer(net, VIRTIO_NET_ERR, 0);
 		return;
 	}
@@ -442,6 +446,8 @@ void net_ctrl_free(struct soft_net *net)
 {
 	net_state_fini(net);
 	net_ctrl_intercept(net, false);
+	if (net->ctrl)
+		free(net->ctrl->data);
 	free(net->ctrl);
 	net->ctrl = NULL;
 }

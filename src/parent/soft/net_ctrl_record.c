@@ -54,7 +54,8 @@ void net_ctrl_record(struct soft_net *net, const struct net_ctrl_seen *seen, con
 	r->ack = seen->ack;
 	r->bytes = len;
 	r->kept = len < KEPT_BYTES ? len : KEPT_BYTES;
-	memcpy(r->data, data, r->kept);
+	if (r->kept)
+		memcpy(r->data, data, r->kept);
 }
 
 /* ---- for people, and to be done again ---- */

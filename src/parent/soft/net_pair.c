@@ -33,29 +33,46 @@ int net_pairs_new(struct soft_net *net)
 		pair->last_parcel = &pair->parcels;
 		pair->be = net->be;
 		pair->be_offload = net->info.offload;
-		pair->frame = malloc(NET_MAX_FRAME);
-		pair->segment = malloc(NET_MAX_FRAME);
-		pair->iov = calloc(NET_TX_IOVS, sizeof(pair->iov[0]));
-		pair->plain = calloc(NET_BATCH, sizeof(pair->plain[0]));
-		if (!pair->frame || !pair->segment || !pair->iov || !pair->plain)
-			return -ENOMEM;
-		for (unsigned p = 0; p < NET_BATCH; p++)
-			pair->plain[p][0] =
-				(struct iovec){(void *)(uintptr_t)net_plain_header, NET_HDR_BYTES};
 		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i)), pair);
 		vdpa_soft_vq_set_priv(vdpa_soft_get_vq(&net->soft, (uint16_t)(2 * i + 1)), pair);
 	}
 	return 0;
 }
 
+static void room_free(struct net_pair *pair)
+{
+	free(pair->frame);
+	free(pair->segment);
+	free(pair->iov);
+	free(pair->plain);
+	pair->frame = pair->segment = NULL;
+	pair->iov = NULL;
+	pair->plain = NULL;
+}
+
+/* Once a queue of it starts, and from then on: a NIC that nobody uses does without. */
+static int room_new(struct net_pair *pair)
+{
+	if (pair->plain)
+		return 0;
+	pair->frame = malloc(NET_MAX_FRAME);
+	pair->segment = malloc(NET_MAX_FRAME);
+	pair->iov = malloc(NET_TX_IOVS * sizeof(pair->iov[0]));
+	pair->plain = calloc(NET_BATCH, sizeof(pair->plain[0]));
+	if (!pair->frame || !pair->segment || !pair->iov || !pair->plain) {
+		room_free(pair);
+		return -ENOMEM;
+	}
+	for (unsigned p = 0; p < NET_BATCH; p++)
+		pair->plain[p][0] =
+			(struct iovec){(void *)(uintptr_t)net_plain_header, NET_HDR_BYTES};
+	return 0;
+}
+
 void net_pairs_free(struct soft_net *net)
 {
-	for (unsigned i = 0; net->pairs && i < net->npairs; i++) {
-		free(net->pairs[i].frame);
-		free(net->pairs[i].segment);
-		free(net->pairs[i].iov);
-		free(net->pairs[i].plain);
-	}
+	for (unsigned i = 0; net->pairs && i < net->npairs; i++)
+		room_free(&net->pairs[i]);
 	free(net->pairs);
 	free(net->steer);
 	net->pairs = NULL;
@@ -142,8 +159,10 @@ void net_port_close(struct net_pair *pair)
 int net_start(struct vdpa_soft *dev, struct vdpa_soft_vq *vq)
 {
 	struct net_pair *pair = pair_of(vq);
-	int r = pair->port ? 0 : net_port_open(pair, vdpa_soft_vq_loop(vq));
+	int r = room_new(pair);
 
+	if (!r && !pair->port)
+		r = net_port_open(pair, vdpa_soft_vq_loop(vq));
 	if (r)
 		return r;
 	if (is_tx(vq)) {

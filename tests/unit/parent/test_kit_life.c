@@ -2,6 +2,7 @@
 /* Birth and death: every allocation failing, contexts side by side, deletion under traffic. */
 #include <pthread.h>
 #include "blk_guest.h"
+#include "cvq_guest.h"
 #include "hold_dev.h"
 
 #include "alloc_fail.h"
@@ -111,6 +112,68 @@ static void test_alloc_start(void **state)
 	}
 	sg_start(&g, SG_V1, 1, 16);
 	assert_int_equal(bg_rw_used(&g, VIRTIO_BLK_T_IN, 0, 512, &len), 0);
+	sg_close(&g);
+}
+
+/* A NIC takes what it needs for its packets when it is used. */
+static void test_alloc_start_nic(void **state)
+{
+	struct soft_guest g;
+
+	sg_open(&g, 0);
+	sg_add(&g, "soft_net", (struct vdpa_attr[]){{0}});
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		long round = alloc_fail_round;
+
+		alloc_fail_off();
+		sg_map(&g);
+		sg_negotiate(&g, NG_FEATURES);
+		sg_queue(&g, 0, 16);
+		sg_queue(&g, 1, 16);
+		alloc_fail_countdown = round;
+		vdpa_set_status(g.dev, 15);
+		sg_run(&g, 2 * MS);
+		alloc_fail_off();
+		assert_int_equal(!!(vdpa_get_status(g.dev) & VIRTIO_CONFIG_S_NEEDS_RESET),
+				 alloc_fail_hit);
+		if (!alloc_fail_hit) {
+			ng_rx_post(&g, 0, 2048);
+			ng_frame(&g, 12, NULL, 1, 60);
+			ng_tx_post(&g, 72);
+			assert_true(ng_tx_done(&g, SG_SECOND));
+		}
+		sg_reset(&g);
+	}
+	sg_close(&g);
+}
+
+/* A command that there is no memory for is refused, and changes nothing. */
+static void test_alloc_command(void **state)
+{
+	uint8_t mac[6] = {2, 0, 0, 0, 0, 9};
+	uint8_t before[6], now[6];
+	struct soft_guest g;
+	unsigned refused = 0;
+
+	sg_open(&g, 0);
+	sg_add(&g, "soft_net", (struct vdpa_attr[]){{"intercept", "on"}, {0}});
+	sg_start(&g, NG_FEATURES | CG_RX, 3, 16);
+	/* Its queues have started, then. */
+	assert_int_equal(cg_rx_mode(&g, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
+	assert_int_equal(vdpa_get_config(g.dev, 0, before, 6), 0);
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		uint8_t ack =
+			cg_send(&g, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, mac, 6);
+
+		alloc_fail_off();
+		assert_int_equal(vdpa_get_config(g.dev, 0, now, 6), 0);
+		assert_memory_equal(now, ack == VIRTIO_NET_OK ? mac : before, 6);
+		assert_true(alloc_fail_hit || ack == VIRTIO_NET_OK);
+		refused += ack == VIRTIO_NET_ERR;
+		memcpy(before, now, 6);
+		mac[5]++;
+	}
+	assert_int_equal(refused, 2); /* the command, the state */
 	sg_close(&g);
 }
 
@@ -273,10 +336,11 @@ static void test_delete_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_alloc_kit),      cmocka_unit_test(test_alloc_devices),
-		cmocka_unit_test(test_alloc_register), cmocka_unit_test(test_alloc_start),
-		cmocka_unit_test(test_alloc_switches), cmocka_unit_test(test_two_contexts),
-		cmocka_unit_test(test_delete_ram),     cmocka_unit_test(test_delete_file),
+		cmocka_unit_test(test_alloc_kit),	cmocka_unit_test(test_alloc_devices),
+		cmocka_unit_test(test_alloc_register),	cmocka_unit_test(test_alloc_start),
+		cmocka_unit_test(test_alloc_start_nic), cmocka_unit_test(test_alloc_command),
+		cmocka_unit_test(test_alloc_switches),	cmocka_unit_test(test_two_contexts),
+		cmocka_unit_test(test_delete_ram),	cmocka_unit_test(test_delete_file),
 	};
 
 	return cmocka_run_group_tests_name("kit life", tests, NULL, NULL);
