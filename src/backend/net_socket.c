@@ -10,8 +10,6 @@
 #include <unistd.h>
 #include "backend/net_socket.h"
 
-#define ACCEPT_RETRY_NS 100000000ull
-
 static void retry(struct vdpa_loop_timer *timer);
 
 /* ---- the link ---- */
@@ -46,12 +44,12 @@ void net_socket_disconnect(struct net_sock *ns)
 	show(ns, false);
 }
 
-static void again(struct net_sock *ns, uint64_t ns_from_now)
+static void again(struct net_sock *ns)
 {
 	if (ns->client && ns->retry_ns)
-		vdpa_loop_timer_set(ns->control, &ns->retry, vdpa_clock_ns() + ns_from_now, retry);
-	else if (ns->server && !ns->listen_lfd.loop)
-		vdpa_loop_timer_set(ns->control, &ns->retry, vdpa_clock_ns() + ns_from_now, retry);
+		vdpa_loop_timer_set(ns->control, &ns->retry, vdpa_clock_ns() + ns->retry_ns, retry);
+	else if (ns->server)
+		vdpa_listener_resume(&ns->listen);
 }
 
 static void ended(struct net_sock *ns, const char *why)
@@ -59,7 +57,7 @@ static void ended(struct net_sock *ns, const char *why)
 	vdpa_log_limited(ns->log, &ns->limit, VDPA_LOG_INFO, ns->name, "socket: %s", why);
 	net_socket_disconnect(ns);
 	/* A server takes the next one at once, a client waits: who hangs up may do so for ever. */
-	again(ns, ns->server ? 0 : ns->retry_ns);
+	again(ns);
 }
 
 static void peer_gone(struct vdpa_loop_fd *lfd, uint32_t revents)
@@ -93,9 +91,9 @@ static int connect_one(struct net_sock *ns)
 	int fd, r = 0;
 
 	if (ns->local.sun_path[0]) {
-		vdpa_unix_close(&ns->listen);
-		r = vdpa_unix_listen(&ns->listen, ns->local.sun_path, ns->type, NULL, NULL);
-		fd = r ? r : vdpa_fd_take(&ns->listen.fd);
+		vdpa_unix_close(&ns->listen.sock);
+		r = vdpa_unix_listen(&ns->listen.sock, ns->local.sun_path, ns->type, NULL, NULL);
+		fd = r ? r : vdpa_fd_take(&ns->listen.sock.fd);
 	} else {
 		fd = vdpa_unix_socket(ns->type);
 	}
@@ -120,46 +118,36 @@ static int try_connect(struct net_sock *ns)
 		vdpa_log(ns->log, VDPA_LOG_INFO, ns->name, "socket: %s: %s%s", ns->peer.sun_path,
 			 strerror(-r), ns->retry_ns ? ", trying again" : "");
 	ns->told = true;
-	again(ns, ns->retry_ns);
+	again(ns);
 	return r;
 }
 
 /* ---- server ---- */
 
-static void on_connection(struct vdpa_loop_fd *lfd, uint32_t revents)
+/* One at a time; the next waits in the listener until this one is gone. */
+static bool ready(struct vdpa_listener *listener)
 {
-	struct net_sock *ns = vdpa_container_of(lfd, struct net_sock, listen_lfd);
-	int fd;
-
-	/* One at a time; the next waits in the listener until this one is gone. */
-	if (ns->fd >= 0) {
-		vdpa_loop_fd_del(lfd);
-		return;
-	}
-	fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
-		return;
-	if (fd >= 0 && !net_socket_connected(ns, fd))
-		return;
-	/* Without free descriptors the listener would stay readable. */
-	vdpa_loop_fd_del(lfd);
-	again(ns, ACCEPT_RETRY_NS);
+	return vdpa_container_of(listener, struct net_sock, listen)->fd < 0;
 }
 
-static int listen_now(struct net_sock *ns)
+static int accepted(struct vdpa_listener *listener, int fd)
 {
-	return vdpa_loop_fd_add(ns->control, &ns->listen_lfd, ns->listen.fd, EPOLLIN,
-				on_connection);
+	return net_socket_connected(vdpa_container_of(listener, struct net_sock, listen), fd);
+}
+
+void net_socket_listen_init(struct net_sock *ns)
+{
+	ns->listen = VDPA_LISTENER_INIT;
+	ns->listen.loop = ns->control;
+	ns->listen.log = ns->log;
+	ns->listen.what = "socket";
+	ns->listen.ready = ready;
+	ns->listen.accepted = accepted;
 }
 
 static void retry(struct vdpa_loop_timer *timer)
 {
-	struct net_sock *ns = vdpa_container_of(timer, struct net_sock, retry);
-
-	if (ns->client)
-		try_connect(ns);
-	else if (listen_now(ns))
-		again(ns, ACCEPT_RETRY_NS);
+	try_connect(vdpa_container_of(timer, struct net_sock, retry));
 }
 
 /* ---- what the port says ---- */
@@ -187,7 +175,7 @@ int net_socket_begin(struct net_sock *ns)
 	if (r || (!ns->client && !ns->server))
 		return r;
 	if (ns->server)
-		return listen_now(ns);
+		return vdpa_listener_resume(&ns->listen);
 	r = try_connect(ns);
 	/* Not there, or not yet; anything else is no better later. */
 	return ns->retry_ns && (r == -ENOENT || r == -ECONNREFUSED || r == -EAGAIN) ? 0 : r;
@@ -229,8 +217,8 @@ static void sock_show(struct net_backend *be,
 	emit(arg, "type", ns->type == SOCK_STREAM ? "stream" : "dgram");
 	if (ns->client)
 		emit(arg, "connects_to", ns->peer.sun_path);
-	if (ns->server && ns->listen.path)
-		emit(arg, "listens_on", ns->listen.path);
+	if (ns->server && ns->listen.sock.path)
+		emit(arg, "listens_on", ns->listen.sock.path);
 	emit(arg, "connected", ns->up ? "yes" : "no");
 	snprintf(text, sizeof(text), "%u", ns->connects);
 	emit(arg, "connections", text);

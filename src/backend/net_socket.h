@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include "backend/net_io.h"
 #include "base/fd.h"
-#include "base/unix.h"
+#include "base/listener.h"
 
 #define SOCK_LENGTH_BYTES 4u
 #define SOCK_FRAME_MAX (NET_IO_BYTES - NET_HDR_BYTES)
@@ -40,8 +40,9 @@ struct net_sock {
 	uint64_t retry_ns; /* 0: once */
 
 	/* Control. */
-	struct vdpa_unix listen; /* datagrams: the file only, the descriptor is the connection's */
-	struct vdpa_loop_fd listen_lfd, end_lfd, wake_lfd;
+	struct vdpa_listener
+		listen; /* datagrams: the file only, the descriptor is the connection's */
+	struct vdpa_loop_fd end_lfd, wake_lfd;
 	struct vdpa_loop_timer retry;
 	struct vdpa_ratelimit limit;
 	bool up, told;
@@ -82,6 +83,8 @@ void net_socket_close(struct net_backend *be);
 /* net_socket.c: control. */
 /* Begin: take connections, or make the first one. 0 or -errno. */
 int net_socket_begin(struct net_sock *ns);
+/* For a new one, whether it will listen or not. */
+void net_socket_listen_init(struct net_sock *ns);
 /* A connection (taken over in any case). 0 or -errno. */
 int net_socket_connected(struct net_sock *ns, int fd);
 /* The connection, if any, is no more; the port is told. */

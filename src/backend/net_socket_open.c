@@ -25,7 +25,7 @@ static int take_fd(struct net_sock *ns, int fd, struct vdpa_error *err)
 	if (!listening)
 		return net_socket_connected(ns, own);
 	ns->server = true;
-	ns->listen.fd = own;
+	ns->listen.sock.fd = own;
 	return vdpa_fd_set_nonblock(own, true);
 }
 
@@ -47,7 +47,7 @@ static int use_path(struct net_sock *ns, const struct vdpa_attr *attrs, struct v
 		return vdpa_error_set(err, EINVAL, ns->name, "local is for datagrams only");
 	ns->server = listens;
 	if (listens)
-		return vdpa_unix_listen(&ns->listen, path, SOCK_STREAM, attrs, err);
+		return vdpa_unix_listen(&ns->listen.sock, path, SOCK_STREAM, attrs, err);
 	ns->client = true;
 	r = vdpa_unix_address(path, &ns->peer, err);
 	return r || !local ? r : vdpa_unix_address(local, &ns->local, err);
@@ -80,11 +80,13 @@ static struct net_sock *sock_new(const struct backend_open_params *params)
 	ns->control = vdpa_loop_group_control(params->loops);
 	ns->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	ns->retry_ns = vdpa_attr_u64(params->attrs, "reconnect", 1000) * 1000000;
-	ns->fd = ns->listen.fd = -1;
+	ns->fd = -1;
+	net_socket_listen_init(ns);
 	pthread_mutex_init(&ns->lock, NULL);
 	ns->wake_control = vdpa_eventfd_new();
 	ns->wake_port = vdpa_eventfd_new();
 	ns->name = strdup(params->name);
+	ns->listen.object = ns->name;
 	if (ns->wake_control >= 0 && ns->wake_port >= 0 && ns->name)
 		return ns;
 	net_socket_close(&ns->be);
@@ -118,10 +120,9 @@ void net_socket_close(struct net_backend *be)
 
 	ns->changed = NULL;
 	vdpa_loop_timer_cancel(&ns->retry);
-	vdpa_loop_fd_del(&ns->listen_lfd);
 	vdpa_loop_fd_del(&ns->end_lfd);
 	vdpa_loop_fd_del(&ns->wake_lfd);
-	vdpa_unix_close(&ns->listen);
+	vdpa_listener_close(&ns->listen);
 	vdpa_fd_close(&ns->fd);
 	vdpa_fd_close(&ns->wake_control);
 	vdpa_fd_close(&ns->wake_port);

@@ -8,61 +8,36 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
-
-#define RETRY_NS 1000000000ull
-
-static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents);
 
 /* ---- clients ---- */
 
-static void listen_again(struct vfio_user_server *srv)
+static int accepted(struct vdpa_listener *listener, int fd)
 {
-	if (vdpa_loop_fd_add(srv->loop, &srv->listen_lfd, srv->listen.fd, EPOLLIN, accept_ready) &&
-	    srv->config.log)
-		vdpa_log(srv->config.log, VDPA_LOG_ERR, srv->name,
-			 "vfio-user: no memory to listen");
-}
+	struct vfio_user_server *srv = vdpa_container_of(listener, struct vfio_user_server, listen);
+	int r;
 
-static void retry(struct vdpa_loop_timer *timer)
-{
-	listen_again(vdpa_container_of(timer, struct vfio_user_server, retry));
-}
-
-/* Without free descriptors the listener would stay readable: not now, not often. */
-static void accept_failed(struct vfio_user_server *srv, int err)
-{
-	if (srv->config.log)
-		vdpa_log_limited(srv->config.log, &srv->limit, VDPA_LOG_ERR, srv->name,
-				 "vfio-user: cannot take a connection: %s", strerror(err));
-	vdpa_loop_fd_del(&srv->listen_lfd);
-	vdpa_loop_timer_set(srv->loop, &srv->retry, vdpa_clock_ns() + RETRY_NS, retry);
-}
-
-static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
-{
-	struct vfio_user_server *srv = vdpa_container_of(lfd, struct vfio_user_server, listen_lfd);
-	int fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
-
-	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			accept_failed(srv, errno);
-		return;
-	}
 	srv->versioned = false;
 	r = vfu_conn_new(srv->loop, fd, &vfu_server_conn_ops, srv, &srv->conn);
-	if (r)
-		accept_failed(srv, -r);
-	else
-		vdpa_loop_fd_del(lfd); /* others wait until this one has gone */
+	if (!r)
+		vdpa_listener_pause(listener); /* others wait until this one has gone */
+	return r;
+}
+
+static void listen_init(struct vfio_user_server *srv)
+{
+	srv->listen = VDPA_LISTENER_INIT;
+	srv->listen.loop = srv->loop;
+	srv->listen.log = srv->config.log;
+	srv->listen.what = "vfio-user";
+	srv->listen.accepted = accepted;
 }
 
 /* ---- the end ---- */
 
 static void destroy(struct vfio_user_server *srv)
 {
-	vdpa_unix_close(&srv->listen);
+	vdpa_unix_close(&srv->listen.sock);
 	vfu_irqs_free(srv);
 	pthread_mutex_destroy(&srv->irq_lock);
 	free(srv->name);
@@ -93,7 +68,7 @@ void vfu_session_over(struct vfio_user_server *srv)
 	if (srv->stopping)
 		finish(srv);
 	else
-		listen_again(srv);
+		vdpa_listener_resume(&srv->listen);
 }
 
 static void on_stop(struct vdpa_loop_msg *msg)
@@ -101,8 +76,7 @@ static void on_stop(struct vdpa_loop_msg *msg)
 	struct vfio_user_server *srv = vdpa_container_of(msg, struct vfio_user_server, stop);
 
 	srv->stopping = true;
-	vdpa_loop_timer_cancel(&srv->retry);
-	vdpa_loop_fd_del(&srv->listen_lfd);
+	vdpa_listener_stop(&srv->listen);
 	if (srv->conn)
 		vfu_conn_close(srv->conn, -ESHUTDOWN);
 	else
@@ -175,7 +149,9 @@ static int check_config(const struct vfio_user_config *c, struct vdpa_error *err
 
 static void on_start(struct vdpa_loop_msg *msg)
 {
-	listen_again(vdpa_container_of(msg, struct vfio_user_server, start));
+	struct vfio_user_server *srv = vdpa_container_of(msg, struct vfio_user_server, start);
+
+	vdpa_listener_resume(&srv->listen);
 }
 
 int vfio_user_server_new(struct vdpa_loop *loop, const struct vfio_user_config *config,
@@ -193,17 +169,19 @@ int vfio_user_server_new(struct vdpa_loop *loop, const struct vfio_user_config *
 	srv->config = *config;
 	srv->ops = config->ops;
 	srv->arg = config->arg;
-	srv->listen.fd = -1;
+	listen_init(srv);
 	srv->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	srv->mig_state = VFIO_USER_MIG_RUNNING;
 	pthread_mutex_init(&srv->irq_lock, NULL);
 	memcpy(srv->regions, config->regions, config->nregions * sizeof(*config->regions));
 	srv->name = strdup(config->name);
+	srv->listen.object = srv->name;
 	r = srv->name ? vfu_irqs_init(srv) : -ENOMEM;
 	if (r)
 		vdpa_error_set(err, -r, config->name, "no memory");
 	else
-		r = vdpa_unix_listen(&srv->listen, config->path, SOCK_STREAM, config->attrs, err);
+		r = vdpa_unix_listen(&srv->listen.sock, config->path, SOCK_STREAM, config->attrs,
+				     err);
 	if (r) {
 		destroy(srv);
 		return r;

@@ -6,7 +6,7 @@
 #include <uvdpa/log.h>
 #include <uvdpa/vfio_user.h>
 
-#include "base/unix.h"
+#include "base/listener.h"
 #include "vfio_user/conn.h"
 
 /* A piece of the client's memory. */
@@ -51,9 +51,7 @@ struct vfio_user_server {
 	struct vfio_user_region regions[VFIO_USER_REGIONS_MAX];
 	struct vfu_irq irqs[VFIO_USER_IRQS_MAX];
 	pthread_mutex_t irq_lock;
-	struct vdpa_unix listen;
-	struct vdpa_loop_fd listen_lfd;
-	struct vdpa_loop_timer retry;
+	struct vdpa_listener listen;
 	struct vdpa_loop_msg start, stop, over; /* between the control thread and the loop */
 	struct vdpa_done freed;
 	bool stopping;

@@ -19,7 +19,7 @@
 #include <uvdpa/vhost_uapi.h>
 
 #include "base/list.h"
-#include "base/unix.h"
+#include "base/listener.h"
 #include "driver/vhost_cdev/cuse.h"
 #include "driver/vhost_cdev/wire.h"
 
@@ -30,9 +30,7 @@ struct cdev {
 	struct vdpa_device *vdev;
 	struct vhost_vdpa *v;
 	unsigned index; /* N of vhost-vdpa-N */
-	struct vdpa_unix listen;
-	struct vdpa_loop_fd listen_lfd;
-	struct vdpa_loop_timer retry;
+	struct vdpa_listener listen;
 	struct cdev_session *session;
 	struct cdev_cuse *cuse; /* NULL: no node */
 	struct vdpa_ratelimit limit;

@@ -6,11 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define RETRY_NS 1000000000ull
 
 static const char cdevs_key;
 
@@ -52,63 +49,39 @@ static int number(struct cdev *cdev)
 
 /* ---- connections ---- */
 
-static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents);
-
-static void resume(struct cdev *cdev)
+/* The one before closes: open(2) waits for that. */
+static bool ready(struct vdpa_listener *listener)
 {
-	if (cdev->listen.fd < 0 || cdev->listen_lfd.loop)
-		return;
-	vdpa_loop_fd_add(vdpa_ctx_control(cdev->vdev->ctx), &cdev->listen_lfd, cdev->listen.fd,
-			 EPOLLIN, accept_ready);
+	struct cdev *cdev = vdpa_container_of(listener, struct cdev, listen);
+
+	return !cdev->session || !cdev_session_ends(cdev->session);
 }
 
-static void retry(struct vdpa_loop_timer *timer)
+static int accepted(struct vdpa_listener *listener, int fd)
 {
-	resume(vdpa_container_of(timer, struct cdev, retry));
+	struct cdev *cdev = vdpa_container_of(listener, struct cdev, listen);
+
+	if (!cdev->session)
+		return cdev_session_new(cdev, fd);
+	cdev->busy++;
+	cdev_refuse(fd, -EBUSY);
+	return 0;
 }
 
-/* Not now, not often: without free descriptors the listener would stay readable. */
-static void accept_failed(struct cdev *cdev, int err)
+static void listen_init(struct cdev *cdev)
 {
-	vdpa_log_limited(vdpa_ctx_log(cdev->vdev->ctx), &cdev->limit, VDPA_LOG_ERR,
-			 cdev->vdev->name, "vhost-vdpa: cannot take a connection: %s",
-			 strerror(err));
-	vdpa_loop_fd_del(&cdev->listen_lfd);
-	vdpa_loop_timer_set(vdpa_ctx_control(cdev->vdev->ctx), &cdev->retry,
-			    vdpa_clock_ns() + RETRY_NS, retry);
-}
-
-static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
-{
-	struct cdev *cdev = vdpa_container_of(lfd, struct cdev, listen_lfd);
-	int fd, err;
-
-	/* The one before closes: open(2) waits for that. */
-	if (cdev->session && cdev_session_ends(cdev->session)) {
-		vdpa_loop_fd_del(lfd);
-		return;
-	}
-	fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			accept_failed(cdev, errno);
-		return;
-	}
-	if (cdev->session) {
-		cdev->busy++;
-		cdev_refuse(fd, -EBUSY);
-		return;
-	}
-	err = cdev_session_new(cdev, fd);
-	if (err)
-		accept_failed(cdev, -err);
+	cdev->listen = VDPA_LISTENER_INIT;
+	cdev->listen.loop = vdpa_ctx_control(cdev->vdev->ctx);
+	cdev->listen.log = vdpa_ctx_log(cdev->vdev->ctx);
+	cdev->listen.object = cdev->vdev->name;
+	cdev->listen.what = "vhost-vdpa";
+	cdev->listen.ready = ready;
+	cdev->listen.accepted = accepted;
 }
 
 static void cdev_free(struct cdev *cdev)
 {
-	vdpa_loop_timer_cancel(&cdev->retry);
-	vdpa_loop_fd_del(&cdev->listen_lfd);
-	vdpa_unix_close(&cdev->listen);
+	vdpa_listener_close(&cdev->listen);
 	if (cdev->link.next)
 		list_del(&cdev->link);
 	vhost_vdpa_free(cdev->v);
@@ -129,7 +102,7 @@ void cdev_session_gone(struct cdev *cdev)
 	if (cdev->removing)
 		remove_finish(cdev);
 	else
-		resume(cdev);
+		vdpa_listener_resume(&cdev->listen);
 }
 
 /* ---- bind and unbind ---- */
@@ -144,19 +117,13 @@ static int listen_begin(struct cdev *cdev, const struct vdpa_attr *attrs, struct
 	const char *path = vdpa_attr_get(attrs, "path");
 	struct cdev_cuse_config config;
 	char name[CDEV_NAME_BYTES];
-	int ret = vdpa_unix_listen(&cdev->listen, path, SOCK_SEQPACKET, attrs, err);
+	int ret = vdpa_listener_open(&cdev->listen, path, SOCK_SEQPACKET, attrs, err);
 
-	if (ret)
+	if (ret || !vdpa_attr_bool(attrs, "chardev", false))
 		return ret;
-	ret = vdpa_loop_fd_add(vdpa_ctx_control(cdev->vdev->ctx), &cdev->listen_lfd,
-			       cdev->listen.fd, EPOLLIN, accept_ready);
-	if (ret)
-		return vdpa_error_set(err, -ret, cdev->vdev->name, "%s: %s", path, strerror(-ret));
-	if (!vdpa_attr_bool(attrs, "chardev", false))
-		return 0;
 	chardev_name(cdev, name);
 	config = (struct cdev_cuse_config){.name = name,
-					   .socket = cdev->listen.path,
+					   .socket = cdev->listen.sock.path,
 					   .loop = vdpa_ctx_control(cdev->vdev->ctx),
 					   .log = vdpa_ctx_log(cdev->vdev->ctx)};
 	return cdev_cuse_start(&config, &cdev->cuse, err);
@@ -171,7 +138,7 @@ static int probe(struct vdpa_device *vdev, const struct vdpa_attr *attrs, struct
 	if (!cdev)
 		return vdpa_error_set(err, ENOMEM, vdev->name, "no memory");
 	cdev->vdev = vdev;
-	cdev->listen.fd = -1;
+	listen_init(cdev);
 	cdev->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	params.arg = cdev;
 	ret = vhost_vdpa_new(vdev, &params, &cdev->v);
@@ -205,9 +172,7 @@ static void remove_dev(struct vdpa_device *vdev, const struct vdpa_done *done)
 
 	cdev->removing = true;
 	cdev->removed = *done;
-	vdpa_loop_timer_cancel(&cdev->retry);
-	vdpa_loop_fd_del(&cdev->listen_lfd);
-	vdpa_unix_close(&cdev->listen);
+	vdpa_listener_close(&cdev->listen);
 	if (cdev->cuse)
 		cdev_cuse_stop(cdev->cuse, &(struct vdpa_done){.fn = remove_session, .arg = cdev});
 	else
@@ -232,7 +197,7 @@ static void show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 	chardev_name(cdev, text);
 	emit(arg, "chardev", text);
 	emit(arg, "cuse", cdev->cuse ? "on" : "off");
-	emit(arg, "path", cdev->listen.path ? cdev->listen.path : "");
+	emit(arg, "path", cdev->listen.sock.path ? cdev->listen.sock.path : "");
 	emit(arg, "open", cdev->session && cdev->session->open ? "yes" : "no");
 	show_number(emit, arg, "opens", cdev->opens);
 	show_number(emit, arg, "opens_refused", cdev->busy);

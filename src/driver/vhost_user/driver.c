@@ -74,8 +74,8 @@ static int dev_new(struct vdpa_device *vdev, const struct vdpa_attr *attrs, stru
 	if (!dev)
 		return -ENOMEM;
 	dev->vdev = vdev;
+	vu_listen_init(dev);
 	dev->miss = (struct vhost_iotlb_msg *)(void *)(dev + 1);
-	dev->listen.fd = -1;
 	dev->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	dev->mode = mode && !strcmp(mode, "client") ? VU_CLIENT : VU_SERVER;
 	dev->relisten = !then || !strcmp(then, "relisten");

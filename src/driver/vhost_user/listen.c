@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,61 +23,31 @@ static struct vdpa_loop *control(const struct vu_dev *dev)
 
 /* ---- server ---- */
 
-static void retry_accept(struct vdpa_loop_timer *timer)
+static bool ready(struct vdpa_listener *listener)
 {
-	vu_listen_resume(vdpa_container_of(timer, struct vu_dev, retry));
+	struct vu_dev *dev = vdpa_container_of(listener, struct vu_dev, listen);
+
+	if (!dev->session)
+		return true;
+	vdpa_log_limited(vdpa_ctx_log(dev->vdev->ctx), &dev->limit, VDPA_LOG_INFO, dev->vdev->name,
+			 "vhost-user: another front end waits until this one is gone");
+	return false;
 }
 
-static void retry_later(struct vu_dev *dev, void (*fn)(struct vdpa_loop_timer *timer))
+static int accepted(struct vdpa_listener *listener, int fd)
 {
-	vdpa_loop_timer_set(control(dev), &dev->retry, vdpa_clock_ns() + RETRY_NS, fn);
+	return vu_session_new(vdpa_container_of(listener, struct vu_dev, listen), fd);
 }
 
-/* Not now, not often: without free descriptors the listener would stay readable. */
-static void accept_failed(struct vu_dev *dev, int err)
+void vu_listen_init(struct vu_dev *dev)
 {
-	vdpa_log_limited(vdpa_ctx_log(dev->vdev->ctx), &dev->limit, VDPA_LOG_ERR, dev->vdev->name,
-			 "vhost-user: cannot take a connection: %s", strerror(err));
-	vdpa_loop_fd_del(&dev->listen_lfd);
-	retry_later(dev, retry_accept);
-}
-
-static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
-{
-	struct vu_dev *dev = vdpa_container_of(lfd, struct vu_dev, listen_lfd);
-	int fd, err;
-
-	if (dev->session) {
-		vdpa_loop_fd_del(lfd);
-		vdpa_log_limited(vdpa_ctx_log(dev->vdev->ctx), &dev->limit, VDPA_LOG_INFO,
-				 dev->vdev->name,
-				 "vhost-user: another front end waits until this one is gone");
-		return;
-	}
-	fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			accept_failed(dev, errno);
-		return;
-	}
-	err = vu_session_new(dev, fd);
-	if (err)
-		accept_failed(dev, -err);
-}
-
-static int listen_path(struct vu_dev *dev, const struct vdpa_attr *attrs, struct vdpa_error *err)
-{
-	int ret = vdpa_unix_listen(&dev->listen, dev->path, SOCK_STREAM, attrs, err);
-
-	if (ret)
-		return ret;
-	ret = vdpa_loop_fd_add(control(dev), &dev->listen_lfd, dev->listen.fd, EPOLLIN,
-			       accept_ready);
-	if (ret) {
-		vdpa_error_set(err, -ret, NULL, "%s: %s", dev->path, strerror(-ret));
-		vu_listen_stop(dev);
-	}
-	return ret;
+	dev->listen = VDPA_LISTENER_INIT;
+	dev->listen.loop = control(dev);
+	dev->listen.log = vdpa_ctx_log(dev->vdev->ctx);
+	dev->listen.object = dev->vdev->name;
+	dev->listen.what = "vhost-user";
+	dev->listen.ready = ready;
+	dev->listen.accepted = accepted;
 }
 
 static int take_fd(struct vu_dev *dev, int fd, struct vdpa_error *err)
@@ -96,15 +65,24 @@ static int take_fd(struct vu_dev *dev, int fd, struct vdpa_error *err)
 		return ret ? vdpa_error_set(err, -ret, NULL, "fd %d: %s", fd, strerror(-ret)) : 0;
 	}
 	ret = vdpa_fd_set_nonblock(fd, true);
-	if (!ret)
-		ret = vdpa_loop_fd_add(control(dev), &dev->listen_lfd, fd, EPOLLIN, accept_ready);
 	if (ret)
 		return vdpa_error_set(err, -ret, NULL, "fd %d: %s", fd, strerror(-ret));
-	dev->listen.fd = fd;
-	return 0;
+	dev->listen.sock.fd = fd;
+	ret = vdpa_listener_resume(&dev->listen);
+	if (!ret)
+		return 0;
+	/* It is the caller's still. */
+	vdpa_listener_stop(&dev->listen);
+	dev->listen.sock.fd = -1;
+	return vdpa_error_set(err, -ret, NULL, "fd %d: %s", fd, strerror(-ret));
 }
 
 /* ---- client ---- */
+
+static void retry_later(struct vu_dev *dev)
+{
+	vdpa_loop_timer_set(control(dev), &dev->retry, vdpa_clock_ns() + RETRY_NS, retry_connect);
+}
 
 static void try_connect(struct vu_dev *dev)
 {
@@ -113,7 +91,7 @@ static void try_connect(struct vu_dev *dev)
 
 	fd = err ? err : vdpa_unix_socket(SOCK_STREAM);
 	if (fd < 0) {
-		retry_later(dev, retry_connect);
+		retry_later(dev);
 		return;
 	}
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
@@ -131,7 +109,7 @@ static void try_connect(struct vu_dev *dev)
 			     "vhost-user: cannot connect to %s (%s), trying again every second",
 			     dev->path, strerror(-err));
 	dev->told_retry = true;
-	retry_later(dev, retry_connect);
+	retry_later(dev);
 }
 
 static void retry_connect(struct vdpa_loop_timer *timer)
@@ -160,7 +138,7 @@ int vu_listen_start(struct vu_dev *dev, const struct vdpa_attr *attrs, struct vd
 	if (!dev->path)
 		return vdpa_error_set(err, ENOMEM, dev->vdev->name, "no memory");
 	if (dev->mode == VU_SERVER)
-		return listen_path(dev, attrs, err);
+		return vdpa_listener_open(&dev->listen, dev->path, SOCK_STREAM, attrs, err);
 	ret = vdpa_unix_address(path, &addr, err);
 	if (!ret)
 		try_connect(dev);
@@ -170,18 +148,13 @@ int vu_listen_start(struct vu_dev *dev, const struct vdpa_attr *attrs, struct vd
 void vu_listen_stop(struct vu_dev *dev)
 {
 	vdpa_loop_timer_cancel(&dev->retry);
-	vdpa_loop_fd_del(&dev->listen_lfd);
-	vdpa_unix_close(&dev->listen);
+	vdpa_listener_close(&dev->listen);
 }
 
 void vu_listen_resume(struct vu_dev *dev)
 {
-	if (dev->mode == VU_CLIENT) {
-		retry_later(dev, retry_connect);
-		return;
-	}
-	if (dev->listen.fd < 0 || dev->listen_lfd.loop)
-		return;
-	if (vdpa_loop_fd_add(control(dev), &dev->listen_lfd, dev->listen.fd, EPOLLIN, accept_ready))
-		retry_later(dev, retry_accept);
+	if (dev->mode == VU_CLIENT)
+		retry_later(dev);
+	else
+		vdpa_listener_resume(&dev->listen);
 }

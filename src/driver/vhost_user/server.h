@@ -22,7 +22,7 @@
 
 #include "base/fd.h"
 #include "base/list.h"
-#include "base/unix.h"
+#include "base/listener.h"
 #include "driver/vhost_user/protocol.h"
 
 struct vu_dev;
@@ -199,9 +199,8 @@ struct vu_dev {
 	enum vu_mode mode;
 	bool relisten, control_queue, iommu;
 	char *path; /* NULL: a descriptor was given */
-	struct vdpa_unix listen;
-	struct vdpa_loop_fd listen_lfd;
-	struct vdpa_loop_timer retry;
+	struct vdpa_listener listen;
+	struct vdpa_loop_timer retry; /* of a client */
 	bool told_retry;
 
 	struct vu_session *session; /* NULL: nobody is connected, and the device is reset */
@@ -222,6 +221,7 @@ struct vu_dev {
 };
 
 /* listen.c */
+void vu_listen_init(struct vu_dev *dev);
 int vu_listen_start(struct vu_dev *dev, const struct vdpa_attr *attrs, struct vdpa_error *err);
 void vu_listen_stop(struct vu_dev *dev);
 /* The last session is gone: take the next one. */
