@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An engine with one queue and one space over an arena of pages. Each page of the arena is at
+ * ARENA_IOVA plus its number, is in memory wherever it likes, and may be read-only, reached by
+ * messages, or missing.
+ */
+#ifndef TESTS_DSA_TEST_H
+#define TESTS_DSA_TEST_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "dsa/engine.h"
+#include "dsa/idxd.h"
+
+#define PAGE 4096u
+#define ARENA_PAGES 32u
+#define ARENA_BYTES (ARENA_PAGES * PAGE)
+#define ARENA_IOVA 0x100000000ull
+
+struct page {
+	uint32_t perm; /* VHOST_MAP_*, 0: none */
+	bool remote;
+	unsigned at; /* place in memory */
+};
+
+struct told {
+	unsigned completed, interrupts, errors;
+	uint8_t status;		/* of the last that completed */
+	uint16_t handle;	/* of the last interrupt */
+	struct dsa_error error; /* the last */
+};
+
+struct bench {
+	struct vdpa_loop_group *group;
+	struct dsa_engine *engine;
+	struct vdpa_as *as;
+	struct dsa_space *space;
+	struct dsa_queue *queue;
+	struct vdpa_region *region, *remote;
+	struct page pages[ARENA_PAGES];
+	uint8_t *mem; /* ARENA_BYTES */
+	bool handles_refused, remote_broken;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct told told; /* the lock */
+};
+
+struct bench_config {
+	unsigned workers;
+	struct dsa_queue_config queue; /* ops and arg are filled in; size 0: 16 */
+	bool misses;		       /* holes are misses */
+};
+
+/* A machine with all pages mapped for reading and writing, in order. */
+void bench_open(struct bench *b, const struct bench_config *config);
+void bench_close(struct bench *b);
+/* Map again, by b->pages. */
+void bench_map(struct bench *b);
+/* In memory: byte @off of the arena. Nothing that is contiguous is longer than a page. */
+uint8_t *bench_at(struct bench *b, uint64_t off);
+void bench_put(struct bench *b, uint64_t off, const void *from, size_t len);
+void bench_get(struct bench *b, uint64_t off, void *to, size_t len);
+/* Submit @desc and wait until it has ended; its status. */
+uint8_t bench_run(struct bench *b, const uint8_t *desc);
+void bench_submit(struct bench *b, const uint8_t *desc);
+/* Until so many have completed since bench_open(). */
+void bench_wait(struct bench *b, unsigned completed);
+struct told bench_told(struct bench *b);
+/* Everything that was submitted; dsa_drain() and dsa_abort(). */
+void bench_drain(struct bench *b);
+void bench_abort(struct bench *b);
+
+/* ---- descriptors ---- */
+
+#define CRAV_RCR (IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR)
+
+struct desc {
+	uint8_t op;
+	uint32_t flags;
+	uint64_t record, src, dst;
+	uint32_t size;
+	uint16_t handle;
+};
+
+void desc_make(uint8_t *raw, const struct desc *d);
+void put16(uint8_t *p, uint16_t v);
+void put32(uint8_t *p, uint32_t v);
+void put64(uint8_t *p, uint64_t v);
+uint16_t get16(const uint8_t *p);
+uint32_t get32(const uint8_t *p);
+uint64_t get64(const uint8_t *p);
+
+static inline uint64_t iova_of(uint64_t off)
+{
+	return ARENA_IOVA + off;
+}
+
+static inline uint32_t rng(uint64_t *s)
+{
+	*s ^= *s << 13;
+	*s ^= *s >> 7;
+	*s ^= *s << 17;
+	return (uint32_t)((*s * 0x2545f4914f6cdd1dull) >> 32);
+}
+
+#endif
