@@ -195,9 +195,9 @@ static int client_gone(struct vfio_user_server *srv, int result)
 {
 	struct vdpa_done done = vfu_device_done(srv);
 
-	srv->cmd.then = vfu_dma_unmap_next;
+	srv->cmd.then = vfu_dma_unmap_all;
 	if (!srv->versioned || !srv->ops->gone)
-		return vfu_dma_unmap_next(srv, 0);
+		return vfu_dma_unmap_all(srv, 0);
 	srv->ops->gone(srv->arg, &done);
 	return VFU_LATER;
 }

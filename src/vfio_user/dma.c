@@ -279,17 +279,26 @@ static int unmap_one(struct vfio_user_server *srv, struct vfu_map *m,
 	return vfu_later(srv->ops->dma_unmap(srv->arg, m->iova, m->size, &done));
 }
 
-/* One after the other; a piece that the device does not let go of ends it. */
-static int all_unmapped(struct vfio_user_server *srv, int result)
+int vfu_dma_unmap_all(struct vfio_user_server *srv, int result)
 {
+	/* A refusal is told to a client that asked. When it has gone none counts: what the device
+	 * holds has references of its own. */
+	const bool asked = srv->cmd.msg;
 	struct vfu_map *m;
 
-	if (result)
-		return result;
-	if (srv->cmd.p)
-		forget(srv, srv->cmd.p);
-	m = any(srv);
-	return m ? unmap_one(srv, m, all_unmapped) : 0;
+	for (;;) {
+		if (result && asked)
+			return result;
+		if (srv->cmd.p)
+			forget(srv, srv->cmd.p);
+		srv->cmd.p = NULL;
+		m = any(srv);
+		if (!m)
+			return 0;
+		result = unmap_one(srv, m, vfu_dma_unmap_all);
+		if (result == VFU_LATER)
+			return result;
+	}
 }
 
 int vfu_dma_unmap(struct vfio_user_server *srv, struct vfu_msg *msg)
@@ -309,24 +318,5 @@ int vfu_dma_unmap(struct vfio_user_server *srv, struct vfu_msg *msg)
 	if (!unmap.flags)
 		return unmap_one(srv, m, unmapped);
 	srv->cmd.p = NULL;
-	return all_unmapped(srv, 0);
-}
-
-int vfu_dma_unmap_next(struct vfio_user_server *srv, int result)
-{
-	struct vfu_map *m;
-	int r;
-
-	if (srv->cmd.p)
-		forget(srv, srv->cmd.p);
-	srv->cmd.p = NULL;
-	while ((m = any(srv))) {
-		r = unmap_one(srv, m, vfu_dma_unmap_next);
-		if (r == VFU_LATER)
-			return r;
-		/* It may not refuse; what it holds has references of its own. */
-		forget(srv, m);
-		srv->cmd.p = NULL;
-	}
-	return 0;
+	return vfu_dma_unmap_all(srv, 0);
 }

@@ -88,8 +88,8 @@ int vfu_version(struct vfio_user_server *srv, struct vfu_msg *msg);
 /* dma.c */
 int vfu_dma_map(struct vfio_user_server *srv, struct vfu_msg *msg);
 int vfu_dma_unmap(struct vfio_user_server *srv, struct vfu_msg *msg);
-/* The client has gone: unmap the next one, and so on. A then(). */
-int vfu_dma_unmap_next(struct vfio_user_server *srv, int result);
+/* One after the other; for a client that asked, or at its end. A then(). */
+int vfu_dma_unmap_all(struct vfio_user_server *srv, int result);
 
 /* info.c */
 int vfu_get_info(struct vfio_user_server *srv, struct vfu_msg *msg);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <dirent.h>
 #include "blk_backend.h"
 
 static void on_log(void *arg, enum vdpa_log_level level, const char *object, const char *msg)
@@ -157,16 +156,4 @@ bool disk_is_zero(const void *buf, size_t len)
 		if (p[i])
 			return false;
 	return true;
-}
-
-unsigned disk_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }

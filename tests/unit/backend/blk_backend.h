@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include <uvdpa/backend.h>
+#include "../open_fds.h"
 
 struct disk {
 	struct vdpa_loop_group *loops;
@@ -51,6 +52,5 @@ int disk_do_iov(struct disk *d, enum blk_op op, uint64_t offset, const struct io
 int disk_file(const char *dir, uint64_t bytes, char **path);
 void disk_pattern(void *buf, size_t len, unsigned seed);
 bool disk_is_zero(const void *buf, size_t len);
-unsigned disk_fds(void);
 
 #endif

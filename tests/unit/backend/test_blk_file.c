@@ -307,13 +307,13 @@ static void test_cancel(void **state)
 static void refused(const struct vdpa_attr *attrs, int code, const char *word)
 {
 	struct vdpa_error err = {.msg = ""};
-	unsigned fds = disk_fds();
+	unsigned fds = open_fds();
 	struct disk d;
 
 	assert_int_equal(disk_try_open(&d, "file", attrs, &err), code);
 	if (!strstr(err.msg, word))
 		fail_msg("\"%s\" does not mention \"%s\"", err.msg, word);
-	assert_int_equal(disk_fds(), fds);
+	assert_int_equal(open_fds(), fds);
 }
 
 #define ATTRS(...) ((struct vdpa_attr[]){__VA_ARGS__, {0}})
@@ -453,14 +453,14 @@ static void test_shared_read_only(void **state)
 
 static void test_no_leaks(void **state)
 {
-	unsigned before = disk_fds();
+	unsigned before = open_fds();
 	struct image im;
 
 	for (unsigned i = 0; i < 20; i++) {
 		open_image(&im, "/tmp", caches[i & 1], MIB);
 		close_image(&im);
 	}
-	assert_int_equal(disk_fds(), before);
+	assert_int_equal(open_fds(), before);
 }
 
 int main(void)

@@ -552,7 +552,7 @@ static void test_no_memory(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		setup(&b, dirs[i], "none", MIB);
 		b.d.be->ops->queue_close(b.d.q);
-		fds = disk_fds();
+		fds = open_fds();
 		for (alloc_fail_begin(); alloc_fail_more();) {
 			struct blk_queue *q = NULL;
 			int r = b.d.be->ops->queue_open(b.d.be, b.d.loop, 64, &q);
@@ -568,7 +568,7 @@ static void test_no_memory(void **state)
 			alloc_fail_off();
 			if (!r)
 				b.d.be->ops->queue_close(q);
-			assert_int_equal(disk_fds(), fds);
+			assert_int_equal(open_fds(), fds);
 		}
 		assert_int_equal(b.d.be->ops->queue_open(b.d.be, b.d.loop, 64, &b.d.q), 0);
 		teardown(&b);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Descriptors: closed once, close-on-exec, and none lost or leaked on the way through a socket. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,21 +9,10 @@
 #include <unistd.h>
 #include "base/cmocka_inc.h"
 #include "base/fd.h"
+#include "../open_fds.h"
 
 static int sock[2];
 static unsigned before;
-
-static unsigned open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static int setup(void **state)
 {

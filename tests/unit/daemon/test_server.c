@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The n-th allocation fails, for every n, while clients come, ask, listen and go. */
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 #include <cmocka.h>
 #include "alloc_fail.h"
 #include "server.h"
+#include "../open_fds.h"
 
 static struct vdpa_loop_group *group;
 static struct vdpa_loop *loop;
@@ -33,18 +33,6 @@ static int teardown(void **state)
 {
 	vdpa_loop_group_free(group);
 	return 0;
-}
-
-static unsigned open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
 }
 
 /* Answers each line with itself, and has every client listen to events. */

@@ -3,7 +3,6 @@
 #ifndef TESTS_VIRTIO_TEST_H
 #define TESTS_VIRTIO_TEST_H
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 #include <cmocka.h>
 #include "base/list.h"
 #include "virtio_fake.h"
+#include "../open_fds.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -47,18 +47,6 @@ static inline struct vdpa_ctx *ctx_new(unsigned workers)
 static inline void ctx_del(struct vdpa_ctx *ctx)
 {
 	assert_int_equal(vdpa_ctx_free(ctx), 0);
-}
-
-static inline unsigned open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static inline void set_flag(void *arg, int result)

@@ -2,23 +2,11 @@
 /* Regions: what is mapped, what is refused, who owns what. */
 #include "memtest.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "../alloc_fail.h"
-
-static unsigned open_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
+#include "../open_fds.h"
 
 static void test_map(void **state)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <dirent.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include "soft_guest.h"
+#include "../open_fds.h"
 
 static void on_log(void *arg, enum vdpa_log_level level, const char *object, const char *msg)
 {
@@ -373,12 +373,5 @@ void sg_until_status(struct soft_guest *g, uint8_t bits)
 
 unsigned sg_open_fds(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n - 3;
+	return open_fds();
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "toy.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "../open_fds.h"
 
 struct toy toy;
 
@@ -16,13 +16,7 @@ struct toy toy;
 
 unsigned toy_open_fds(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
+	return open_fds();
 }
 
 int toy_memfd(size_t size, void **mem)
