@@ -169,6 +169,13 @@ static int call_hold(struct raw *raw, const struct raw_call *call)
 	return 0;
 }
 
+static int call_sleep(struct raw *raw, const struct raw_call *call)
+{
+	(void)raw;
+	usleep((useconds_t)(call->keys[0].value < 1000 ? call->keys[0].value : 1000) * 1000);
+	return 0;
+}
+
 /* ---- the table ---- */
 
 #define VALUE                                                                                      \
@@ -228,6 +235,7 @@ static const struct raw_row raw_rows[] = {
 	{"IOTLB_BATCH_BEGIN", VHOST_IOTLB_BATCH_BEGIN, call_message, {{"asid", 0}}},
 	{"IOTLB_BATCH_END", VHOST_IOTLB_BATCH_END, call_message, {{"asid", 0}}},
 	{"HOLD", 0, call_hold, {{0}}},
+	{"SLEEP", 0, call_sleep, {{"ms", 100}}},
 	{NULL, 0, NULL, {{0}}},
 };
 

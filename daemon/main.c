@@ -12,6 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include <uvdpa/mem.h>
+#include <uvdpa/vduse.h>
 #include "base/fd.h"
 #include "base/list.h"
 #include "ctl/json.h"
@@ -149,6 +150,22 @@ static int open_sockets(struct daemon *d, struct vdpa_error *err)
 	return ret;
 }
 
+static int open_vduse(struct daemon *d, struct vdpa_error *err)
+{
+#ifdef VDPA_HAVE_VDUSE_PARENT
+	struct vdpa_attr attrs[] = {
+		{"socket_mode", d->opt.vduse_mode},
+		{d->opt.vduse_owner ? "socket_owner" : NULL, d->opt.vduse_owner},
+		{NULL, NULL}};
+
+	return d->opt.vduse ? vduse_listen(d->ctx, d->opt.vduse, attrs, err) : 0;
+#else
+	return d->opt.vduse ? vdpa_error_set(err, EOPNOTSUPP, NULL,
+					     "--vduse: this daemon was built without it")
+			    : 0;
+#endif
+}
+
 /* ---- life ---- */
 
 static int tie_workers(struct daemon *d, struct vdpa_error *err)
@@ -225,6 +242,8 @@ static int start(struct daemon *d, int sigfd, struct vdpa_error *err)
 		ret = start_bus(d, err);
 	if (!ret)
 		ret = start_server(d, err);
+	if (!ret)
+		ret = open_vduse(d, err);
 	if (!ret && d->opt.config)
 		ret = config_load_file(d, d->opt.config, err);
 	if (!ret)

@@ -11,7 +11,18 @@
 #include "options.h"
 #include "uvdpa-config.h"
 
-enum { O_MODE = 256, O_OWNER, O_FD, O_READY, O_LEVEL, O_CLIENTS, O_CPUS };
+enum {
+	O_MODE = 256,
+	O_OWNER,
+	O_FD,
+	O_READY,
+	O_LEVEL,
+	O_CLIENTS,
+	O_CPUS,
+	O_VDUSE,
+	O_VDUSE_MODE,
+	O_VDUSE_OWNER
+};
 
 static const struct option longs[] = {
 	{"socket", required_argument, NULL, 's'},
@@ -24,6 +35,9 @@ static const struct option longs[] = {
 	{"worker-cpus", required_argument, NULL, O_CPUS},
 	{"max-clients", required_argument, NULL, O_CLIENTS},
 	{"log-level", required_argument, NULL, O_LEVEL},
+	{"vduse", required_argument, NULL, O_VDUSE},
+	{"vduse-mode", required_argument, NULL, O_VDUSE_MODE},
+	{"vduse-owner", required_argument, NULL, O_VDUSE_OWNER},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
@@ -45,6 +59,10 @@ static const char usage[] =
 	"      --worker-cpus LIST   processors for them, one each, in turn: 0,2-5\n"
 	"      --max-clients N      connections at a time (default 128)\n"
 	"      --log-level LEVEL    error, warning, info (default) or debug\n"
+	"      --vduse PATH         socket for processes that have devices (VDUSE)\n"
+	"      --vduse-mode MODE    its mode, octal (default 600)\n"
+	"      --vduse-owner USER[:GROUP]\n"
+	"                           its owner\n"
 	"  -h, --help               this text\n"
 	"  -V, --version            version\n";
 
@@ -204,6 +222,15 @@ static int parse_one(struct options *opt, int c)
 		return ret;
 	case O_CPUS:
 		return parse_cpus(opt, optarg);
+	case O_VDUSE:
+		opt->vduse = optarg;
+		return -1;
+	case O_VDUSE_MODE:
+		opt->vduse_mode = optarg;
+		return -1;
+	case O_VDUSE_OWNER:
+		opt->vduse_owner = optarg;
+		return -1;
 	case O_LEVEL:
 		return parse_level(opt, optarg);
 	case 'h':
@@ -230,6 +257,7 @@ int options_parse(struct options *opt, int argc, char **argv)
 		.max_clients = 128,
 		.level = VDPA_LOG_INFO,
 		.mode = 01000,
+		.vduse_mode = "600",
 	};
 	while ((c = getopt_long(argc, argv, "s:c:w:hV", longs, NULL)) != -1) {
 		ret = parse_one(opt, c);

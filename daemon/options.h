@@ -23,6 +23,8 @@ struct options {
 	uint16_t cpu[OPTIONS_CPUS_MAX]; /* of workers, in turn */
 	unsigned ncpus;			/* 0: the system chooses */
 	enum vdpa_log_level level;
+	const char *vduse; /* endpoint for device processes; NULL: none */
+	const char *vduse_mode, *vduse_owner;
 };
 
 /* Returns -1 to go on, else the exit status (after --help, --version, or a usage error on stderr).

@@ -22,12 +22,13 @@ static void info(struct rpc_call *call)
 	struct server_stats st;
 
 	server_get_stats(d->server, &st);
-	rpc_ok(call, json_pack("{s:s, s:{s:i, s:i}, s:i, s:i, s:I, s:s?, s:i, s:i, s:i}", "version",
-			       VDPA_VERSION, "api", "major", CTL_API_MAJOR, "minor", CTL_API_MINOR,
-			       "pid", (int)getpid(), "uid", (int)geteuid(), "uptime_s",
-			       (json_int_t)((vdpa_clock_ns() - d->started_ns) / 1000000000),
-			       "socket", d->listen.path, "workers", (int)d->opt.workers, "devices",
-			       (int)devs_count(d), "clients", (int)st.clients));
+	rpc_ok(call,
+	       json_pack("{s:s, s:{s:i, s:i}, s:i, s:i, s:I, s:s?, s:s?, s:i, s:i, s:i}", "version",
+			 VDPA_VERSION, "api", "major", CTL_API_MAJOR, "minor", CTL_API_MINOR, "pid",
+			 (int)getpid(), "uid", (int)geteuid(), "uptime_s",
+			 (json_int_t)((vdpa_clock_ns() - d->started_ns) / 1000000000), "socket",
+			 d->listen.path, "vduse", d->opt.vduse, "workers", (int)d->opt.workers,
+			 "devices", (int)devs_count(d), "clients", (int)st.clients));
 }
 
 /* The control loop first, which has no number among the workers. */

@@ -7,6 +7,7 @@
 #include "driver/vduse_export/export.h"
 #include "driver/vhost_cdev/cdev.h"
 #include "parent/soft/mgmt.h"
+#include "parent/vduse/vduse.h"
 #include "uvdpa-config.h"
 
 int vdpa_register_builtin(struct vdpa_ctx *ctx)
@@ -19,6 +20,10 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 #ifdef VDPA_HAVE_SOFT_BLK
 	if (!r)
 		r = soft_blk_register(ctx);
+#endif
+#ifdef VDPA_HAVE_VDUSE_PARENT
+	if (!r)
+		r = vduse_parent_register(ctx);
 #endif
 #ifdef VDPA_HAVE_VIRTIO_VDPA
 	if (!r)

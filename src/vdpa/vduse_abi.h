@@ -76,6 +76,23 @@ struct vduse_iotlb_entry_v0 {
 	uint8_t perm;
 };
 
+/* What is mapped at an address. */
+struct vduse_iova_info {
+	uint64_t start, last, capability;
+	uint32_t asid, padding; /* version 1 */
+	uint64_t reserved[2];
+};
+
+/* The process's own memory in the place of bounce pages. */
+struct vduse_iova_umem {
+	uint64_t uaddr, iova, size;
+	uint32_t asid, padding; /* version 1 */
+	uint64_t reserved[2];
+};
+
+/* Of struct vduse_vq_eventfd: none any more. */
+#define VDUSE_EVENTFD_DEASSIGN -1
+
 #define VDUSE_GET_API_VERSION _IOR(VDUSE_IOC, 0x00, uint64_t)
 #define VDUSE_SET_API_VERSION _IOW(VDUSE_IOC, 0x01, uint64_t)
 #define VDUSE_CREATE_DEV _IOW(VDUSE_IOC, 0x02, struct vduse_dev_config)
@@ -88,6 +105,9 @@ struct vduse_iotlb_entry_v0 {
 #define VDUSE_VQ_GET_INFO _IOWR(VDUSE_IOC, 0x15, struct vduse_vq_info)
 #define VDUSE_VQ_SETUP_KICKFD _IOW(VDUSE_IOC, 0x16, struct vduse_vq_eventfd)
 #define VDUSE_VQ_INJECT_IRQ _IOW(VDUSE_IOC, 0x17, uint32_t)
+#define VDUSE_IOTLB_REG_UMEM _IOW(VDUSE_IOC, 0x18, struct vduse_iova_umem)
+#define VDUSE_IOTLB_DEREG_UMEM _IOW(VDUSE_IOC, 0x19, struct vduse_iova_umem)
+#define VDUSE_IOTLB_GET_INFO _IOWR(VDUSE_IOC, 0x1a, struct vduse_iova_info)
 #define VDUSE_IOTLB_GET_FD2 _IOWR(VDUSE_IOC, 0x1b, struct vduse_iotlb_entry)
 
 enum vduse_req_type {
@@ -135,6 +155,8 @@ _Static_assert(sizeof(struct vduse_vq_config) == 32, "size of the interface");
 _Static_assert(sizeof(struct vduse_vq_info) == 48, "size of the interface");
 _Static_assert(sizeof(struct vduse_iotlb_entry) == 80, "size of the interface");
 _Static_assert(sizeof(struct vduse_iotlb_entry_v0) == 32, "size of the interface");
+_Static_assert(sizeof(struct vduse_iova_info) == 48, "size of the interface");
+_Static_assert(sizeof(struct vduse_iova_umem) == 48, "size of the interface");
 _Static_assert(sizeof(struct vduse_dev_request) == 152, "size of the interface");
 _Static_assert(sizeof(struct vduse_dev_response) == 152, "size of the interface");
 

@@ -37,7 +37,7 @@ def test_dev_show_all(disk):
 
 def test_mgmtdev_show(daemon):
     shown = daemon.json('mgmtdev', 'show')['mgmtdev']
-    assert set(shown) == {'soft_blk', 'soft_net'}
+    assert set(shown) == {'soft_blk', 'soft_net', 'vduse'}
     for name, cls in (('soft_blk', 'block'), ('soft_net', 'net')):
         assert list(shown[name]) == ['supported_classes', 'max_supported_vqs', 'dev_features']
         assert shown[name]['supported_classes'] == [cls]

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The parent "vduse": devices that live in other processes, which speak VDUSE to a socket of ours
+ * (vdpa/vduse_wire.h) as they would to a kernel.
+ *
+ * endpoint.c  the socket, its connections, which file each of them has open
+ * control.c   what the control node does: make devices, and delete them
+ * ioctl.c     what a device's node does
+ * message.c   requests to the process: one at a time, each with a deadline
+ * engine.c    brings the process to where the driver is: status, queues that run
+ * map.c       the driver's memory: what the process may have, and the end of that
+ * device.c    config ops
+ * mgmt.c      the management device
+ *
+ * Everything belongs to the control thread but kicks. No operation waits for the process: those of
+ * the bus that end when the process has answered take a vdpa_done, and a process that does not
+ * answer in time fails them. It is then broken: its connection is closed, its device needs a reset,
+ * and goes on once a process has opened it again.
+ *
+ * What the driver asks for and what the process was told are two things. The process starts when it
+ * is told DRIVER_OK, with the queues that are ready then, and knows no way to start or stop a queue
+ * alone. So a queue that becomes ready later, or is to stop, makes the engine reset the process,
+ * and start it again with the queues and places in them as they are. Where a split ring stands is
+ * what its used index says, after the process has stopped.
+ *
+ * Who attacks: the process, by every byte of its ioctls and answers, and by giving none. It reaches
+ * the memory that is mapped for the device, and nothing else.
+ */
+#ifndef PARENT_VDUSE_H
+#define PARENT_VDUSE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uvdpa/compat.h>
+#include <uvdpa/vdpa.h>
+#include <uvdpa/vduse.h>
+
+#include "base/fd.h"
+#include "base/list.h"
+#include "base/unix.h"
+#include "vdpa/vduse_wire.h"
+
+#define VDU_CONNS_MAX 1024u
+#define VDU_DEVS_MAX 4096u
+#define VDU_GROUPS_MAX 64u
+#define VDU_TIMEOUT_MS 30000u
+
+struct vdu_dev;
+
+/* ---- endpoint.c ---- */
+
+struct vdu_endpoint {
+	struct vdpa_ctx *ctx;
+	struct vdpa_unix listen;
+	struct vdpa_loop_fd lfd;
+	struct list conns, devs;
+	unsigned nconns, ndevs;
+	int nowhere;	  /* an eventfd that nobody reads: where kicks go that nobody waits for */
+	uint64_t refused; /* messages that were none */
+	struct vdpa_ratelimit limit;
+};
+
+/* One open file. */
+struct vdu_conn {
+	struct list node;
+	struct vdu_endpoint *ep;
+	int sock; /* ioctls */
+	struct vdpa_loop_fd lfd;
+	int file; /* our end of what the process reads and writes; -1: not open yet */
+	struct vdpa_loop_fd file_lfd;
+	struct vdu_dev *dev; /* NULL: the control node, or not open yet */
+	uint64_t api;	     /* control node */
+	bool api_chosen;
+};
+
+/* One ioctl, while it is carried out. */
+struct vdu_call {
+	const struct vduse_ioctl *ioctl;
+	uint8_t *arg;  /* all of it, and room for VDUSE_WIRE_ARG_MAX */
+	int fd;	       /* that came along; whoever keeps it sets -1 */
+	int result_fd; /* goes with the answer, and is closed then; -1: none */
+};
+
+struct vdu_endpoint *vdu_endpoint(struct vdpa_ctx *ctx);
+struct vdu_dev *vdu_find(struct vdu_endpoint *ep, const char *name);
+/* The process is cut off; what it left undone is the next one's. */
+void vdu_conn_close(struct vdu_conn *c);
+
+/* ---- control.c, ioctl.c ---- */
+
+int vdu_control_ioctl(struct vdu_conn *c, struct vdu_call *call);
+int vdu_device_ioctl(struct vdu_conn *c, struct vdu_call *call);
+void vdu_dev_free(struct vdu_dev *d);
+
+/* ---- a device of a process ---- */
+
+struct vdu_vq {
+	struct vdu_dev *d;
+	uint16_t idx;
+	uint16_t num_max; /* 0: the process has not set it up */
+	uint32_t num, group;
+	iova_t desc, driver, device;
+	struct vdpa_vq_state state;
+	_Atomic bool ready;
+	bool runs;	    /* the process was started with it */
+	_Atomic int kickfd; /* a number of its own for good, once it had one: see device.c */
+	struct vdpa_callback cb;
+	struct list stops; /* struct vdu_waiter: that it has stopped */
+	_Atomic uint64_t kicks;
+	uint64_t calls;
+};
+
+struct vdu_waiter {
+	struct list node;
+	struct vdpa_done done;
+};
+
+struct vdu_msg {
+	struct list node;
+	struct vduse_dev_request req;
+	bool sent;
+	uint64_t deadline_ns; /* once it is the first */
+	/* @resp: NULL with an error. The message is freed by whoever calls it, afterwards. */
+	void (*done)(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result);
+	struct vdu_dev *d;
+	struct vdpa_done then;
+};
+
+struct vdu_vdpa;
+
+struct vdu_dev {
+	struct list node;
+	struct vdu_endpoint *ep;
+	char name[VDUSE_NAME_BYTES];
+	uint64_t api;
+	uint32_t device_id, vendor_id, align;
+	uint64_t features; /* offered */
+	uint32_t nvqs, ngroups, nas;
+	struct vdu_vq *vq;
+	pthread_mutex_t config_lock;
+	uint8_t *config;
+	uint32_t config_bytes;
+	_Atomic uint32_t generation;
+
+	struct vdu_conn *conn; /* the process; NULL: none */
+	struct vdu_vdpa *v;    /* on the bus; NULL: not yet */
+
+	/* message.c */
+	struct list msgs;
+	uint32_t next_id;
+	struct vdpa_loop_timer timer;
+	uint64_t timeout_ns; /* 0: none */
+	struct vdpa_ratelimit limit;
+
+	/* As the driver has it. */
+	_Atomic uint8_t status;
+	_Atomic uint64_t driver_features;
+	bool suspended;
+	struct vdpa_callback config_cb;
+	uint32_t asid[VDU_GROUPS_MAX];
+	struct vhost_iotlb *as; /* nas of them */
+
+	/* engine.c: as the process has it. */
+	uint8_t told;
+	bool engine_busy, broken;
+	bool stale;	 /* the next thing that it is told is a reset */
+	unsigned asking; /* the queue whose place is asked for */
+	struct list resets, suspends;
+	struct vdpa_loop_timer start_timer;
+	bool start_now; /* not all queues are ready, but that will not change soon */
+	bool granted;	/* it has descriptors of memory */
+
+	uint64_t messages, answers_late, answers_bad, failures, connects, irqs, restarts;
+};
+
+#define vdu_log(d, level, ...)                                                                     \
+	vdpa_log_limited(vdpa_ctx_log((d)->ep->ctx), &(d)->limit, level, (d)->name, __VA_ARGS__)
+
+struct vdpa_loop *vdu_loop(const struct vdu_dev *d);
+
+/* ---- message.c ---- */
+
+/* A message of @type for vdu_send(), or NULL: no memory. */
+struct vdu_msg *vdu_msg_new(struct vdu_dev *d, uint32_t type,
+			    void (*done)(struct vdu_msg *msg, const struct vduse_dev_response *resp,
+					 int result));
+/* Takes @msg; its done() comes later, never from inside of this. */
+void vdu_send(struct vdu_msg *msg);
+/* The process's file is readable: an answer, or its end. */
+void vdu_messages_ready(struct vdu_dev *d, uint32_t revents);
+/* There is a process again, or none any more. */
+void vdu_messages_connected(struct vdu_dev *d);
+void vdu_messages_disconnected(struct vdu_dev *d);
+/* Every one of them fails. */
+void vdu_messages_fail(struct vdu_dev *d, int result);
+
+/* ---- engine.c ---- */
+
+/* A group was tied to another address space. */
+void vdu_group_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result);
+/* Something changed that the process has to know. */
+void vdu_engine_run(struct vdu_dev *d);
+/* The process failed: what waits for it fails, and the device needs a reset. */
+void vdu_break(struct vdu_dev *d, int result, const char *why);
+/* A process has opened the device. */
+void vdu_engine_connected(struct vdu_dev *d);
+int vdu_wait(struct list *waiters, const struct vdpa_done *done);
+void vdu_wake(struct list *waiters, int result);
+/* Where the driver's ring stands, as far as one can see from here. */
+void vdu_vq_look(struct vdu_vq *vq);
+bool vdu_packed(const struct vdu_dev *d);
+
+/* ---- map.c ---- */
+
+int vdu_map(struct vdu_dev *d, unsigned asid, struct vhost_iotlb_map *map);
+int vdu_unmap(struct vdu_dev *d, unsigned asid, iova_t iova, iova_t last,
+	      const struct vdpa_done *done);
+/* The entry of the first piece that is mapped in [@entry->start, @entry->last]. fd or -errno. */
+int vdu_map_fd(struct vdu_dev *d, struct vduse_iotlb_entry *entry);
+int vdu_map_info(struct vdu_dev *d, struct vduse_iova_info *info);
+/* Copy @len bytes of the driver's memory. 0 or -EFAULT. */
+int vdu_map_read(struct vdu_dev *d, unsigned asid, iova_t iova, void *buf, size_t len);
+void vdu_map_clear(struct vdu_dev *d);
+
+/* ---- device.c ---- */
+
+struct vdu_vdpa {
+	struct vdpa_device vdpa;
+	struct vdu_dev *d; /* NULL: the process's device is gone */
+	uint64_t features; /* offered to the driver */
+	struct vdpa_done deleted;
+};
+
+int vdu_vdpa_add(struct vdu_dev *d, const struct vdpa_dev_set_config *config,
+		 struct vdpa_error *err);
+int vdu_vdpa_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+		 const struct vdpa_done *done);
+void vdu_config_changed(struct vdu_dev *d);
+/* Takes @fd; -1: none. 0 or -errno. */
+int vdu_set_kickfd(struct vdu_vq *vq, int fd);
+void vdu_call(const struct vdpa_callback *cb);
+
+/* ---- mgmt.c ---- */
+
+int vduse_parent_register(struct vdpa_ctx *ctx);
+
+#endif
