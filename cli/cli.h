@@ -51,6 +51,7 @@ extern const struct cli_cmd cli_group_cmds[];
 extern const struct cli_cmd cli_as_cmds[];
 extern const struct cli_cmd cli_bus_cmds[];
 extern const struct cli_cmd cli_config_cmds[];
+extern const struct cli_cmd cli_mdev_cmds[];
 
 /* ---- match.c ---- */
 

@@ -92,6 +92,10 @@ static void print_event(const struct cli *cli, json_t *event)
 		printf("%-6s %s", str(event, "event"), str(event, "dev"));
 		if (*driver)
 			printf(" driver %s", driver);
+		if (*str(event, "parent"))
+			printf(" parent %s", str(event, "parent"));
+		if (*str(event, "modalias"))
+			printf(" MODALIAS=%s", str(event, "modalias"));
 		if (*str(event, "detail")) {
 			putchar(' ');
 			cli_print_value(json_object_get(event, "detail"));

@@ -234,6 +234,7 @@ static const struct cli_cmd daemon_cmds[] = {
 const struct cli_cmd cli_objects[] = {
 	{"mgmtdev", CMD_COMPAT, "", "what can create devices", NULL, cli_mgmtdev_cmds, NULL},
 	{"dev", CMD_COMPAT, "", "devices", NULL, cli_dev_cmds, NULL},
+	{"mdev", 0, "", "mediated devices", NULL, cli_mdev_cmds, NULL},
 	{"bus", 0, "", "devices and drivers on the bus", NULL, cli_bus_cmds, NULL},
 	{"topology", 0, "[ DEV ]", "each device with what is above and beneath it", cmd_topology,
 	 NULL, complete_device},

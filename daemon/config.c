@@ -10,6 +10,7 @@
 #include "config.h"
 #include "ctl/json.h"
 #include "ctl/proto.h"
+#include "mdevs.h"
 
 /* Largest configuration file. */
 #define CONFIG_BYTES_MAX (16u << 20)
@@ -28,6 +29,7 @@ struct load {
 	size_t at;	  /* device that is being created, or (undoing) removed, plus one */
 	bool busy, again; /* devs_create() and devs_delete() may complete at once: loop, do not
 			     recurse */
+	bool mdevs;	  /* have had their turn */
 	struct vdpa_loop_timer retry;
 	uint64_t busy_until; /* of the device at hand; 0: it was not busy yet */
 	int ret;
@@ -67,7 +69,8 @@ json_t *config_dump(struct daemon *d)
 	json_t *devices = json_array();
 
 	vdpa_for_each_device(d->ctx, dump_one, devices);
-	return json_pack("{s:i, s:o}", "version", CTL_CONFIG_VERSION, "devices", devices);
+	return json_pack("{s:i, s:o, s:o*}", "version", CTL_CONFIG_VERSION, "devices", devices,
+			 "mdevs", mdevs_dump(d));
 }
 
 static const char *device_name(const struct load *l, size_t i)
@@ -159,6 +162,13 @@ static void create_next(struct load *l)
 	devs_create(l->d, &wish, created, l);
 }
 
+/* When the devices are there; they do not wait for anything. */
+static void load_mdevs(struct load *l)
+{
+	l->mdevs = true;
+	l->ret = mdevs_load(l->d, json_object_get(l->doc, "mdevs"), &l->err);
+}
+
 /* One device forward; or, after an error, one back. */
 static bool load_once(struct load *l)
 {
@@ -166,6 +176,8 @@ static bool load_once(struct load *l)
 		create_next(l);
 		return true;
 	}
+	if (!l->ret && !l->mdevs)
+		load_mdevs(l);
 	if (l->ret && l->at) {
 		l->at--;
 		devs_delete(l->d, device_name(l, l->at), removed, l);

@@ -4,7 +4,9 @@
  *
  *	{ "version": 1, "devices": [ { "name": "d0", "mgmtdev": "soft_blk", "attrs": { "backend":
  *"ram", ... }, "driver_override": "vhost-user", "driver": { "name": "vhost-user", "attrs": {
- *"path": "..." } } } ] }
+ *"path": "..." } } } ], "mdevs": [ { "uuid": "...", "parent": "mtty", "mdev_type": "mtty-1",
+ *"attrs": {}, "start": "auto" (it is defined), "active": false (it is not there), "driver": { ...
+ *}, "vdpa_driver": { ... } } ] }
  */
 #ifndef DAEMON_CONFIG_H
 #define DAEMON_CONFIG_H

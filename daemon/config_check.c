@@ -6,6 +6,7 @@
 #include "config.h"
 #include "ctl/params.h"
 #include "ctl/proto.h"
+#include "mdevs.h"
 
 static const struct ctl_param doc_keys[] = {
 	{.name = "version",
@@ -15,6 +16,7 @@ static const struct ctl_param doc_keys[] = {
 	 .max = CTL_CONFIG_VERSION,
 	 .help = "of the format: 1"},
 	{.name = "devices", .type = CTL_ARRAY, .required = true, .help = "list of devices"},
+	{.name = "mdevs", .type = CTL_ARRAY, .help = "list of mediated devices"},
 	{.name = NULL},
 };
 
@@ -90,5 +92,5 @@ int config_check(const json_t *doc, struct vdpa_error *err)
 		if (ret)
 			return ret;
 	}
-	return 0;
+	return mdevs_check(json_object_get(doc, "mdevs"), err);
 }

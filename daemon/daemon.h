@@ -4,7 +4,7 @@
 #define DAEMON_DAEMON_H
 
 #include <jansson.h>
-#include <uvdpa/vdpa.h>
+#include <uvdpa/mdev.h>
 #include "ctl/listen.h"
 #include "logring.h"
 #include "options.h"
@@ -19,6 +19,9 @@ struct daemon {
 	struct logring log;
 	struct ctl_listen listen;
 	struct vdpa_subscriber events;
+	struct mdev_subscriber mdev_events;
+	json_t *mdev_defs; /* by UUID: mdevs.h */
+	json_t *mdev_auto; /* of them, what the folder had: "auto" or "manual" */
 	struct vdpa_loop_fd signals;
 	uint64_t event_seq;
 	uint64_t started_ns;

@@ -167,12 +167,13 @@ json_t *describe_device(struct vdpa_device *vdev, bool all)
 	char handle[128];
 	json_t *obj;
 
-	obj = json_pack(
-		"{s:o, s:s, s:o, s:I, s:I, s:I}", "name", ctl_json_text(vdev->name), "type",
-		ctl_type_name(id), "mgmtdev",
-		ctl_json_text(vdev->mdev ? devs_handle(vdev->mdev, handle, sizeof(handle)) : ""),
-		"vendor_id", (json_int_t)vdpa_get_vendor_id(vdev), "max_vqs",
-		(json_int_t)vdev->nvqs, "max_vq_size", (json_int_t)vdpa_get_vq_num_max(vdev));
+	obj = json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "name", ctl_json_text(vdev->name), "type",
+			ctl_type_name(id), "mgmtdev",
+			ctl_json_text(vdev->mdev ? devs_handle(vdev->mdev, handle, sizeof(handle))
+						 : vdev->parent),
+			"vendor_id", (json_int_t)vdpa_get_vendor_id(vdev), "max_vqs",
+			(json_int_t)vdev->nvqs, "max_vq_size",
+			(json_int_t)vdpa_get_vq_num_max(vdev));
 	if (obj && all)
 		add_all(obj, vdev, id);
 	return obj;

@@ -20,6 +20,7 @@
 #include "config.h"
 #include "daemon.h"
 #include "devs.h"
+#include "mdevs.h"
 #include "rpc.h"
 #include "server.h"
 #include "uvdpa-config.h"
@@ -244,8 +245,12 @@ static int start(struct daemon *d, int sigfd, struct vdpa_error *err)
 		ret = start_server(d, err);
 	if (!ret)
 		ret = open_vduse(d, err);
+	if (!ret)
+		ret = mdevs_init(d, err);
 	if (!ret && d->opt.config)
 		ret = config_load_file(d, d->opt.config, err);
+	if (!ret)
+		mdevs_autostart(d);
 	if (!ret)
 		ret = open_sockets(d, err);
 	if (!ret)
@@ -263,7 +268,9 @@ static void quiet(void *arg, int ret, const struct vdpa_error *err)
 
 static bool name_one(void *arg, struct vdpa_device *vdev)
 {
-	json_array_append_new(arg, json_string(vdev->name));
+	/* Others go with what made them. */
+	if (vdev->mdev)
+		json_array_append_new(arg, json_string(vdev->name));
 	return true;
 }
 
@@ -283,13 +290,15 @@ static void end_devices(struct daemon *d)
 	unsigned quits = d->quits;
 
 	server_stop_listening(d->server);
+	mdevs_end(d);
 	delete_all(d);
-	while (devs_count(d) || d->calls) {
+	while (devs_count(d) || mdevs_count(d) || d->calls) {
 		uint64_t now = vdpa_clock_ns();
 
 		if (now >= deadline || d->quits > quits + 1) {
 			vdpa_log(&d->log.log, VDPA_LOG_ERR, "",
-				 "%u devices do not let go: ending without them", devs_count(d));
+				 "%u devices do not let go: ending without them",
+				 devs_count(d) + mdevs_count(d));
 			d->result = 1;
 			return;
 		}
@@ -317,6 +326,8 @@ static void end(struct daemon *d, int sigfd)
 	d->server = NULL;
 	if (d->ctx && d->events.fn)
 		vdpa_unsubscribe(d->ctx, &d->events);
+	if (d->ctx)
+		mdevs_fini(d);
 	if (d->loop)
 		vdpa_loop_fd_del(&d->signals);
 	close(sigfd);

@@ -21,7 +21,9 @@ enum {
 	O_CPUS,
 	O_VDUSE,
 	O_VDUSE_MODE,
-	O_VDUSE_OWNER
+	O_VDUSE_OWNER,
+	O_MDEV,
+	O_MDEV_SOCKETS
 };
 
 static const struct option longs[] = {
@@ -31,6 +33,8 @@ static const struct option longs[] = {
 	{"fd", required_argument, NULL, O_FD},
 	{"ready-fd", required_argument, NULL, O_READY},
 	{"config", required_argument, NULL, 'c'},
+	{"mdev-dir", required_argument, NULL, O_MDEV},
+	{"mdev-socket-dir", required_argument, NULL, O_MDEV_SOCKETS},
 	{"workers", required_argument, NULL, 'w'},
 	{"worker-cpus", required_argument, NULL, O_CPUS},
 	{"max-clients", required_argument, NULL, O_CLIENTS},
@@ -55,6 +59,9 @@ static const char usage[] =
 	"      --fd N               serve this socket, listening or connected (repeatable)\n"
 	"      --ready-fd N         write a newline to N and close it when listening\n"
 	"  -c, --config FILE        create the devices of FILE (as uvdpa config dump writes)\n"
+	"      --mdev-dir DIR       keep definitions of mediated devices in DIR, as mdevctl does\n"
+	"      --mdev-socket-dir DIR\n"
+	"                           serve mediated devices of class vfio at DIR/UUID.sock\n"
 	"  -w, --workers N          threads that serve queues (default 1; 0: none)\n"
 	"      --worker-cpus LIST   processors for them, one each, in turn: 0,2-5\n"
 	"      --max-clients N      connections at a time (default 128)\n"
@@ -211,6 +218,12 @@ static int parse_one(struct options *opt, int c)
 		return parse_fd("--ready-fd", optarg, &opt->ready_fd);
 	case 'c':
 		opt->config = optarg;
+		return -1;
+	case O_MDEV:
+		opt->mdev_dir = optarg;
+		return -1;
+	case O_MDEV_SOCKETS:
+		opt->mdev_socket_dir = optarg;
 		return -1;
 	case 'w':
 		ret = parse_number("--workers", optarg, 10, 256, &n);

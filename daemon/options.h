@@ -17,8 +17,9 @@ struct options {
 	gid_t gid;
 	int fd[OPTIONS_FDS_MAX];
 	unsigned nfds;
-	int ready_fd;	    /* -1: none */
-	const char *config; /* NULL: none */
+	int ready_fd;				/* -1: none */
+	const char *config;			/* NULL: none */
+	const char *mdev_dir, *mdev_socket_dir; /* NULL: none */
 	unsigned workers, max_clients;
 	uint16_t cpu[OPTIONS_CPUS_MAX]; /* of workers, in turn */
 	unsigned ncpus;			/* 0: the system chooses */

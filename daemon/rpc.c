@@ -9,11 +9,15 @@
 #include "devs.h"
 #include "rpc.h"
 #include "server.h"
+#include "uvdpa-config.h"
 
 static const struct rpc_method *const tables[] = {
 	rpc_mgmt_methods, rpc_dev_methods,    rpc_show_methods,
 	rpc_bus_methods,  rpc_config_methods, rpc_debug_methods,
 	rpc_drv_methods,  rpc_daemon_methods, rpc_state_methods,
+#ifdef VDPA_HAVE_MDEV
+	rpc_mdev_methods,
+#endif
 };
 
 #define NTABLES (sizeof(tables) / sizeof(tables[0]))

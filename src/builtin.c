@@ -8,6 +8,7 @@
 #include "driver/vhost_cdev/cdev.h"
 #include "parent/soft/mgmt.h"
 #include "parent/vduse/vduse.h"
+#include "sample/samples.h"
 #include "uvdpa-config.h"
 
 int vdpa_register_builtin(struct vdpa_ctx *ctx)
@@ -42,6 +43,8 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 #ifdef VDPA_HAVE_MDEV
 	if (!r)
 		r = mdev_register_classes(ctx);
+	if (!r)
+		r = mvnet_loopback_register(ctx);
 #endif
 	return r;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "daemon_harness.h"
 #include "devs.h"
+#include "mdevs.h"
 #include "rpc.h"
 #include "server.h"
 
@@ -47,6 +48,7 @@ static void start(void)
 	assert(!server_new(&params, &d.server));
 	d.events.fn = bus_event;
 	vdpa_subscribe(d.ctx, &d.events);
+	assert(!mdevs_init(&d, NULL));
 }
 
 struct daemon *harness_daemon(void)
@@ -84,7 +86,7 @@ static bool no_client(void)
 
 static bool nothing_left(void)
 {
-	return !devs_count(&d) && !d.calls;
+	return !devs_count(&d) && !mdevs_count(&d) && !d.calls;
 }
 
 void harness_client(const void *data, size_t len)
@@ -126,11 +128,19 @@ static bool delete_one(void *arg, struct vdpa_device *vdev)
 	return true;
 }
 
+static bool remove_one(void *arg, struct mdev_device *mdev)
+{
+	mdev_remove(mdev, NULL);
+	return true;
+}
+
 void harness_clean(void)
 {
 	json_t *names = json_array(), *name;
 	size_t i;
 
+	mdev_for_each(d.ctx, remove_one, NULL);
+	json_object_clear(d.mdev_defs);
 	vdpa_for_each_device(d.ctx, delete_one, names);
 	json_array_foreach(names, i, name) devs_delete(&d, json_string_value(name), quiet, NULL);
 	json_decref(names);
