@@ -2,7 +2,6 @@
 """A device as /dev/vhost-vdpa-N on a socket: the suite that the kernel's device passes too, and hostile peers."""
 import array
 import json
-import json
 import os
 import pathlib
 import socket
@@ -14,6 +13,7 @@ import pytest
 from cliutil import PATIENCE, UVDPA, clean_env, wait_for
 
 SUITE = os.environ['VHOST_VDPA_SUITE']
+CVQ = os.environ['VHOST_VDPA_CVQ']
 OPEN, IOCTL, WRITE = 1, 2, 3
 EBUSY, EINVAL, EFAULT, ENOTTY, ENOBUFS = 16, 22, 14, 25, 105
 SET_OWNER = 0xaf01
@@ -106,6 +106,32 @@ def test_suite_of_address_spaces(start, folder, attrs):
     daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '1M', 'num_queues', '2', *attrs)
     daemon.ok('dev', 'bind', 'd0', 'vhost-vdpa', 'path', folder / 'd0.cdev')
     assert 'read in another address space' in run_suite(folder / 'd0.cdev')
+
+
+@pytest.mark.parametrize('attrs', [(), ('dma', 'set_map'), ('desc_group', 'on')])
+def test_control_queue(start, folder, attrs):
+    """Of a client that keeps it out of the guest's address space; meanwhile the device shows what it was told."""
+    daemon = start()
+    daemon.ok('dev', 'add', 'name', 'n0', 'mgmtdev', 'soft_net', 'backend', 'loopback', 'intercept', 'on', *attrs)
+    daemon.ok('dev', 'bind', 'n0', 'vhost-vdpa', 'path', folder / 'n0.cdev')
+    with subprocess.Popen([CVQ, str(folder / 'n0.cdev')], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, env=clean_env()) as client:
+        said = iter(client.stdout.readline, '')
+        before = []
+        for line in said:
+            before.append(line)
+            if line == 'configured\n':
+                break
+        assert before and before[-1] == 'configured\n', before
+        shown = daemon.json('cvq', 'show', 'n0')['cvq']['n0']
+        assert (shown['mac'], shown['rx_mode']) == ('02:00:00:00:00:77', '')
+        commands = daemon.json('cvq', 'state', 'n0')['commands'].values()
+        assert [c.split()[0] for c in commands] == ['mac', 'promisc', 'unknown', 'mac']
+        spaces = daemon.json('as', 'show', 'n0')['as']['n0']
+        assert '0x800000' not in json.dumps(spaces['spaces'][0]) and '0x800000' in json.dumps(spaces['spaces'][1])
+        out, _ = client.communicate('\n', timeout=PATIENCE)
+    assert client.returncode == 0, ''.join(before) + out
+    assert ' 0 failed' in out
 
 
 def test_groups_are_shown(nic, folder, memory):

@@ -4,20 +4,13 @@
  * is the character device) and ours (PATH is the socket that stands for it). It prints a line for
  * each check and "N checks, N failed" at the end; the exit status says whether all passed.
  */
-#include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <uvdpa/compat.h>
 #include <uvdpa/virtqueue.h>
 
-#include "driver/vhost_cdev/client.h"
+#include "uapi.h"
 
 #define PAGE 4096ull
 #define MEM_BYTES (64 * PAGE)
@@ -28,33 +21,9 @@
 #define SUSPEND _IO(VHOST_VIRTIO, 0x7D)
 #define RESUME _IO(VHOST_VIRTIO, 0x7E)
 
-static const char *path;
-static unsigned checks, failed;
 static uint8_t *mem;
 static int mem_fd;
 static uint32_t asid; /* that messages are for, and a disk's groups are tied to */
-
-static void check(bool ok, const char *fmt, ...)
-{
-	va_list ap;
-
-	checks++;
-	failed += !ok;
-	printf("%s ", ok ? "ok  " : "FAIL");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-}
-
-static void is(const char *what, long got, long want)
-{
-	if (got == want)
-		check(true, "%s", what);
-	else
-		check(false, "%s: %ld (%s), not %ld", what, got, got < 0 ? strerror((int)-got) : "",
-		      want);
-}
 
 /* The kernel says EFAULT of every message that it refuses, whatever was wrong; ours says what. */
 static void refused(const char *what, long got, long why)
@@ -66,61 +35,6 @@ static void refused(const char *what, long got, long why)
 static void is_or_absent(const char *what, long got, long want)
 {
 	is(what, got == -EOPNOTSUPP ? want : got, want);
-}
-
-/* ---- calls ---- */
-
-static int do_ioctl(struct cdev_client *c, uint32_t cmd, void *arg, size_t bytes)
-{
-	return cdev_client_ioctl(c, cmd, arg, bytes, -1);
-}
-
-static int set_state(struct cdev_client *c, uint32_t cmd, uint32_t index, uint32_t num)
-{
-	struct vhost_vring_state s = {.index = index, .num = num};
-
-	return do_ioctl(c, cmd, &s, sizeof(s));
-}
-
-static int set_status(struct cdev_client *c, uint8_t status)
-{
-	return do_ioctl(c, VHOST_VDPA_SET_STATUS, &status, 1);
-}
-
-static uint8_t get_status(struct cdev_client *c)
-{
-	uint8_t status = 0xff;
-
-	do_ioctl(c, VHOST_VDPA_GET_STATUS, &status, 1);
-	return status;
-}
-
-static uint64_t get64(struct cdev_client *c, uint32_t cmd)
-{
-	uint64_t value = 0;
-
-	do_ioctl(c, cmd, &value, sizeof(value));
-	return value;
-}
-
-static uint32_t get32(struct cdev_client *c, uint32_t cmd)
-{
-	uint32_t value = 0;
-
-	do_ioctl(c, cmd, &value, sizeof(value));
-	return value;
-}
-
-static int set64(struct cdev_client *c, uint32_t cmd, uint64_t value)
-{
-	return do_ioctl(c, cmd, &value, sizeof(value));
-}
-
-static int set_fd(struct cdev_client *c, uint32_t cmd, uint32_t index, int fd)
-{
-	struct vhost_vring_file file = {.index = index, .fd = fd};
-
-	return cdev_client_ioctl(c, cmd, &file, sizeof(file), fd);
 }
 
 static long message(struct cdev_client *c, uint8_t type, uint64_t iova, uint64_t size)
@@ -139,23 +53,6 @@ static long message(struct cdev_client *c, uint8_t type, uint64_t iova, uint64_t
 	msg.iotlb.perm = VHOST_ACCESS_RW;
 	msg.iotlb.type = type;
 	return cdev_client_write(c, &msg, sizeof(msg), &m, type == VHOST_IOTLB_UPDATE ? 1 : 0);
-}
-
-static void open_or_exit(struct cdev_client *c)
-{
-	int err = 0;
-
-	/* The kernel closes late what another process held. */
-	for (int i = 0; i < 100; i++) {
-		err = cdev_client_open(c, path);
-		if (err != -EBUSY)
-			break;
-		usleep(20000);
-	}
-	if (err) {
-		fprintf(stderr, "%s: %s\n", path, strerror(-err));
-		exit(2);
-	}
 }
 
 /* ---- what must hold of any device ---- */

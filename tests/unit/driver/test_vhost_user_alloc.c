@@ -71,11 +71,16 @@ static void rig_free(struct rig *r)
 	ctx_del(r->ctx);
 }
 
-static int do_bind(struct rig *r)
+static int do_bind_to(struct rig *r, const char *driver)
 {
 	const struct vdpa_attr attrs[] = {{"path", r->path}, {0}};
 
-	return vdpa_bind(r->vdev, "vhost-user", attrs, NULL);
+	return vdpa_bind(r->vdev, driver, attrs, NULL);
+}
+
+static int do_bind(struct rig *r)
+{
+	return do_bind_to(r, "vhost-user");
 }
 
 static void do_unbind(struct rig *r)
@@ -237,18 +242,18 @@ static void session_end(struct rig *r, unsigned fds)
 
 /* ---- the tests ---- */
 
-static void test_probe(void **state)
+static void each_probe(const char *driver)
 {
 	unsigned fds, rounds = 0;
 	struct stat st;
 	struct rig r;
 
 	rig_new(&r);
-	assert_int_equal(do_bind(&r), 0);
+	assert_int_equal(do_bind_to(&r, driver), 0);
 	do_unbind(&r);
 	fds = open_fds();
 	for (alloc_fail_begin(); alloc_fail_more(); rounds++) {
-		int ret = do_bind(&r);
+		int ret = do_bind_to(&r, driver);
 
 		alloc_fail_off();
 		assert_int_equal(ret, alloc_fail_hit ? -ENOMEM : 0);
@@ -261,6 +266,26 @@ static void test_probe(void **state)
 	}
 	assert_true(rounds > 3);
 	rig_free(&r);
+}
+
+static void test_probe(void **state)
+{
+	each_probe("vhost-user");
+}
+
+/* The same of a character device. */
+static void test_probe_cdev(void **state)
+{
+	struct rig r;
+	bool there;
+
+	rig_new(&r);
+	there = vdpa_find_driver(r.ctx, "vhost-vdpa");
+	rig_free(&r);
+	if (there)
+		each_probe("vhost-vdpa");
+	else
+		skip();
 }
 
 /* A connection that there is no memory for waits until there is: it is not dropped, and nobody
@@ -350,9 +375,8 @@ static void test_session_iommu(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_probe),
-		cmocka_unit_test(test_listener),
-		cmocka_unit_test(test_session),
+		cmocka_unit_test(test_probe),	      cmocka_unit_test(test_probe_cdev),
+		cmocka_unit_test(test_listener),      cmocka_unit_test(test_session),
 		cmocka_unit_test(test_session_iommu),
 	};
 

@@ -66,6 +66,8 @@ static void test_alloc_devices(void **state)
 	add_failing("soft_blk", (struct vdpa_attr[]){{"backend", "null"}, {0}});
 	add_failing("soft_blk", (struct vdpa_attr[]){{"backend", "file"}, {"path", path}, {0}});
 	add_failing("soft_net", (struct vdpa_attr[]){{"filter", "on"}, {"intercept", "on"}, {0}});
+	add_failing("soft_net", (struct vdpa_attr[]){{"backend", "switch"}, {"switch", "b"}, {0}});
+	add_failing("soft_net", (struct vdpa_attr[]){{"backend", "null"}, {"rss", "on"}, {0}});
 	close(fd);
 	unlink(path);
 }
