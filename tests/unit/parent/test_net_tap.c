@@ -214,6 +214,87 @@ static void test_held(void **state)
 	sg_close(&g);
 }
 
+/* ---- who it is for ---- */
+
+#define PROTOCOL 0x88b5
+
+static void kernel_sends_to(int fd, const uint8_t dst[6], uint8_t seq)
+{
+	uint8_t frame[60] = {0};
+
+	memcpy(frame, dst, 6);
+	frame[6] = 2;
+	frame[11] = 99;
+	frame[12] = PROTOCOL >> 8;
+	frame[13] = PROTOCOL & 0xff;
+	frame[14] = seq;
+	assert_int_equal(write(fd, frame, sizeof(frame)), sizeof(frame));
+}
+
+/* The next one of ours, whatever else the kernel says on its interface. */
+static void guest_gets(struct soft_guest *g, uint8_t seq)
+{
+	uint8_t *p, head[3];
+	uint32_t len;
+
+	do {
+		p = sg_get(g, 0, &len, SG_SECOND * 5);
+		assert_non_null(p);
+		memcpy(head, p + 12 + 12, 3);
+		ng_rx_post(g, (unsigned)((size_t)(p - g->mem - NG_RX) / NG_RX_BYTES), 2048);
+	} while (head[0] != PROTOCOL >> 8 || head[1] != (PROTOCOL & 0xff));
+	assert_int_equal(head[2], seq);
+}
+
+/* Own address, groups and broadcast, until the driver says otherwise; the rest is dropped. */
+static void test_filter(void **state)
+{
+	static const struct vdpa_attr filter[] = {
+		{"backend", "tap"}, {"ifname", "t0"}, {"filter", "on"}, {0}};
+	static const uint8_t own[6] = {2, 0, 0, 0, 0, 2}, other[6] = {2, 0, 0, 0, 0, 3},
+			     all[6] = {255, 255, 255, 255, 255, 255},
+			     many[6] = {1, 0, 0x5e, 0, 0, 1};
+	struct vdpa_dev_set_config config = {.mask = VDPA_CFG_NET_MAC, .attrs = filter};
+	struct vdpa_error err = {.msg = ""};
+	struct soft_guest g;
+	int fd;
+
+	memcpy(config.net.mac, own, 6);
+	sg_open(&g, (unsigned)(uintptr_t)*state);
+	assert_int_equal(sg_try_add(&g, "soft_net", "d0", &config, &err), 0);
+	sg_use(&g, vdpa_find_device(g.ctx, "d0"));
+	netns_addr("t0", MAC_TEXT);
+	sg_start(&g, NG_FEATURES | CG_RX, 3, 64);
+	ready(&g, 1);
+	fd = netns_packet("t0", false);
+	for (unsigned i = 0; i < 7; i++)
+		ng_rx_post(&g, i, 2048);
+	/* Each is followed by one that comes, so that one that should not would be seen first. */
+	kernel_sends_to(fd, other, 1);
+	kernel_sends_to(fd, own, 2);
+	guest_gets(&g, 2);
+	kernel_sends_to(fd, all, 3);
+	guest_gets(&g, 3);
+	kernel_sends_to(fd, many, 4);
+	guest_gets(&g, 4);
+	assert_true(sg_stat(&g, 0, "rx drops") >= 1);
+	/* It has another address from now on. */
+	assert_int_equal(cg_send(&g, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6),
+			 VIRTIO_NET_OK);
+	kernel_sends_to(fd, own, 5);
+	kernel_sends_to(fd, other, 6);
+	guest_gets(&g, 6);
+	assert_int_equal(cg_rx_mode(&g, VIRTIO_NET_CTRL_RX_NOBCAST, 1), VIRTIO_NET_OK);
+	kernel_sends_to(fd, all, 7);
+	kernel_sends_to(fd, other, 8);
+	guest_gets(&g, 8);
+	assert_int_equal(cg_rx_mode(&g, VIRTIO_NET_CTRL_RX_PROMISC, 1), VIRTIO_NET_OK);
+	kernel_sends_to(fd, own, 9);
+	guest_gets(&g, 9);
+	close(fd);
+	sg_close(&g);
+}
+
 /* ---- several queues ---- */
 
 static void add_pairs(struct soft_guest *g, unsigned pairs, const struct vdpa_attr *attrs)
@@ -561,6 +642,8 @@ int main(void)
 		cmocka_unit_test_setup(test_kernel_tso, netns_fresh),
 		cmocka_unit_test_setup(test_held, netns_fresh),
 		{"held_worker", test_held, netns_fresh, NULL, (void *)1},
+		cmocka_unit_test_setup(test_filter, netns_fresh),
+		{"filter_worker", test_filter, netns_fresh, NULL, (void *)1},
 		cmocka_unit_test_setup(test_pairs, netns_fresh),
 		{"pairs_workers", test_pairs, netns_fresh, NULL, (void *)2},
 		cmocka_unit_test_setup(test_pairs_switched, netns_fresh),
