@@ -243,6 +243,21 @@ def test_memory(disk):
     ''')
 
 
+def test_no_doorbells(disk):
+    """A mapping is refused as on a kernel's device without such pages; nothing else is the worse for it."""
+    script(disk, '''
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        fd = os.open(NAME, os.O_RDWR)
+        for prot in (mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_WRITE):
+            ctypes.set_errno(0)
+            at = libc.mmap(None, ctypes.c_size_t(4096), prot, mmap.MAP_SHARED, fd, ctypes.c_long(0))
+            assert at == 2 ** 64 - 1 and ctypes.get_errno() == errno.ENODEV
+        fcntl.ioctl(fd, SET_OWNER)
+        fcntl.ioctl(fd, GET_DEVICE_ID, bytearray(4))
+    ''')
+
+
 def test_wild_arguments(disk):
     """Pointers to nothing, descriptors that are none, threads that change what is read: the program's own harm."""
     script(disk, '''
