@@ -56,8 +56,35 @@ static int add_option(struct run *run, char *option)
 	return add_dev(run, option, path);
 }
 
+static int set_vduse(struct run *run, const char *given)
+{
+	char path[4096];
+
+	if (cli_abs_path(given, path, sizeof(path)) || strlen(path) >= sizeof(run->vduse)) {
+		fprintf(stderr, "uvdpa: run: %s: the path is too long\n", given);
+		return EXIT_USAGE;
+	}
+	strcpy(run->vduse, path);
+	return EXIT_OK;
+}
+
+/* The daemon's endpoint for device processes, where it has one. */
+static int ask_vduse(struct cli *cli, struct run *run)
+{
+	const char *path = NULL;
+	json_t *answer;
+	int ret = cli_call(cli, "daemon.info", json_object(), &answer);
+
+	if (ret)
+		return ret;
+	if (!json_unpack(answer, "{s:s}", "vduse", &path) && strlen(path) < sizeof(run->vduse))
+		strcpy(run->vduse, path);
+	json_decref(answer);
+	return EXIT_OK;
+}
+
 /* Those of the daemon that are bound to vhost-vdpa. */
-static int ask_daemon(struct cli *cli, struct run *run)
+static int ask_devices(struct cli *cli, struct run *run)
 {
 	json_t *answer;
 	const char *name = NULL, *path;
@@ -76,10 +103,20 @@ static int ask_daemon(struct cli *cli, struct run *run)
 			ret = ret ? ret : add_dev(run, name, path);
 	}
 	json_decref(answer);
-	if (!ret && !run->ndevs) {
+	return ret;
+}
+
+static int ask_daemon(struct cli *cli, struct run *run)
+{
+	int ret = ask_devices(cli, run);
+
+	if (!ret)
+		ret = ask_vduse(cli, run);
+	if (!ret && !run->ndevs && !*run->vduse) {
 		fprintf(stderr,
 			"uvdpa: run: no device is bound to the driver vhost-vdpa: uvdpa dev bind "
-			"NAME driver vhost-vdpa path SOCKET\n");
+			"NAME driver vhost-vdpa path SOCKET; nor does the daemon serve VDUSE "
+			"(uvdpad --vduse)\n");
 		ret = EXIT_FAILED;
 	}
 	return ret;
@@ -95,14 +132,14 @@ static int send_listener(int sock, int listener)
 	return n == sizeof(listener) ? 0 : -1;
 }
 
-static void child(int sock, char **argv)
+static void child(const struct run *run, int sock, char **argv)
 {
 	int listener;
 	char go;
 
 	/* Its devices end with us. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	listener = run_trap_install();
+	listener = run_trap_install(run);
 	if (send_listener(sock, listener) || listener < 0)
 		_exit(127);
 	/* Not before somebody answers; the descriptors end with exec. */
@@ -145,7 +182,7 @@ static void hold_signals(sigset_t *held, sigset_t *old)
 }
 
 struct server {
-	const struct run *run;
+	struct run *run;
 	int listener;
 };
 
@@ -205,6 +242,7 @@ static int serve_program(struct run *run, int sock, pid_t program, const sigset_
 	/* What the program has started may go on with its devices after it. */
 	if (served)
 		pthread_join(thread, NULL);
+	run_vduse_end(run);
 	if (files)
 		run_files_stop(run, files);
 	return told ? status : EXIT_FAILED;
@@ -230,16 +268,17 @@ static int run_program(struct run *run, char **argv)
 	if (!program) {
 		sigprocmask(SIG_SETMASK, &old, NULL);
 		close(sock[0]);
-		child(sock[1], argv);
+		child(run, sock[1], argv);
 	}
 	close(sock[1]);
 	return serve_program(run, sock[0], program, &held);
 }
 
 static const char usage[] =
-	"Usage: uvdpa run [ --chardev NAME=SOCKET ]... [ -- ] PROGRAM [ ARGS ]\n"
+	"Usage: uvdpa run [ --chardev NAME=SOCKET ]... [ --vduse SOCKET ] [ -- ] PROGRAM [ ARGS ]\n"
 	"Run a program that sees the daemon's devices which are bound to vhost-vdpa as\n"
-	"/dev/vhost-vdpa-N, or the given sockets as /dev/NAME.\n"
+	"/dev/vhost-vdpa-N, or the given sockets as /dev/NAME; and the daemon's endpoint for\n"
+	"device processes (uvdpad --vduse), or the given one, as /dev/vduse.\n"
 	"Its exit status is that of the program; the program is ended by what ends uvdpa.\n"
 	"The memory that the program gives to the devices must be shared (in QEMU: -object\n"
 	"memory-backend-memfd,share=on).\n";
@@ -249,6 +288,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 	struct run run = {.mount = -1};
 	int ret = EXIT_OK, i = 0;
 	char **words;
+	bool vduse;
 
 	if (argc && (!strcmp(argv[0], "help") || !strcmp(argv[0], "--help"))) {
 		fputs(usage, stdout);
@@ -259,16 +299,18 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 			i++;
 			break;
 		}
-		if (strcmp(argv[i], "--chardev") || i + 1 == argc)
+		vduse = !strcmp(argv[i], "--vduse");
+		if ((!vduse && strcmp(argv[i], "--chardev")) || i + 1 == argc)
 			return cli_usage(cli,
-					 "run: --chardev NAME=SOCKET, then -- PROGRAM; not \"%s\"",
+					 "run: --chardev NAME=SOCKET, --vduse SOCKET, then -- "
+					 "PROGRAM; not \"%s\"",
 					 argv[i]);
-		ret = add_option(&run, argv[i + 1]);
+		ret = vduse ? set_vduse(&run, argv[i + 1]) : add_option(&run, argv[i + 1]);
 		i += 2;
 	}
 	if (!ret && i == argc)
 		return cli_usage(cli, "run: a program is missing");
-	if (!ret && !run.ndevs)
+	if (!ret && !run.ndevs && !*run.vduse)
 		ret = ask_daemon(cli, &run);
 	if (ret)
 		return ret;

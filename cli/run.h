@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * uvdpa run: an unmodified program sees /dev/vhost-vdpa-N where the kernel has no vDPA.
+ * uvdpa run: an unmodified program sees /dev/vhost-vdpa-N and /dev/vduse where the kernel has no
+ * vDPA.
  *
  * run_ns.c     the program's view of /dev and /proc/devices: a mount namespace of its own
  * run_trap.c   open(2) of one of these paths: a seccomp notification, answered with a descriptor
  * run_file.c   what that descriptor is: a file of a FUSE mount that nobody else sees
+ * run_vduse.c  /dev/vduse: opens and ioctls of device processes, carried to the daemon's endpoint
  *
  * Why so. Nothing is preloaded, so static programs and all languages work. The path is a character
  * device for stat(2) (a bind mount of /dev/null, and the same major number in /proc/devices), since
@@ -24,6 +26,7 @@
 #include <sys/types.h>
 
 #include "driver/vhost_cdev/proxy.h"
+#include "vdpa/vduse_abi.h"
 
 #define RUN_DEVS_MAX 64
 
@@ -32,11 +35,15 @@ struct run_dev {
 	char socket[108];
 };
 
+struct vduse_file;
+
 struct run {
 	struct run_dev dev[RUN_DEVS_MAX];
 	unsigned ndevs;
-	int mount;	/* O_PATH of the FUSE mount's root */
-	dev_t node_dev; /* what the paths below /dev are: one inode for all */
+	char vduse[108];		/* the endpoint behind /dev/vduse; "": none */
+	struct vduse_file *vduse_files; /* run_trap.c's thread */
+	int mount;			/* O_PATH of the FUSE mount's root */
+	dev_t node_dev;			/* what the paths below /dev are: one inode for all */
 	ino_t node_ino;
 	dev_t dev_dev; /* of the new /dev itself */
 };
@@ -66,8 +73,28 @@ void run_files_stop(struct run *run, struct run_files *files);
 /* ---- run_trap.c ---- */
 
 /* In the program's process: install the filter. The listener's descriptor or -errno. */
-int run_trap_install(void);
+int run_trap_install(const struct run *run);
 /* Answer notifications until no process is left that can send any. */
-void run_trap_serve(const struct run *run, int listener);
+void run_trap_serve(struct run *run, int listener);
+
+/* ---- run_vduse.c; the thread of run_trap_serve() ---- */
+
+/* An ioctl(2) of process @pid. */
+struct run_ioctl {
+	pid_t pid;
+	int fd;
+	uint32_t cmd;
+	uint64_t arg;
+};
+
+#define RUN_NOT_OURS -4096
+
+/* Is @path one of /dev/vduse's? (Which /dev that is the caller knows.) */
+bool run_vduse_name(const struct run *run, const char *path, char name[VDUSE_NAME_BYTES]);
+/* What the program's open(2) returns, as a descriptor of ours. -errno. */
+int run_vduse_open(struct run *run, const char *name, int flags);
+/* What its ioctl(2) returns; with *@is_fd a descriptor of ours. RUN_NOT_OURS: the kernel's. */
+int run_vduse_ioctl(struct run *run, const struct run_ioctl *call, bool *is_fd);
+void run_vduse_end(struct run *run);
 
 #endif

@@ -114,6 +114,8 @@ static int copy_node(const char *name)
 
 static bool is_ours(const struct run *run, const char *name)
 {
+	if (*run->vduse && !strcmp(name, "vduse"))
+		return true;
 	for (unsigned i = 0; i < run->ndevs; i++) {
 		if (!strcmp(run->dev[i].name, name))
 			return true;
@@ -136,6 +138,15 @@ static int copy_dev(const struct run *run)
 	}
 	closedir(dir);
 	return ret;
+}
+
+static int add_vduse(const struct run *run)
+{
+	if (!*run->vduse)
+		return 0;
+	if (mkdir(STAGE "/vduse", 0755))
+		return failed("cannot make", STAGE "/vduse");
+	return touch(STAGE "/vduse/control") || bind_mount("/dev/null", STAGE "/vduse/control", 0);
 }
 
 static int add_ours(struct run *run)
@@ -186,7 +197,7 @@ static int stage_dev(struct run *run)
 
 	if (mount("uvdpa", STAGE, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m"))
 		return failed("cannot mount on", STAGE);
-	if (copy_dev(run) || add_ours(run))
+	if (copy_dev(run) || add_ours(run) || add_vduse(run))
 		return -1;
 	if (stat("/dev/null", &st))
 		return failed("cannot look at", "/dev/null");

@@ -43,6 +43,13 @@ static bool is_interesting(int flags)
 	       (flags & opens[1].mask) == opens[1].value;
 }
 
+/* Those of VDUSE, by their type byte. */
+static int add_ioctl_rule(scmp_filter_ctx ctx)
+{
+	return seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
+				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, VDUSE_IOC << 8));
+}
+
 static int add_rules(scmp_filter_ctx ctx)
 {
 	/* Its flags lie in memory, where a filter cannot look; few programs use it. */
@@ -60,7 +67,7 @@ static int add_rules(scmp_filter_ctx ctx)
 	return err;
 }
 
-int run_trap_install(void)
+int run_trap_install(const struct run *run)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int err, fd;
@@ -75,6 +82,8 @@ int run_trap_install(void)
 		err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
 	if (!err)
 		err = add_rules(ctx);
+	if (!err && *run->vduse)
+		err = add_ioctl_rule(ctx);
 	if (!err)
 		err = seccomp_load(ctx);
 	fd = err ? err : seccomp_notify_fd(ctx);
@@ -175,20 +184,27 @@ static int look(const struct request *req)
 	return fd;
 }
 
-/* Which of our devices is @fd? All nodes are one inode: their place in /dev tells them apart. */
-static const struct run_dev *find(const struct run *run, int fd)
+/* What is to be opened: a device, or a file of /dev/vduse, or neither. */
+struct target {
+	const struct run_dev *dev;
+	char vduse[VDUSE_NAME_BYTES];
+};
+
+static bool path_of(int fd, char path[PATH_BYTES])
 {
-	char link[64], path[PATH_BYTES];
-	struct stat st;
+	char link[64];
 	ssize_t n;
 
-	if (fstat(fd, &st) || st.st_dev != run->node_dev || st.st_ino != run->node_ino)
-		return NULL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return NULL;
-	path[n] = '\0';
+	n = readlink(link, path, PATH_BYTES - 1);
+	path[n < 0 ? 0 : n] = '\0';
+	return n > 0;
+}
+
+/* Which of our devices is at @path? All nodes are one inode: their place in /dev tells them apart.
+ */
+static const struct run_dev *find_dev(const struct run *run, const char *path)
+{
 	for (unsigned i = 0; i < run->ndevs; i++) {
 		const char *slash = strrchr(path, '/');
 
@@ -198,20 +214,38 @@ static const struct run_dev *find(const struct run *run, int fd)
 	return NULL;
 }
 
-static const struct run_dev *asked_for(const struct run *run, const struct seccomp_notif *notif,
-				       struct request *req)
+static bool find(const struct run *run, int fd, struct target *t)
 {
-	const struct run_dev *dev;
+	char path[PATH_BYTES];
+	struct stat st;
+	bool node;
+
+	if (fstat(fd, &st))
+		return false;
+	node = st.st_dev == run->node_dev && st.st_ino == run->node_ino;
+	if ((!node && st.st_dev != run->dev_dev) || !path_of(fd, path))
+		return false;
+	if (!S_ISDIR(st.st_mode) && run_vduse_name(run, path, t->vduse))
+		return true;
+	t->dev = node ? find_dev(run, path) : NULL;
+	return t->dev;
+}
+
+static bool asked_for(const struct run *run, const struct seccomp_notif *notif, struct request *req,
+		      struct target *t)
+{
+	bool found;
 	int fd;
 
+	*t = (struct target){0};
 	if (parse(notif, req))
-		return NULL;
+		return false;
 	fd = look(req);
 	if (fd < 0)
-		return NULL;
-	dev = find(run, fd);
+		return false;
+	found = find(run, fd, t);
 	close(fd);
-	return dev;
+	return found;
 }
 
 /* ---- the answer ---- */
@@ -225,7 +259,7 @@ static void answer(int listener, const struct seccomp_notif *notif, int err)
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 
-/* The program's open returns @fd, installed at a number of its own. */
+/* The program's call returns @fd, installed at a number of its own. */
 static void hand_over(int listener, const struct seccomp_notif *notif, int fd, bool cloexec)
 {
 	struct seccomp_notif_addfd add = {
@@ -237,28 +271,62 @@ static void hand_over(int listener, const struct seccomp_notif *notif, int fd, b
 
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 && errno != ENOENT)
 		answer(listener, notif, -errno);
-}
-
-static void handle(const struct run *run, int listener, const struct seccomp_notif *notif)
-{
-	struct request req;
-	const struct run_dev *dev = asked_for(run, notif, &req);
-	int fd;
-
-	if (!dev) {
-		answer(listener, notif, 0);
-		return;
-	}
-	fd = openat(run->mount, dev->name, O_CLOEXEC | (req.flags & (O_ACCMODE | O_NONBLOCK)));
-	if (fd < 0) {
-		answer(listener, notif, -errno);
-		return;
-	}
-	hand_over(listener, notif, fd, req.flags & O_CLOEXEC);
 	close(fd);
 }
 
-void run_trap_serve(const struct run *run, int listener)
+static void handle_open(struct run *run, int listener, const struct seccomp_notif *notif)
+{
+	struct request req;
+	struct target t;
+	int fd;
+
+	if (!asked_for(run, notif, &req, &t)) {
+		answer(listener, notif, 0);
+		return;
+	}
+	if (t.dev) {
+		fd = openat(run->mount, t.dev->name,
+			    O_CLOEXEC | (req.flags & (O_ACCMODE | O_NONBLOCK)));
+		fd = fd < 0 ? -errno : fd;
+	} else {
+		fd = run_vduse_open(run, t.vduse, req.flags);
+	}
+	if (fd < 0)
+		answer(listener, notif, fd);
+	else
+		hand_over(listener, notif, fd, req.flags & O_CLOEXEC);
+}
+
+static void handle_ioctl(struct run *run, int listener, const struct seccomp_notif *notif)
+{
+	const struct run_ioctl call = {.pid = (pid_t)notif->pid,
+				       .fd = (int)notif->data.args[0],
+				       .cmd = (uint32_t)notif->data.args[1],
+				       .arg = notif->data.args[2]};
+	struct seccomp_notif_resp resp = {.id = notif->id};
+	bool is_fd;
+	int ret = run_vduse_ioctl(run, &call, &is_fd);
+
+	if (ret == RUN_NOT_OURS) {
+		answer(listener, notif, 0);
+	} else if (is_fd) {
+		/* The kernel's VDUSE gives it without close-on-exec, too. */
+		hand_over(listener, notif, ret, false);
+	} else {
+		resp.error = ret;
+		ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+	}
+}
+
+static void handle(struct run *run, int listener, const struct seccomp_notif *notif)
+{
+	if (notif->data.nr == SYS_ioctl)
+		handle_ioctl(run, listener, notif);
+	else
+		handle_open(run, listener, notif);
+}
+
+void run_trap_serve(struct run *run, int listener)
 {
 	struct pollfd pfd = {.fd = listener, .events = POLLIN};
 	struct seccomp_notif notif;

@@ -28,6 +28,7 @@ struct daemon {
 	unsigned calls; /* under way */
 	unsigned quits; /* how often we were asked to end */
 	int result;	/* of the whole program */
+	char *vduse;	/* where device processes find us; NULL: nowhere */
 };
 
 /* End the main loop. */

@@ -159,7 +159,12 @@ static int open_vduse(struct daemon *d, struct vdpa_error *err)
 		{d->opt.vduse_owner ? "socket_owner" : NULL, d->opt.vduse_owner},
 		{NULL, NULL}};
 
-	return d->opt.vduse ? vduse_listen(d->ctx, d->opt.vduse, attrs, err) : 0;
+	int ret = d->opt.vduse ? vduse_listen(d->ctx, d->opt.vduse, attrs, err) : 0;
+
+	/* Others ask for it, who may be elsewhere. */
+	if (!ret && d->opt.vduse)
+		d->vduse = realpath(d->opt.vduse, NULL);
+	return ret;
 #else
 	return d->opt.vduse ? vdpa_error_set(err, EOPNOTSUPP, NULL,
 					     "--vduse: this daemon was built without it")

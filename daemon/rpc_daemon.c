@@ -27,7 +27,7 @@ static void info(struct rpc_call *call)
 			 VDPA_VERSION, "api", "major", CTL_API_MAJOR, "minor", CTL_API_MINOR, "pid",
 			 (int)getpid(), "uid", (int)geteuid(), "uptime_s",
 			 (json_int_t)((vdpa_clock_ns() - d->started_ns) / 1000000000), "socket",
-			 d->listen.path, "vduse", d->opt.vduse, "workers", (int)d->opt.workers,
+			 d->listen.path, "vduse", d->vduse, "workers", (int)d->opt.workers,
 			 "devices", (int)devs_count(d), "clients", (int)st.clients));
 }
 

@@ -564,3 +564,102 @@ def test_dies_while_it_stops(served, process, what):
     raw(served, path, 'GET_STATUS')
     assert time.monotonic() - start < 20
     assert show(served)['show']['process'] == 'none'
+
+
+# ---- uvdpa run ----
+
+PROGRAM = '''
+import errno, fcntl, mmap, os, select, stat, struct, sys
+sys.path.insert(0, {folder!r})
+import vduse_proc as vp
+def error(what, *args):
+    try:
+        what(*args)
+    except OSError as e:
+        return e.errno
+    return 0
+assert stat.S_ISCHR(os.stat('/dev/vduse/control').st_mode)
+assert os.listdir('/dev/vduse') == ['control']
+control = os.open('/dev/vduse/control', os.O_RDWR | os.O_CLOEXEC)
+assert not os.get_inheritable(control)
+assert struct.unpack('<Q', fcntl.ioctl(control, vp.GET_API, bytes(8))) == (1,)
+fcntl.ioctl(control, vp.SET_API, bytes(8))
+assert error(fcntl.ioctl, control, vp.SET_API, struct.pack('<Q', 2)) == errno.EINVAL
+assert error(fcntl.ioctl, control, 0x8150, 0) == errno.ENOTTY
+assert error(os.open, '/dev/vduse/r0', os.O_RDWR) == errno.ENOENT
+config = bytearray(vp.config('r0'))
+fcntl.ioctl(control, vp.CREATE, config)
+assert error(fcntl.ioctl, control, vp.CREATE, config) == errno.EEXIST
+assert sorted(os.listdir('/dev/vduse')) == ['control', 'r0']
+dev = os.open('/dev/vduse/r0', os.O_RDWR | os.O_NONBLOCK)
+assert error(os.open, '/dev/vduse/r0', os.O_RDWR) == errno.EBUSY
+assert error(os.read, dev, 152) == errno.EAGAIN
+fcntl.ioctl(dev, vp.VQ_SETUP, struct.pack('<IHHI20x', 0, 64, 0, 0))
+assert error(fcntl.ioctl, dev, vp.VQ_SETUP, struct.pack('<IHHI20x', 1, 64, 0, 0)) == errno.EINVAL
+# Another descriptor, with a number like ours: the kernel's matter.
+assert error(fcntl.ioctl, 0, vp.VQ_SETUP, bytes(32)) in (errno.ENOTTY, errno.EINVAL)
+print('made', flush=True)
+poll = select.poll()
+poll.register(dev, select.POLLIN)
+status = None
+while status != 15:
+    assert poll.poll(30000)
+    number, body = struct.unpack_from('<I', os.read(dev, 152), 4)[0], None
+    status = (status or 0) | next(b for b in (1, 2, 8, 4) if not (status or 0) & b)
+    if status == 15:
+        info = fcntl.ioctl(dev, vp.VQ_INFO, struct.pack('<I44x', 0))
+        assert struct.unpack('<IIQQQQB7x', info)[1::4] == (16, 5)
+        kick = os.eventfd(0)
+        fcntl.ioctl(dev, vp.SET_KICK, struct.pack('<Ii', 0, kick))
+        entry = bytearray(struct.pack('<QQQB7x', 0, 0x10000, 0x10000, 0))
+        fd = fcntl.ioctl(dev, vp.GET_FD, entry)
+        offset, first, last, perm = struct.unpack('<QQQB7x', entry)
+        assert (first, last, perm) == (0x10000, 0x1ffff, 3)
+        mem = mmap.mmap(fd, last - first + 1, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
+        mem[0] = 1
+        assert os.eventfd_read(kick) == 1
+    assert os.write(dev, struct.pack('<II16x128x', number, 0)) == 152
+fcntl.ioctl(dev, vp.VQ_IRQ, struct.pack('<I', 0))
+assert error(fcntl.ioctl, dev, vp.VQ_IRQ, struct.pack('<I', 1)) == errno.EINVAL
+print('up', flush=True)
+copy = os.dup(dev)
+os.close(dev)
+assert select.select([copy], [], [], 30)[0]
+number = struct.unpack_from('<I', os.read(copy, 152), 4)[0]
+os.write(copy, struct.pack('<II16x128x', number, 0))
+while os.read(copy, 152) if select.select([copy], [], [], 0.3)[0] else False:
+    pass
+os.close(copy)
+print('down', flush=True)
+sys.stdin.readline()
+fcntl.ioctl(control, vp.DESTROY, b'r0'.ljust(256, b'\\\\0'))
+assert os.listdir('/dev/vduse') == ['control']
+'''
+
+
+@pytest.mark.skipif(not os.access('/dev/fuse', os.R_OK | os.W_OK), reason='/dev/fuse cannot be opened')
+def test_run(served):
+    """A program sees /dev/vduse: opens, ioctls with their errors, poll, read, write, memory, descriptors, its end."""
+    text = PROGRAM.replace('{folder!r}', repr(os.path.dirname(os.path.abspath(__file__)))).replace('\\\\0', '\\0')
+    with subprocess.Popen([UVDPA, '--socket', str(served.socket), 'run', '--', '/usr/bin/python3', '-c', text],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=clean_env()) as program:
+        try:
+            assert program.stdout.readline() == 'made\n', program.communicate()[1]
+            add(served, 'r0')
+            driver = Driver(served, bind(served, 'r0'), *UP)
+            assert program.stdout.readline() == 'up\n', program.communicate()[1]
+            assert driver.end()[0] == 0
+            assert program.stdout.readline() == 'down\n', program.communicate()[1]
+            served.ok('dev', 'del', 'r0')
+            out, err = program.communicate('\n', timeout=60)
+            assert program.returncode == 0, out + err
+        finally:
+            program.kill()
+
+
+def test_run_options(served, folder):
+    """--vduse names another endpoint; without one /dev/vduse is not there."""
+    bare = ['run', '--vduse', str(folder / 'nobody'), '--', 'sh', '-c', 'exec 3<>/dev/vduse/control']
+    done = served.run(*bare)
+    assert done.returncode != 0 and 'No such device or address' in done.stderr

@@ -86,7 +86,7 @@ static int vq_get_info(struct vdu_dev *d, uint8_t *arg)
 				      .desc_addr = vq->desc,
 				      .driver_addr = vq->driver,
 				      .device_addr = vq->device,
-				      .ready = atomic_load(&vq->ready)};
+				      .ready = vq->runs};
 	if (vdu_packed(d))
 		info.state.packed = (struct vduse_state_packed){
 			.last_avail_counter = vq->state.packed.last_avail_counter,
@@ -170,6 +170,18 @@ static int iotlb_get_info(struct vdu_dev *d, uint8_t *arg)
 	return ret;
 }
 
+/*
+ * For the process addresses are always IOVAs, whether or not the driver knows of that: those of
+ * vhost-user do not, and there are processes that take what they get for their own addresses then
+ * (DPDK).
+ */
+static uint64_t features_for_process(const struct vdu_dev *d)
+{
+	uint64_t features = atomic_load(&d->driver_features);
+
+	return features ? features | (d->features & VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM)) : 0;
+}
+
 int vdu_device_ioctl(struct vdu_conn *c, struct vdu_call *call)
 {
 	struct vdu_dev *d = c->dev;
@@ -177,7 +189,7 @@ int vdu_device_ioctl(struct vdu_conn *c, struct vdu_call *call)
 
 	switch (call->ioctl->cmd) {
 	case VDUSE_DEV_GET_FEATURES:
-		features = atomic_load(&d->driver_features);
+		features = features_for_process(d);
 		memcpy(call->arg, &features, sizeof(features));
 		return 0;
 	case VDUSE_DEV_SET_CONFIG:
