@@ -23,6 +23,7 @@
 #ifndef DSA_ENGINE_H
 #define DSA_ENGINE_H
 
+#include <uvdpa/dsa.h>
 #include <uvdpa/loop.h>
 #include <uvdpa/mem.h>
 
@@ -76,24 +77,12 @@ void dsa_space_free(struct dsa_space *space);
 
 /* ---- queues ---- */
 
-/* An error that no completion record can tell: what goes into SWERR. */
-struct dsa_error {
-	uint8_t status; /* DSA_COMP_*, with bit 7: a fault was a write */
-	uint8_t op;
-	uint32_t pasid;
-	bool priv;
-	bool batch;	      /* it was in a batch, */
-	uint16_t batch_index; /* at this place */
-	uint32_t invalid_flags;
-	uint64_t fault_addr;
-};
-
 struct dsa_queue_ops {
 	/* May descriptors ask for this interrupt? NULL: any. */
 	bool (*handle_valid)(void *arg, uint16_t handle);
 	/* The record, if any, is written. NULL: nobody listens. */
 	void (*interrupt)(void *arg, uint16_t handle);
-	/* NULL: dropped. */
+	/* What goes into SWERR. NULL: dropped. */
 	void (*error)(void *arg, const struct dsa_error *error);
 	/*
 	 * A descriptor that was submitted (not: one of its batch) has ended, after its record and
