@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif("UVDPA_STANDIN" in os.environ,
 ROUNDS = int(os.environ.get("UVDPA_TEST_ROUNDS", 1))
 BLKIO_VERIFY = os.path.join(vmlib.TOP, "tests", "interop", "blkio_verify.c")
 TRANSFER = os.path.join(vmlib.HERE, "transfer.py")
+MANY = os.path.join(vmlib.HERE, "many.py")
 
 # Shell functions for the guest's scripts.
 DAEMON = VDPA + r"""
@@ -144,7 +145,8 @@ def test_vhost_vdpa(cache, work):
     assert " 0 failed" in guest.read("out-1")
 
 
-def test_nics(cache, work):
+@pytest.mark.parametrize("kernel", ["newest", "older"])
+def test_nics(cache, work, kernel):
     """Two NICs on a switch of ours, each in a network of its own."""
     guest = daemon_guest(cache, work, """
         modprobe -a virtio_vdpa virtio_net
@@ -170,9 +172,23 @@ def test_nics(cache, work):
         for n in 1 2; do uvdpa dev unbind n$n; done
         daemon_down
         ! grep '^<[0-4]>' $W/uvdpad.log
-    """)
+    """, kernel=cache.kernel(kernel))
     shutil.copy(TRANSFER, guest.share)
     guest.run(timeout=150)
+
+
+def test_many(cache, work):
+    """Devices come and go, five at a time: nothing is left of them, here and
+    in the kernel."""
+    guest = daemon_guest(cache, work, f"""
+        modprobe -a virtio_vdpa virtio_blk
+        daemon_up
+        python3 $W/many.py /tmp/ctl {10 * ROUNDS}
+        daemon_down
+        ! grep '^<[0-4]>' $W/uvdpad.log
+    """)
+    shutil.copy(MANY, guest.share)
+    guest.run(timeout=120 + 40 * ROUNDS)
 
 
 def test_what_is_missing(cache, work):
