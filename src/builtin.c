@@ -6,6 +6,7 @@
 #include <uvdpa/virtio.h>
 #include "driver/vduse_export/export.h"
 #include "driver/vhost_cdev/cdev.h"
+#include "driver/virtio_pci/virtio_pci.h"
 #include "parent/soft/mgmt.h"
 #include "parent/vduse/vduse.h"
 #include "sample/samples.h"
@@ -45,6 +46,10 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 		r = mdev_register_classes(ctx);
 	if (!r)
 		r = mvnet_loopback_register(ctx);
+#endif
+#ifdef VDPA_HAVE_VIRTIO_PCI
+	if (!r)
+		r = vdpa_register_driver(ctx, virtio_pci_driver());
 #endif
 	return r;
 }

@@ -253,6 +253,8 @@ struct vdpa_ext_ops {
 	int (*announce)(struct vdpa_device *vdev, const uint8_t mac[6]);
 	/** The address space that a group is tied to; of a group that is none: 0. */
 	unsigned (*get_group_asid)(struct vdpa_device *vdev, unsigned group);
+	/** [q] The loop that serves the queue now. Any thread. */
+	struct vdpa_loop *(*get_vq_loop)(struct vdpa_device *vdev, uint16_t idx);
 };
 
 /* ---- devices ---- */
@@ -522,6 +524,15 @@ VDPA_API bool vdpa_miss_settled(struct vdpa_device *vdev, unsigned asid, iova_t 
 				uint32_t perm);
 VDPA_API int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 				const struct vdpa_done *done);
+/** -ENOSPC: *@bytes says how many it takes (@buf may be NULL with 0); -EBUSY: a queue runs. */
+VDPA_API int vdpa_save_state(struct vdpa_device *vdev, void *buf, size_t *bytes);
+/** Into a device that is new or suspended; it is suspended then, until vdpa_resume(). -EINVAL with
+ * @err: of another device, or not a state. */
+VDPA_API int vdpa_load_state(struct vdpa_device *vdev, const void *buf, size_t bytes,
+			     struct vdpa_error *err);
+/** The loop that serves the queue now; the control loop where the parent does not say. Any thread.
+ */
+VDPA_API struct vdpa_loop *vdpa_get_vq_loop(struct vdpa_device *vdev, uint16_t idx);
 VDPA_API int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6]);
 /** Word @i (1, 2, ...) of the features; 0 when the parent has none above 63. */
 VDPA_API uint64_t vdpa_get_features_word(struct vdpa_device *vdev, unsigned i);

@@ -92,6 +92,40 @@ int vdpa_announce(struct vdpa_device *vdev, const uint8_t mac[6])
 	return ret;
 }
 
+int vdpa_save_state(struct vdpa_device *vdev, void *buf, size_t *bytes)
+{
+	int ret = -EOPNOTSUPP;
+
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, save_state))
+		ret = vdev->ext->save_state(vdev, buf, bytes);
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+int vdpa_load_state(struct vdpa_device *vdev, const void *buf, size_t bytes, struct vdpa_error *err)
+{
+	int ret;
+
+	vdpa_lock(vdev);
+	if (vdpa_has_ext(vdev, load_state))
+		ret = vdev->ext->load_state(vdev, buf, bytes, err);
+	else
+		ret = vdpa_error_set(err, EOPNOTSUPP, vdev->name, "its state cannot be loaded");
+	vdpa_unlock(vdev);
+	return ret;
+}
+
+/* Any thread, no lock: as the doorbell. */
+struct vdpa_loop *vdpa_get_vq_loop(struct vdpa_device *vdev, uint16_t idx)
+{
+	struct vdpa_loop *loop = NULL;
+
+	if (idx < vdev->nvqs && vdpa_has_ext(vdev, get_vq_loop))
+		loop = vdev->ext->get_vq_loop(vdev, idx);
+	return loop ? loop : vdpa_ctx_control(vdev->ctx);
+}
+
 uint64_t vdpa_get_features_word(struct vdpa_device *vdev, unsigned i)
 {
 	uint64_t word = 0;

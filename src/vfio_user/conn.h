@@ -70,6 +70,7 @@ struct vfu_conn {
 	int fd;
 	const struct vfu_conn_ops *ops;
 	void *arg;
+	bool reentrant; /* commands are handled while the reader itself waits for a reply */
 
 	/* The reader's. */
 	struct vdpa_loop_fd lfd;

@@ -96,7 +96,7 @@ static int read_until(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t dead
 	while (!is_done(conn, w) && r >= 0) {
 		r = vfu_conn_read_wait(conn, deadline);
 		/* Without a loop nobody else serves the peer's commands. */
-		if (r > 0 && !conn->loop)
+		if (r > 0 && (!conn->loop || conn->reentrant))
 			vfu_conn_dispatch(conn);
 	}
 	if (r < 0)

@@ -19,9 +19,11 @@ static int accepted(struct vdpa_listener *listener, int fd)
 
 	srv->versioned = false;
 	r = vfu_conn_new(srv->loop, fd, &vfu_server_conn_ops, srv, &srv->conn);
-	if (!r)
-		vdpa_listener_pause(listener); /* others wait until this one has gone */
-	return r;
+	if (r)
+		return r;
+	srv->conn->reentrant = srv->ops->reentrant;
+	vdpa_listener_pause(listener); /* others wait until this one has gone */
+	return 0;
 }
 
 static void listen_init(struct vfio_user_server *srv)

@@ -181,7 +181,7 @@ def test_change_backend(nic, folder):
 def test_what_is_not_there_says_what_is(disk):
     assert 'there are: d0\n' in disk.fails('dev', 'del', 'd1')
     assert 'there are: d0\n' in disk.fails('dev', 'unbind', 'd1')
-    assert 'there are: virtio-vdpa, vhost-user, vhost-vdpa, vduse\n' in disk.fails('dev', 'bind', 'd0', 'nope')
+    assert 'there are: virtio-vdpa, vhost-user, vhost-vdpa, vduse, virtio-pci\n' in disk.fails('dev', 'bind', 'd0', 'nope')
     assert '(there are: none); bind a device' in disk.fails('drv', 'virtio0', 'info')
     disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     assert '(there are: virtio0)' in disk.fails('drv', 'virtio1', 'info')
@@ -195,7 +195,7 @@ def test_driver_in_use_stays(disk):
     disk.ok('dev', 'unbind', 'd0')
     disk.ok('driver', 'unload', 'virtio-vdpa')
     assert 'virtio-vdpa' not in [d['name'] for d in disk.json('bus', 'drivers')]
-    says = 'there is no driver "virtio-vdpa"; there are: vhost-user, vhost-vdpa, vduse\n'
+    says = 'there is no driver "virtio-vdpa"; there are: vhost-user, vhost-vdpa, vduse, virtio-pci\n'
     assert disk.fails('dev', 'bind', 'd0', 'virtio-vdpa') == 'uvdpa: dev/d0: ' + says
     assert disk.fails('driver', 'unload', 'virtio-vdpa') == 'uvdpa: ' + says
 

@@ -124,7 +124,8 @@ static void soft_free(struct vdpa_device *vdev)
 	.set_vq_inflight = soft_set_vq_inflight, .set_miss = soft_set_miss,                        \
 	.miss_settled = soft_miss_settled, .set_dirty_log = soft_set_dirty_log,                    \
 	.save_state = soft_save_state, .load_state = soft_load_state, .get_iotlb = soft_get_iotlb, \
-	.show = soft_show, .announce = soft_announce, .get_group_asid = soft_get_group_asid
+	.show = soft_show, .announce = soft_announce, .get_group_asid = soft_get_group_asid,       \
+	.get_vq_loop = soft_get_vq_loop
 
 #define SOFT_DMA_MAP .dma_map = soft_dma_map, .dma_unmap = soft_dma_unmap
 #define SOFT_DESC_GROUP .get_vq_desc_group = soft_get_vq_desc_group

@@ -341,6 +341,7 @@ int soft_workers_parse(struct vdpa_soft_core *core, const char *text, struct sof
 		       struct vdpa_error *err);
 int soft_set_workers(struct vdpa_soft_core *core, const char *text, struct vdpa_error *err);
 struct vdpa_loop *soft_default_loop(struct vdpa_soft_vq *vq);
+struct vdpa_loop *soft_get_vq_loop(struct vdpa_device *vdev, uint16_t idx);
 /* Features are negotiated: queues that are for the control thread go there, others leave it. */
 void soft_place_all(struct vdpa_soft_core *core);
 /* Move the queue, and those that share its loop, to @loop, now or when they have stopped. */

@@ -71,6 +71,11 @@ struct vdpa_loop *soft_default_loop(struct vdpa_soft_vq *vq)
 				      list ? list->at[key % list->n] : vdev->index + key);
 }
 
+struct vdpa_loop *soft_get_vq_loop(struct vdpa_device *vdev, uint16_t idx)
+{
+	return atomic_load(&soft_vq(vdev, idx)->loop);
+}
+
 int soft_set_workers(struct vdpa_soft_core *core, const char *text, struct vdpa_error *err)
 {
 	struct soft_workers *list;

@@ -10,6 +10,9 @@ static const struct transport transports[] = {
 	{"vdpa", .workers = 0},
 	{"vdpa, worker, poll", .workers = 1, .poll = true},
 	{"vhost-user", .vhost_user = true},
+#ifdef VDPA_HAVE_VIRTIO_PCI
+	{"vfio-user", .pci = true},
+#endif
 };
 
 #define NSHAPES 16u

@@ -22,6 +22,16 @@ static const struct transport transports[] = {
 	 .protocol_off = 1ull << VHOST_USER_PROTOCOL_F_STATUS},
 	{"vhost-user, bare", .vhost_user = true,
 	 .protocol_off = ~(1ull << VHOST_USER_PROTOCOL_F_CONFIG)},
+#ifdef VDPA_HAVE_VIRTIO_PCI
+	{"vfio-user", .pci = true},
+	{"vfio-user, worker", .pci = true, .workers = 1},
+	{"vfio-user, poll", .pci = true, .poll = true, .workers = 1},
+	{"vfio-user, INTx", .pci = true, .intx = true, .workers = 1},
+	{"vfio-user, posted doorbells", .pci = true, .post = true},
+	{"vfio-user, posted doorbells, worker", .pci = true, .post = true, .workers = 1},
+	{"vfio-user, memory by message", .pci = true, .by_message = true},
+	{"vfio-user, memory by message, worker", .pci = true, .by_message = true, .workers = 1},
+#endif
 };
 
 static void up(struct rig *rig, const struct transport *t, uint32_t id)
@@ -194,7 +204,7 @@ static void test_map_dump(void **state)
 		iova_t iova;
 		void *mem;
 
-		if (transports[i].vhost_user)
+		if (remote(&transports[i]))
 			continue;
 		up(&rig, &transports[i], VIRTIO_ID_BLOCK);
 		mem = virtio_mem_alloc(rig.dev, 20 << 20, &iova);

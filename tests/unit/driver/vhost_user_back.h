@@ -15,6 +15,7 @@
 struct back {
 	pid_t pid;
 	char path[64];
+	const char *driver; /* NULL: vhost-user */
 };
 
 /*
@@ -108,10 +109,11 @@ static inline void back_log(void *arg, enum vdpa_log_level level, const char *ob
 }
 
 /* The child: serves until it is killed. */
-static inline void back_run(const char *path, const char *mgmtdev, const struct vdpa_attr *attrs,
-			    unsigned workers)
+static inline void back_run(const struct back *back, const char *mgmtdev,
+			    const struct vdpa_attr *attrs, unsigned workers)
 {
-	struct vdpa_attr bind[] = {{"path", path}, {0}};
+	const char *driver = back->driver ? back->driver : "vhost-user";
+	struct vdpa_attr bind[] = {{"path", back->path}, {0}};
 	struct vdpa_ctx_config config = {.size = sizeof(config),
 					 .workers = workers,
 					 .log = {.fn = back_log, .level = VDPA_LOG_DEBUG}};
@@ -120,7 +122,7 @@ static inline void back_run(const char *path, const char *mgmtdev, const struct 
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (vdpa_ctx_new(&config, &ctx) || vdpa_register_builtin(ctx) ||
-	    back_device(ctx, mgmtdev, attrs, &vdev) || vdpa_bind(vdev, "vhost-user", bind, NULL))
+	    back_device(ctx, mgmtdev, attrs, &vdev) || vdpa_bind(vdev, driver, bind, NULL))
 		_exit(1);
 	vdpa_loop_run(vdpa_ctx_control(ctx));
 	_exit(0);
@@ -134,7 +136,7 @@ static inline void back_start(struct back *back, const char *mgmtdev, const stru
 	back->pid = fork();
 	assert_true(back->pid >= 0);
 	if (!back->pid)
-		back_run(back->path, mgmtdev, attrs, workers);
+		back_run(back, mgmtdev, attrs, workers);
 }
 
 static inline void back_kill(struct back *back)

@@ -9,6 +9,10 @@
 
 #include "driver/vhost_user/protocol.h"
 #include "vhost_user_back.h"
+#include "uvdpa-config.h"
+#ifdef VDPA_HAVE_VIRTIO_PCI
+#include "pci_front.h"
+#endif
 
 struct transport {
 	const char *name;
@@ -18,7 +22,15 @@ struct transport {
 	const char *map; /* of a vDPA device: how it is told its memory */
 	bool iommu;
 	uint64_t protocol_off;
+	bool pci; /* through vfio-user; and of that: */
+	bool by_message, intx, post;
 };
+
+/* The device is in another process. */
+static inline bool remote(const struct transport *t)
+{
+	return t->vhost_user || t->pci;
+}
 
 /* What the rings look like. Zeroes: all that the device offers. */
 struct shape {
@@ -84,12 +96,12 @@ static inline void up_vdpa(struct rig *rig, const char *mgmtdev, const struct vd
 	rig->dev = virtio_vdpa_device(rig->vdev);
 }
 
-static inline void up_vhost_user(struct rig *rig, const char *mgmtdev, uint32_t id,
-				 const struct vdpa_attr *attrs)
+static inline struct virtio_options rig_options(const struct rig *rig, uint32_t id)
 {
 	const struct shape *s = &rig->shape;
-	struct virtio_options options = {
-		.size = sizeof(options),
+
+	return (struct virtio_options){
+		.size = sizeof(struct virtio_options),
 		.queues = 2,
 		.poll = rig->t->poll,
 		.queue_size = s->queue_size,
@@ -98,6 +110,12 @@ static inline void up_vhost_user(struct rig *rig, const char *mgmtdev, uint32_t 
 		.piece_bytes = s->piece_bytes,
 		.rx_buf_bytes = s->rx_buf_bytes,
 	};
+}
+
+static inline void up_vhost_user(struct rig *rig, const char *mgmtdev, uint32_t id,
+				 const struct vdpa_attr *attrs)
+{
+	struct virtio_options options = rig_options(rig, id);
 	struct vhost_user_frontend_config config = {
 		.path = rig->back.path,
 		.device_id = id,
@@ -110,6 +128,57 @@ static inline void up_vhost_user(struct rig *rig, const char *mgmtdev, uint32_t 
 	assert_int_equal(front_connect(rig->ctx, &config, &rig->dev), 0);
 }
 
+#ifdef VDPA_HAVE_VIRTIO_PCI
+/* Connects as soon as it listens. */
+static inline void pci_connect(struct rig *rig, uint32_t id)
+{
+	struct virtio_options options = rig_options(rig, id);
+	struct pci_front_config config = {
+		.path = rig->back.path,
+		.options = &options,
+		.by_message = rig->t->by_message,
+		.intx = rig->t->intx,
+		.post = rig->t->post,
+	};
+	struct vdpa_error err = {0};
+	int r = -ENOENT;
+
+	for (unsigned i = 0; i < 500 && (r == -ENOENT || r == -ECONNREFUSED); i++) {
+		if (i)
+			usleep(10000);
+		r = pci_front_new(rig->ctx, &config, &rig->dev, &err);
+	}
+	if (r)
+		fail_msg("%s: %s: %s", rig->t->name, strerror(-r), err.msg);
+}
+
+static inline void up_pci(struct rig *rig, const char *mgmtdev, uint32_t id,
+			  const struct vdpa_attr *attrs)
+{
+	rig->back.driver = "virtio-pci";
+	back_start(&rig->back, mgmtdev, attrs, rig->t->workers);
+	pci_connect(rig, id);
+}
+
+static inline void down_pci(struct rig *rig)
+{
+	bool done = false;
+
+	pci_front_free(rig->dev, &(struct vdpa_done){set_flag, &done});
+	fake_until(rig->ctx, done);
+	back_kill(&rig->back);
+}
+#else
+static inline void up_pci(struct rig *rig, const char *mgmtdev, uint32_t id,
+			  const struct vdpa_attr *attrs)
+{
+}
+
+static inline void down_pci(struct rig *rig)
+{
+}
+#endif
+
 static inline void up_shaped(struct rig *rig, const struct transport *t, const struct shape *shape,
 			     uint32_t id)
 {
@@ -121,7 +190,7 @@ static inline void up_shaped(struct rig *rig, const struct transport *t, const s
 	const char *mgmtdev = disk ? "soft_blk" : "soft_net";
 	struct vdpa_ctx_config config = {
 		.size = sizeof(config),
-		.workers = t->vhost_user ? 0 : t->workers,
+		.workers = remote(t) ? 0 : t->workers,
 		.log = {.fn = log_line, .level = VDPA_LOG_WARN},
 	};
 
@@ -131,7 +200,9 @@ static inline void up_shaped(struct rig *rig, const struct transport *t, const s
 	/* The child is made before there are threads. */
 	assert_int_equal(vdpa_ctx_new(&config, &rig->ctx), 0);
 	assert_int_equal(vdpa_register_builtin(rig->ctx), 0);
-	if (t->vhost_user)
+	if (t->pci)
+		up_pci(rig, mgmtdev, id, disk ? blk : net);
+	else if (t->vhost_user)
 		up_vhost_user(rig, mgmtdev, id, disk ? blk : net);
 	else
 		up_vdpa(rig, mgmtdev, disk ? blk : net);
@@ -143,7 +214,9 @@ static inline void down(struct rig *rig)
 {
 	bool done = false;
 
-	if (rig->t->vhost_user) {
+	if (rig->t->pci) {
+		down_pci(rig);
+	} else if (rig->t->vhost_user) {
 		front_free(rig->ctx, rig->dev);
 		back_kill(&rig->back);
 	} else {
