@@ -173,16 +173,26 @@ static void tell_error(struct exec *x, const struct dsa_run *run)
 		config->ops->error(config->arg, &error);
 }
 
+/* A check that failed before that of the handle has left it unchecked. */
 static void interrupt(struct exec *x, const struct dsa_run *run)
 {
 	const struct dsa_queue_config *config = &x->work->queue->config;
+	const struct dsa_queue_ops *ops = config->ops;
 
-	if (has(run, IDXD_OP_FLAG_RCI) && run->status != DSA_COMP_INT_HANDLE_INVAL && config->ops &&
-	    config->ops->interrupt)
-		config->ops->interrupt(config->arg, run->d.handle);
+	if (!has(run, IDXD_OP_FLAG_RCI) || run->status == DSA_COMP_INT_HANDLE_INVAL || !ops ||
+	    !ops->interrupt)
+		return;
+	if (!ops->handle_valid || ops->handle_valid(config->arg, run->d.handle))
+		ops->interrupt(config->arg, run->d.handle);
 }
 
-/* 0 or BLOCKED. */
+/* The flag may be the very one that is invalid here. */
+static bool may_block(const struct exec *x, const struct dsa_run *run)
+{
+	return x->work->queue->config.block_on_fault && has(run, IDXD_OP_FLAG_BOF);
+}
+
+/* 0, BLOCKED, or ABORTED where it would block. */
 static int complete(struct exec *x, struct dsa_run *run)
 {
 	uint8_t record[DSA_RECORD_BYTES];
@@ -195,8 +205,8 @@ static int complete(struct exec *x, struct dsa_run *run)
 			ret = store_record(x->mem, run->d.record, record);
 		} while (ret == -EAGAIN && vdpa_view_refresh(x->mem->view));
 	}
-	if (ret == -EAGAIN && has(run, IDXD_OP_FLAG_BOF))
-		return BLOCKED;
+	if (ret == -EAGAIN && may_block(x, run))
+		return atomic_load(&x->work->abort) ? ABORTED : BLOCKED;
 	if (ret) {
 		run->status = DSA_COMP_CRA_XLAT | DSA_COMP_STATUS_WRITE;
 		run->fault_addr = run->d.record;

@@ -56,6 +56,8 @@ static int remote_read(void *arg, uint64_t off, void *buf, size_t len)
 {
 	struct bench *b = arg;
 
+	if (b->on_read)
+		b->on_read(b);
 	if (b->remote_broken)
 		return -EIO;
 	memcpy(buf, b->mem + off, len);
@@ -208,13 +210,7 @@ void bench_open(struct bench *b, const struct bench_config *config)
 	assert_int_equal(dsa_queue_new(b->engine, &queue, &b->queue), 0);
 }
 
-struct flag {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool set;
-};
-
-static void flag_set(void *arg, int result)
+void flag_set(void *arg, int result)
 {
 	struct flag *f = arg;
 
@@ -224,18 +220,13 @@ static void flag_set(void *arg, int result)
 	pthread_mutex_unlock(&f->lock);
 }
 
-static void flag_wait(struct flag *f)
+void flag_wait(struct flag *f)
 {
 	pthread_mutex_lock(&f->lock);
 	while (!f->set)
 		pthread_cond_wait(&f->cond, &f->lock);
 	pthread_mutex_unlock(&f->lock);
 }
-
-#define FLAG                                                                                       \
-	{                                                                                          \
-		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                         \
-	}
 
 static void sync_done(struct vdpa_loop_sync *sync)
 {
@@ -271,7 +262,7 @@ void bench_close(struct bench *b)
 	pthread_mutex_destroy(&b->lock);
 }
 
-static const struct dsa_select everything = {NULL, DSA_ANY_PASID};
+const struct dsa_select everything = {NULL, DSA_ANY_PASID};
 
 void bench_drain(struct bench *b)
 {

@@ -46,6 +46,8 @@ struct bench {
 	struct page pages[ARENA_PAGES];
 	uint8_t *mem; /* ARENA_BYTES */
 	bool handles_refused, remote_broken;
+	/* Before memory is read by a message; NULL: nothing happens then. */
+	void (*on_read)(struct bench *b);
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	struct told told; /* the lock */
@@ -75,6 +77,25 @@ struct told bench_told(struct bench *b);
 /* Everything that was submitted; dsa_drain() and dsa_abort(). */
 void bench_drain(struct bench *b);
 void bench_abort(struct bench *b);
+
+/* ---- waiting ---- */
+
+struct flag {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool set;
+};
+
+#define FLAG                                                                                       \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false                         \
+	}
+
+/* As the function of a vdpa_done. */
+void flag_set(void *arg, int result);
+void flag_wait(struct flag *f);
+
+extern const struct dsa_select everything;
 
 /* ---- descriptors ---- */
 

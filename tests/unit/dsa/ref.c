@@ -740,7 +740,7 @@ static void finish(struct one *o, uint8_t op)
 			memcpy(to + 16, o->own, 16);
 		}
 	}
-	if (o->flags & F(4) && o->status != DSA_COMP_INT_HANDLE_INVAL)
+	if (o->flags & F(4) && get16(o->d + 36) < 0xfff0)
 		o->r->interrupts++;
 }
 

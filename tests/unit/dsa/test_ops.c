@@ -430,6 +430,72 @@ static void batch_reads_a_descriptor_when_its_turn_comes(void **state)
 	assert_int_equal(b->mem[DST + 7], 0x41);
 }
 
+/* ---- who is interrupted, and who waits ---- */
+
+/* Whatever is wrong with it besides: a handle that is not the submitter's reaches nobody. */
+static void interrupt_needs_a_valid_handle(void **state)
+{
+	struct desc bad = {0x3f, CRAV_RCR | IDXD_OP_FLAG_RCI, iova_of(RECORD), 0, 0, 0, 0xffff};
+
+	desc_make(d, &bad);
+	assert_int_equal(run(), DSA_COMP_BAD_OPCODE);
+	assert_int_equal(bench_told(b).interrupts, 0);
+	put16(d + 36, 3);
+	assert_int_equal(run(), DSA_COMP_BAD_OPCODE);
+	assert_int_equal(bench_told(b).interrupts, 1);
+	assert_int_equal(bench_told(b).handle, 3);
+}
+
+static void open_with_misses(bool block_on_fault)
+{
+	struct bench_config config = {
+		.workers = 1, .queue.block_on_fault = block_on_fault, .misses = true};
+
+	bench_open(b, &config);
+	b->pages[RECORD / PAGE].perm = 0;
+	bench_map(b);
+}
+
+/* A queue that does not block does not, also when the flag is what is wrong. */
+static void record_does_not_block_a_queue_that_may_not(void **state)
+{
+	open_with_misses(false);
+	make(DSA_OPCODE_MEMMOVE, iova_of(SRC), iova_of(DST), 8);
+	put32(d + 4, get32(d + 4) | IDXD_OP_FLAG_BOF);
+	bench_submit(b, d);
+	desc_make(d, &(struct desc){.op = DSA_OPCODE_NOOP});
+	bench_submit(b, d);
+	bench_wait(b, 1);
+	assert_int_equal(bench_told(b).errors, 1);
+	assert_int_equal(bench_told(b).error.status, DSA_COMP_CRA_XLAT | DSA_COMP_STATUS_WRITE);
+	bench_close(b);
+}
+
+static struct flag aborted = FLAG;
+static struct dsa_wait abort_wait = {.done = {flag_set, &aborted}};
+
+static void abort_it(struct bench *bench_)
+{
+	bench_->on_read = NULL;
+	dsa_abort(bench_->engine, &everything, &abort_wait);
+}
+
+/* While its last bytes are copied; then its record waits for a page. */
+static void abort_ends_what_blocks_after_it(void **state)
+{
+	open_with_misses(true);
+	b->pages[SRC / PAGE].remote = true;
+	bench_map(b);
+	b->on_read = abort_it;
+	make(DSA_OPCODE_MEMMOVE, iova_of(SRC), iova_of(DST), 8);
+	put32(d + 4, get32(d + 4) | IDXD_OP_FLAG_BOF);
+	bench_submit(b, d);
+	flag_wait(&aborted);
+	assert_int_equal(bench_told(b).status, DSA_COMP_NONE);
+	assert_int_equal(bench_told(b).completed, 1);
+	bench_close(b);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -457,6 +523,9 @@ int main(void)
 		T(batch_runs_all_of_it),
 		T(fence_stops_after_a_failure),
 		T(batch_reads_a_descriptor_when_its_turn_comes),
+		T(interrupt_needs_a_valid_handle),
+		cmocka_unit_test(record_does_not_block_a_queue_that_may_not),
+		cmocka_unit_test(abort_ends_what_blocks_after_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
