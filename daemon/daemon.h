@@ -10,6 +10,7 @@
 #include "options.h"
 
 struct server;
+struct sysfs;
 
 struct daemon {
 	struct options opt;
@@ -23,6 +24,7 @@ struct daemon {
 	json_t *mdev_defs; /* by UUID: mdevs.h */
 	json_t *mdev_auto; /* of them, what the folder had: "auto" or "manual" */
 	struct vdpa_loop_fd signals;
+	struct sysfs *sysfs; /* NULL: none is mounted */
 	uint64_t event_seq;
 	uint64_t started_ns;
 	unsigned calls; /* under way */

@@ -23,6 +23,7 @@
 #include "mdevs.h"
 #include "rpc.h"
 #include "server.h"
+#include "sysfs.h"
 #include "uvdpa-config.h"
 
 /* Longest time for devices to let go at the end; a queue that does not drain takes up to 30 s. */
@@ -256,6 +257,10 @@ static int start(struct daemon *d, int sigfd, struct vdpa_error *err)
 		ret = config_load_file(d, d->opt.config, err);
 	if (!ret)
 		mdevs_autostart(d);
+#ifdef VDPA_HAVE_SYSFS
+	if (!ret && d->opt.sysfs)
+		ret = sysfs_start(d, err);
+#endif
 	if (!ret)
 		ret = open_sockets(d, err);
 	if (!ret)
@@ -331,6 +336,9 @@ static void end(struct daemon *d, int sigfd)
 	d->server = NULL;
 	if (d->ctx && d->events.fn)
 		vdpa_unsubscribe(d->ctx, &d->events);
+#ifdef VDPA_HAVE_SYSFS
+	sysfs_stop(d);
+#endif
 	if (d->ctx)
 		mdevs_fini(d);
 	if (d->loop)

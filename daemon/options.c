@@ -23,7 +23,8 @@ enum {
 	O_VDUSE_MODE,
 	O_VDUSE_OWNER,
 	O_MDEV,
-	O_MDEV_SOCKETS
+	O_MDEV_SOCKETS,
+	O_SYSFS
 };
 
 static const struct option longs[] = {
@@ -35,6 +36,9 @@ static const struct option longs[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"mdev-dir", required_argument, NULL, O_MDEV},
 	{"mdev-socket-dir", required_argument, NULL, O_MDEV_SOCKETS},
+#ifdef VDPA_HAVE_SYSFS
+	{"sysfs", required_argument, NULL, O_SYSFS},
+#endif
 	{"workers", required_argument, NULL, 'w'},
 	{"worker-cpus", required_argument, NULL, O_CPUS},
 	{"max-clients", required_argument, NULL, O_CLIENTS},
@@ -62,6 +66,9 @@ static const char usage[] =
 	"      --mdev-dir DIR       keep definitions of mediated devices in DIR, as mdevctl does\n"
 	"      --mdev-socket-dir DIR\n"
 	"                           serve mediated devices of class vfio at DIR/UUID.sock\n"
+#ifdef VDPA_HAVE_SYSFS
+	"      --sysfs DIR          show mediated devices at DIR, as Linux's sysfs does (FUSE)\n"
+#endif
 	"  -w, --workers N          threads that serve queues (default 1; 0: none)\n"
 	"      --worker-cpus LIST   processors for them, one each, in turn: 0,2-5\n"
 	"      --max-clients N      connections at a time (default 128)\n"
@@ -222,6 +229,11 @@ static int parse_one(struct options *opt, int c)
 	case O_MDEV:
 		opt->mdev_dir = optarg;
 		return -1;
+#ifdef VDPA_HAVE_SYSFS
+	case O_SYSFS:
+		opt->sysfs = optarg;
+		return -1;
+#endif
 	case O_MDEV_SOCKETS:
 		opt->mdev_socket_dir = optarg;
 		return -1;
