@@ -227,8 +227,10 @@ int mdevs_init(struct daemon *d, struct vdpa_error *err)
 	json_t *def;
 
 	d->mdev_defs = json_object();
+#ifdef VDPA_HAVE_VFIO_USER
 	if (!ret && d->opt.mdev_socket_dir)
 		ret = mdev_vfio_set_folder(d->ctx, d->opt.mdev_socket_dir);
+#endif
 	if (ret || !d->mdev_defs)
 		return vdpa_error_set(err, ENOMEM, NULL, "cannot start: no memory");
 	ret = d->opt.mdev_dir ? read_dir(d, err) : 0;
