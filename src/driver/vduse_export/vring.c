@@ -149,6 +149,8 @@ static int start_one(struct vde_vq *q)
 	struct vduse_vq_info info;
 	int ret = get_info(q, &info);
 
+	/* DRIVER_OK once more, after one that was refused. */
+	forget_early(q);
 	if (ret)
 		return ret;
 	kick.fd = vdpa_eventfd_new();

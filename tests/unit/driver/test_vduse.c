@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 
+#include "../alloc_fail.h"
+#include "../open_fds.h"
+
 #define MS (SG_SECOND / 1000)
 #define NUM 16
 #define STATUS_FEATURES (SG_ACK | VIRTIO_CONFIG_S_FEATURES_OK)
@@ -413,6 +416,30 @@ static void test_ready_later(void **state)
 	assert_int_equal(completions(), 1);
 }
 
+/* A DRIVER_OK that is refused can be said again, and leaves nothing of the one before. */
+static void test_driver_ok_again(void **state)
+{
+	unsigned fds;
+
+	bound();
+	vk.info[1].num = 3; /* no size of a split ring */
+	vk.info[1].ready = 1;
+	ring(SG_V1);
+	vk.info[0].ready = 0;
+	negotiate(SG_V1);
+	assert_int_equal(set_status(STATUS_OK), -EIO);
+	fds = open_fds();
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(set_status(STATUS_OK), -EIO);
+	run(20 * MS);
+	assert_int_equal(open_fds(), fds);
+	vk.info[1].ready = 0;
+	vk.info[0].ready = 1;
+	assert_int_equal(set_status(STATUS_OK), 0);
+	post(0);
+	assert_int_equal(completions(), 1);
+}
+
 static void test_config(void **state)
 {
 	bound();
@@ -611,6 +638,75 @@ static void test_log(void **state)
 	assert_false(vk.created);
 }
 
+/* ---- without memory ---- */
+
+/* Begun or not, what does not come about leaves nothing in the kernel, and says why. */
+static void test_alloc_bind(void **state)
+{
+	unsigned fds, begun = 0, refused = 0;
+
+	bound();
+	assert_int_equal(unbind(), 0);
+	fds = open_fds();
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		int ret = bind_as(NULL, NULL);
+
+		alloc_fail_off();
+		assert_true(alloc_fail_hit || !ret);
+		assert_true(!ret || f.err.msg[0]);
+		refused += ret != 0;
+		if (vdpa_device_driver(f.vdev)) {
+			assert_int_equal(unbind(), 0);
+			begun += ret != 0;
+		}
+		assert_false(vk.created);
+		run(5 * MS);
+		assert_int_equal(open_fds(), fds);
+	}
+	assert_true(refused > 3 && begun);
+	/* It is as good as new. */
+	bound();
+	driver_up(SG_V1);
+	post(0);
+	assert_int_equal(completions(), 1);
+}
+
+/* A driver's whole life: a message that there is no memory for is refused, a reset never. */
+static void test_alloc_messages(void **state)
+{
+	unsigned refused = 0;
+
+	bound();
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		long round = alloc_fail_round;
+		bool good;
+
+		alloc_fail_off();
+		ring(SG_V1);
+		vk.driver_features = SG_V1;
+		alloc_fail_countdown = round;
+		good = !set_status(SG_ACK) && !set_status(STATUS_FEATURES) &&
+		       !set_status(STATUS_OK);
+		if (good)
+			update_iotlb(0, UINT64_MAX);
+		alloc_fail_off();
+		assert_true(good || alloc_fail_hit);
+		refused += !good;
+		if (good && !alloc_fail_hit) {
+			post(0);
+			assert_int_equal(completions(), 1);
+		}
+		assert_int_equal(set_status(0), 0);
+		unmap(0);
+		unmap(1);
+		assert_int_equal(update_iotlb(0, UINT64_MAX), 0);
+		virtqueue_free(f.vq);
+		f.vq = NULL;
+		memset(f.mem, 0, SG_RING_BYTES);
+	}
+	assert_true(refused);
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -623,6 +719,7 @@ int main(void)
 		T(test_status),
 		T(test_messages),
 		T(test_ready_later),
+		T(test_driver_ok_again),
 		T(test_config),
 		T(test_groups),
 		T(test_memory),
@@ -633,6 +730,8 @@ int main(void)
 		T(test_restart_of_another),
 		T(test_restart_after_a_reset),
 		T(test_log),
+		T(test_alloc_bind),
+		T(test_alloc_messages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ bool vk_exists(const char *path)
 void vk_start(void)
 {
 	memset(&vk, 0, sizeof(vk));
-	strcpy(vk.root, "/tmp/uvdpa-vduse-XXXXXX");
+	strcpy(vk.root, "/dev/shm/uvdpa-vduse-XXXXXX"); /* directories by the thousand */
 	assert_non_null(mkdtemp(vk.root));
 	vk.api_max = 1;
 	vk.peer = -1;
