@@ -105,7 +105,6 @@ static inline void vdpa_unlock(struct vdpa_device *vdev)
 }
 
 /* validate.c */
-bool vdpa_name_valid(const char *name);
 int vdpa_validate_params(const struct vdpa_alloc_params *params, struct vdpa_error *err);
 int vdpa_validate_registration(struct vdpa_device *vdev, uint32_t nvqs, struct vdpa_error *err);
 

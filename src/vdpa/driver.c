@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "vdpa/core.h"
+#include "vdpa/name_list.h"
 
 struct vdpa_driver_entry *vdpa_driver_entry_find(struct vdpa_ctx *ctx, const char *name)
 {

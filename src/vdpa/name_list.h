@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* "a, b, c": what an error says is there, when what was asked for is not. */
+/* Names: of what form, and lists of them: "a, b, c", what an error says is there. */
 #ifndef VDPA_NAME_LIST_H
 #define VDPA_NAME_LIST_H
 
+#include <stdbool.h>
 #include <string.h>
+
+/** Of a device or driver (validate.c). */
+bool vdpa_name_valid(const char *name);
 
 struct vdpa_name_list {
 	char s[200]; /* fits an error beside its own words */

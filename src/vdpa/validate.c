@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "vdpa/core.h"
+#include "vdpa/name_list.h"
 
 struct named_op {
 	const char *name;

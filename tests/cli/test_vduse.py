@@ -256,9 +256,31 @@ def test_version_1(served, process):
     assert old.dev.refused(vp.VQ_SETUP, struct.pack('<IHHI20x', 0, 256, 0, 1)) == errno.EINVAL
 
 
+@pytest.mark.parametrize('how', ['restart', 'next process'])
+def test_groups_are_told_again(served, process, how):
+    """Whoever was reset by us, or comes after another one, hears where the groups are before it starts."""
+    proc = process(api=1, ngroups=2, nas=2, nvqs=2)
+    add(served)
+    up_on = ('SET_OWNER', 'SET_GROUP_ASID', 'group=1', 'asid=1') + UP[1:]
+    later = ('SLEEP', 'ms=300', 'SET_VRING_ENABLE', 'index=1', 'num=1') if how == 'restart' else ()
+    driver = up(served, proc, bind(served), up_on + later)
+    if how == 'restart':
+        wait_for(lambda: proc.statuses().count(15) == 2)
+        seen = proc.seen[[body[0] for kind, body in proc.seen].index(15):]
+        seen = seen[[kind == vp.STATUS and not body[0] for kind, body in seen].index(True):]
+        kinds = [(kind, body[0]) for kind, body in seen]
+        assert kinds.index((vp.GROUP_ASID, 1)) < kinds.index((vp.STATUS, 15))
+    else:
+        proc.close()
+        gone(served)
+        again = process(api=1, nvqs=2, create=False)
+        wait_for(lambda: [struct.unpack_from('<II', body) for kind, body in again.seen if kind == vp.GROUP_ASID] == [(1, 1)])
+    assert driver.end()[0] == 0
+
+
 # ---- what is refused ----
 
-BAD = [({'name': ''}, 22), ({'name': 'a/b'}, 22), ({'name': b'x' * 256}, 22), ({'name': 'control'}, 17),
+BAD = [({'name': ''}, 22), ({'name': 'a/b'}, 22), ({'name': 'a\nb'}, 22), ({'name': b'\xff'}, 22), ({'name': b'x' * 256}, 22), ({'name': 'control'}, 17),
        ({'device_id': 0}, 22), ({'nvqs': 65536}, 22), ({'align': 0}, 22), ({'align': 3}, 22), ({'align': 8192}, 22),
        ({'ngroups': 1}, 22), ({'nas': 1}, 22), ({'reserved': 1}, 22), ({'size': 4097}, 22), ({'size': 61}, 22),
        ({'size': 0xffffffff}, 22), ({'device_id': 1, 'features': 0}, 22)]
@@ -271,6 +293,16 @@ def test_create_refused(served, what, error):
     assert control.refused(vp.CREATE, arg) == error
     assert control.refused(vp.CREATE, vp.config('v0')) == 0
     assert control.refused(vp.CREATE, vp.config('v0')) == errno.EEXIST
+    control.close()
+
+
+def test_queues_are_memory(served):
+    """What processes make is memory of the daemon: there is an end to it."""
+    control = vp.File(served.vduse, 'control')
+    made = [control.refused(vp.CREATE, vp.config(f'q{i}', nvqs=65535)) for i in range(6)]
+    assert made == [0, 0, 0, 0, errno.ENOSPC, errno.ENOSPC]
+    control.ioctl(vp.DESTROY, b'q0'.ljust(256, b'\0'))
+    assert control.refused(vp.CREATE, vp.config('q5', nvqs=65535)) == 0
     control.close()
 
 
@@ -471,6 +503,8 @@ def test_refuses(served, process, status):
     driver.end()
     proc.close()
     again = process(create=False)
+    # The driver is gone, though its reset had nobody to be told to: there is nobody to call.
+    assert again.dev.refused(vp.VQ_IRQ, struct.pack('<I', 0)) == errno.EINVAL
     wait_for(lambda: show(served)['show']['process'] == 'connected')
     assert up(served, again, path).end()[0] == 0
 

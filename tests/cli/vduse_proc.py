@@ -100,7 +100,8 @@ class Process:
                 conf = {'ngroups': 1, 'nas': 1, **conf}
             self.control.ioctl(CREATE, config(name, nvqs=nvqs, **conf))
         self.dev = File(path, name)
-        for i in range(nvqs):
+        # Version 1 has it before DRIVER_OK only, and who follows another one need not.
+        for i in range(nvqs if create or not api else 0):
             self.dev.ioctl(VQ_SETUP, struct.pack('<IHHI20x', i, queue_size, 0, 0))
         self.seen, self.status, self.kicks = [], 0, {}
         self.states = {}

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vdpa/name_list.h"
+
 #define ALIGN_MAX 4096u
 
 /* ---- a device ---- */
@@ -27,6 +29,7 @@ void vdu_dev_free(struct vdu_dev *d)
 		vdu_map_clear(d);
 	list_del(&d->node);
 	d->ep->ndevs--;
+	d->ep->nvqs -= d->nvqs;
 	pthread_mutex_destroy(&d->config_lock);
 	free(d->vq);
 	free(d->as);
@@ -64,13 +67,14 @@ static int dev_new(struct vdu_endpoint *ep, const struct vduse_dev_config *c, ui
 	d->config_bytes = c->config_size;
 	d->timeout_ns = VDU_TIMEOUT_MS * 1000000ull;
 	d->config_cb.trigger = -1;
-	d->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
+	d->limit = d->limit_life = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	list_init(&d->msgs);
 	list_init(&d->resets);
 	list_init(&d->suspends);
 	pthread_mutex_init(&d->config_lock, NULL);
 	list_add_tail(&ep->devs, &d->node);
 	ep->ndevs++;
+	ep->nvqs += d->nvqs;
 	d->vq = calloc(d->nvqs + 1, sizeof(*d->vq));
 	d->as = calloc(d->nas, sizeof(*d->as));
 	d->config = calloc(1, d->config_bytes + 1);
@@ -83,10 +87,11 @@ static int dev_new(struct vdu_endpoint *ep, const struct vduse_dev_config *c, ui
 	memcpy(d->config, c->config, d->config_bytes);
 	for (uint32_t i = 0; i < d->nas; i++)
 		vhost_iotlb_init(&d->as[i], 0, 0);
-	vdpa_log(vdpa_ctx_log(ep->ctx), VDPA_LOG_INFO, d->name,
-		 "vduse: a process made this device: \"uvdpa dev add name %s mgmtdev vduse\" puts "
-		 "it on the bus",
-		 d->name);
+	vdpa_log_limited(
+		vdpa_ctx_log(ep->ctx), &ep->limit_made, VDPA_LOG_INFO, d->name,
+		"vduse: a process made this device: \"uvdpa dev add name %s mgmtdev vduse\" puts "
+		"it on the bus",
+		d->name);
 	return 0;
 }
 
@@ -101,9 +106,10 @@ static bool all_zero(const void *p, size_t n)
 	return !n;
 }
 
+/* One that can be on the bus; and it is written to logs. */
 static bool name_valid(const char name[VDUSE_NAME_BYTES])
 {
-	return memchr(name, '\0', VDUSE_NAME_BYTES) && *name && !strchr(name, '/');
+	return memchr(name, '\0', VDUSE_NAME_BYTES) && vdpa_name_valid(name);
 }
 
 static bool groups_valid(const struct vduse_dev_config *c, uint64_t api)
@@ -131,7 +137,7 @@ static int create(struct vdu_conn *c, const struct vduse_dev_config *config)
 		return -EINVAL;
 	if (!strcmp(config->name, "control") || vdu_find(c->ep, config->name))
 		return -EEXIST;
-	if (c->ep->ndevs >= VDU_DEVS_MAX)
+	if (c->ep->ndevs >= VDU_DEVS_MAX || config->vq_num > VDU_VQS_MAX - c->ep->nvqs)
 		return -ENOSPC;
 	return dev_new(c->ep, config, c->api);
 }

@@ -239,19 +239,12 @@ static void op_set_status(struct vdpa_device *vdev, uint8_t status)
 	vdu_engine_run(d);
 }
 
-static int op_reset_done(struct vdpa_device *vdev, const struct vdpa_done *done)
+/* Nothing of the driver is left here: a process that comes back calls nobody. */
+static void forget_driver(struct vdu_dev *d, uint8_t status)
 {
-	struct vdu_dev *d = dev_of(vdev);
-	int ret;
-
-	if (d->broken)
-		return -EIO;
-	ret = vdu_wait(&d->resets, done);
-	if (ret)
-		return ret;
 	vdpa_loop_timer_cancel(&d->start_timer);
 	d->start_now = d->suspended = false;
-	atomic_store(&d->status, 0);
+	atomic_store(&d->status, status);
 	atomic_store(&d->driver_features, 0);
 	memset(d->asid, 0, sizeof(d->asid));
 	for (uint32_t i = 0; i < d->nvqs; i++) {
@@ -259,6 +252,21 @@ static int op_reset_done(struct vdpa_device *vdev, const struct vdpa_done *done)
 		d->vq[i].cb = (struct vdpa_callback){.trigger = -1};
 		d->vq[i].state = (struct vdpa_vq_state){0};
 	}
+}
+
+static int op_reset_done(struct vdpa_device *vdev, const struct vdpa_done *done)
+{
+	struct vdu_dev *d = dev_of(vdev);
+	int ret;
+
+	if (d->broken) {
+		forget_driver(d, atomic_load(&d->status) & VIRTIO_CONFIG_S_NEEDS_RESET);
+		return -EIO;
+	}
+	ret = vdu_wait(&d->resets, done);
+	if (ret)
+		return ret;
+	forget_driver(d, 0);
 	vdu_engine_run(d);
 	return 0;
 }
@@ -390,7 +398,8 @@ static int op_reset_map(struct vdpa_device *vdev, unsigned asid)
 static int op_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned asid)
 {
 	struct vdu_dev *d = dev_of(vdev);
-	struct vdu_msg *msg;
+	unsigned before;
+	int ret;
 
 	if (group >= d->ngroups || asid >= d->nas)
 		return -EINVAL;
@@ -398,14 +407,13 @@ static int op_set_group_asid(struct vdpa_device *vdev, unsigned group, unsigned 
 		return -EBUSY;
 	if (d->asid[group] == asid)
 		return 0;
-	msg = vdu_msg_new(d, VDUSE_SET_VQ_GROUP_ASID, vdu_group_answered);
-	if (!msg)
-		return -ENOMEM;
+	before = d->asid[group];
 	d->asid[group] = asid;
-	msg->req.vq_group_asid.group = group;
-	msg->req.vq_group_asid.asid = asid;
-	vdu_send(msg);
-	return 0;
+	/* Who is to be reset first is told after that. */
+	ret = d->stale ? 0 : vdu_tell_group(d, group);
+	if (ret)
+		d->asid[group] = before;
+	return ret;
 }
 
 static unsigned op_get_group_asid(struct vdpa_device *vdev, unsigned group)

@@ -198,7 +198,8 @@ static void conn_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 {
 	struct vdu_conn *c = vdpa_container_of(lfd, struct vdu_conn, lfd);
 	struct vdu_endpoint *ep = c->ep;
-	uint8_t buf[VDUSE_WIRE_REQUEST_MAX + 1];
+	/* The argument is looked at as the structure that it is. */
+	_Alignas(uint64_t) uint8_t buf[VDUSE_WIRE_REQUEST_MAX + 1];
 	struct vdpa_fds fds;
 	ssize_t n = vdpa_sock_recv(c->sock, buf, sizeof(buf), &fds, 0);
 	int fd = vdpa_fds_take(&fds, 0);
@@ -221,7 +222,7 @@ static void conn_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 
 static int adopt(struct vdu_endpoint *ep, int sock)
 {
-	struct vdu_conn *c = ep->nconns < VDU_CONNS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	struct vdu_conn *c = calloc(1, sizeof(*c));
 	int ret;
 
 	if (!c)
@@ -239,13 +240,15 @@ static int adopt(struct vdu_endpoint *ep, int sock)
 	return 0;
 }
 
-static void accept_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
+/* One too many is sent away; the others need not wait for that. */
+static int accepted(struct vdpa_listener *listener, int sock)
 {
-	struct vdu_endpoint *ep = vdpa_container_of(lfd, struct vdu_endpoint, lfd);
-	int sock = accept4(ep->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct vdu_endpoint *ep = vdpa_container_of(listener, struct vdu_endpoint, listen);
+	int ret = ep->nconns < VDU_CONNS_MAX ? adopt(ep, sock) : -EUSERS;
 
-	if (sock >= 0 && adopt(ep, sock))
+	if (ret)
 		close(sock);
+	return ret == -EUSERS ? 0 : ret;
 }
 
 /* ---- life ---- */
@@ -254,8 +257,7 @@ static void endpoint_close(struct vdu_endpoint *ep)
 {
 	struct list *node;
 
-	vdpa_loop_fd_del(&ep->lfd);
-	vdpa_unix_close(&ep->listen);
+	vdpa_listener_close(&ep->listen);
 	while ((node = list_first(&ep->conns)))
 		vdu_conn_close(list_entry(node, struct vdu_conn, node));
 	while ((node = list_first(&ep->devs)))
@@ -278,8 +280,12 @@ static struct vdu_endpoint *endpoint_new(struct vdpa_ctx *ctx)
 	if (!ep)
 		return NULL;
 	ep->ctx = ctx;
-	ep->listen.fd = -1;
-	ep->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
+	ep->listen = VDPA_LISTENER_INIT;
+	ep->listen.loop = vdpa_ctx_control(ctx);
+	ep->listen.log = vdpa_ctx_log(ctx);
+	ep->listen.object = ep->listen.what = "vduse";
+	ep->listen.accepted = accepted;
+	ep->limit = ep->limit_made = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	list_init(&ep->conns);
 	list_init(&ep->devs);
 	ep->nowhere = vdpa_eventfd_new();
@@ -294,24 +300,15 @@ int vduse_listen(struct vdpa_ctx *ctx, const char *path, const struct vdpa_attr 
 		 struct vdpa_error *err)
 {
 	struct vdu_endpoint *ep = vdu_endpoint(ctx);
-	int ret;
 
-	if (ep && ep->listen.fd >= 0)
+	if (ep && ep->listen.sock.fd >= 0)
 		return vdpa_error_set(err, EALREADY, NULL, "VDUSE is served already, at %s",
-				      ep->listen.path);
+				      ep->listen.sock.path);
 	if (!ep)
 		ep = endpoint_new(ctx);
 	if (!ep)
 		return vdpa_error_set(err, ENOMEM, NULL, "no memory");
-	ret = vdpa_unix_listen(&ep->listen, path, SOCK_SEQPACKET, attrs, err);
-	if (ret)
-		return ret;
-	ret = vdpa_loop_fd_add(vdpa_ctx_control(ctx), &ep->lfd, ep->listen.fd, EPOLLIN,
-			       accept_ready);
-	if (!ret)
-		return 0;
-	vdpa_unix_close(&ep->listen);
-	return vdpa_error_set(err, -ret, NULL, "%s: %s", path, strerror(-ret));
+	return vdpa_listener_open(&ep->listen, path, SOCK_SEQPACKET, attrs, err);
 }
 
 int vduse_unlisten(struct vdpa_ctx *ctx)
@@ -333,5 +330,5 @@ const char *vduse_path(struct vdpa_ctx *ctx)
 {
 	struct vdu_endpoint *ep = vdu_endpoint(ctx);
 
-	return ep ? ep->listen.path : NULL;
+	return ep ? ep->listen.sock.path : NULL;
 }

@@ -155,6 +155,26 @@ static void take_state(struct vdu_vq *vq, const struct vduse_vq_state *s)
 	vq->state.packed.last_used_idx = s->state.packed.last_used_idx & 0x7fff;
 }
 
+/* ---- groups ---- */
+
+static void group_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
+{
+	if (resp && result)
+		vdu_break(msg->d, result, "its process refuses the address space of a group");
+}
+
+int vdu_tell_group(struct vdu_dev *d, unsigned group)
+{
+	struct vdu_msg *msg = vdu_msg_new(d, VDUSE_SET_VQ_GROUP_ASID, group_answered);
+
+	if (!msg)
+		return -ENOMEM;
+	msg->req.vq_group_asid.group = group;
+	msg->req.vq_group_asid.asid = d->asid[group];
+	vdu_send(msg);
+	return 0;
+}
+
 /* ---- steps ---- */
 
 /* Refused, or no memory to ask: the driver is told, and what waits fails. */
@@ -165,6 +185,18 @@ static void step_failed(struct vdu_dev *d, uint8_t status, int result)
 	snprintf(why, sizeof(why), "its process refuses the status %s",
 		 status ? vdpa_status_names(status, names, sizeof(names)) : "0 (reset)");
 	vdu_break(d, result, result == -ENOMEM ? "no memory for a message" : why);
+}
+
+/* A reset ties all groups to address space 0; one that is not the driver's own must not. */
+static int tell_groups(struct vdu_dev *d)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < d->ngroups && !ret; i++) {
+		if (d->asid[i])
+			ret = vdu_tell_group(d, i);
+	}
+	return ret;
 }
 
 static void status_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
@@ -182,6 +214,11 @@ static void status_answered(struct vdu_msg *msg, const struct vduse_dev_response
 	if (!status) {
 		d->stale = false;
 		all_stopped(d);
+		result = tell_groups(d);
+	}
+	if (result) {
+		vdu_break(d, result, "no memory for a message");
+		return;
 	}
 	d->told = status;
 	vdu_engine_run(d);
@@ -241,12 +278,6 @@ static void ask_next(struct vdu_dev *d)
 	d->engine_busy = true;
 	msg->req.vq_state.index = d->asking;
 	vdu_send(msg);
-}
-
-void vdu_group_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
-{
-	if (resp && result)
-		vdu_break(msg->d, result, "its process refuses the address space of a group");
 }
 
 static uint8_t next_bit(uint8_t missing)
@@ -329,10 +360,10 @@ void vdu_break(struct vdu_dev *d, int result, const char *why)
 		return;
 	d->broken = true;
 	d->engine_busy = false;
-	vdpa_log(vdpa_ctx_log(d->ep->ctx), VDPA_LOG_ERR, d->name,
-		 "vduse: broken: %s; it goes on when a process opens it again and the driver "
-		 "resets it",
-		 why);
+	vdu_log_life(d, VDPA_LOG_ERR,
+		     "vduse: broken: %s; it goes on when a process opens it again and the driver "
+		     "resets it",
+		     why);
 	if (d->conn)
 		vdu_conn_close(d->conn);
 	d->stale = true;
@@ -352,5 +383,10 @@ void vdu_break(struct vdu_dev *d, int result, const char *why)
 void vdu_engine_connected(struct vdu_dev *d)
 {
 	d->broken = false;
+	/* What another one was told it does not know. */
+	if (!d->stale && tell_groups(d)) {
+		vdu_break(d, -ENOMEM, "no memory for a message");
+		return;
+	}
 	vdu_engine_run(d);
 }

@@ -31,8 +31,9 @@ static int set_config(struct vdu_dev *d, const uint8_t *arg)
 		return -EINVAL;
 	pthread_mutex_lock(&d->config_lock);
 	memcpy(d->config + c.offset, arg + sizeof(c), c.length);
-	pthread_mutex_unlock(&d->config_lock);
+	/* Who has read some of it already finds another generation. */
 	atomic_fetch_add(&d->generation, 1);
+	pthread_mutex_unlock(&d->config_lock);
 	return 0;
 }
 

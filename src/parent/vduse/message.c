@@ -153,7 +153,7 @@ void vdu_messages_ready(struct vdu_dev *d, uint32_t revents)
 
 void vdu_messages_connected(struct vdu_dev *d)
 {
-	vdpa_log(vdpa_ctx_log(d->ep->ctx), VDPA_LOG_INFO, d->name, "vduse: a process opened it");
+	vdu_log_life(d, VDPA_LOG_INFO, "vduse: a process opened it");
 	vdu_engine_connected(d);
 	pump(d);
 }
@@ -174,7 +174,7 @@ void vdu_messages_disconnected(struct vdu_dev *d)
 {
 	struct vdu_msg *msg;
 
-	vdpa_log(vdpa_ctx_log(d->ep->ctx), VDPA_LOG_INFO, d->name, "vduse: its process is gone");
+	vdu_log_life(d, VDPA_LOG_INFO, "vduse: its process is gone");
 	d->granted = false;
 	for (uint32_t i = 0; i < d->nvqs; i++)
 		vdu_set_kickfd(&d->vq[i], -1);

@@ -24,14 +24,14 @@ static int dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 	struct vdu_dev *d = ep ? vdu_find(ep, name) : NULL;
 	int ret;
 
-	if (!ep || ep->listen.fd < 0)
+	if (!ep || ep->listen.sock.fd < 0)
 		return vdpa_error_set(err, ENOTCONN, NULL,
 				      "there is no endpoint for device processes: start the daemon "
 				      "with --vduse PATH");
 	if (!d)
 		return vdpa_error_set(err, ENODEV, NULL,
 				      "no process has made a VDUSE device called \"%s\" at %s",
-				      name, ep->listen.path);
+				      name, ep->listen.sock.path);
 	if (d->v)
 		return vdpa_error_set(err, EBUSY, NULL, "it is still being deleted");
 	ret = check_vqs(d, err);

@@ -37,11 +37,12 @@
 
 #include "base/fd.h"
 #include "base/list.h"
-#include "base/unix.h"
+#include "base/listener.h"
 #include "vdpa/vduse_wire.h"
 
 #define VDU_CONNS_MAX 1024u
 #define VDU_DEVS_MAX 4096u
+#define VDU_VQS_MAX 262144u /* of all devices together: what a process makes is our memory */
 #define VDU_GROUPS_MAX 64u
 #define VDU_TIMEOUT_MS 30000u
 
@@ -51,13 +52,12 @@ struct vdu_dev;
 
 struct vdu_endpoint {
 	struct vdpa_ctx *ctx;
-	struct vdpa_unix listen;
-	struct vdpa_loop_fd lfd;
+	struct vdpa_listener listen;
 	struct list conns, devs;
-	unsigned nconns, ndevs;
+	unsigned nconns, ndevs, nvqs;
 	int nowhere;	  /* an eventfd that nobody reads: where kicks go that nobody waits for */
 	uint64_t refused; /* messages that were none */
-	struct vdpa_ratelimit limit;
+	struct vdpa_ratelimit limit, limit_made;
 };
 
 /* One open file. */
@@ -150,7 +150,7 @@ struct vdu_dev {
 	uint32_t next_id;
 	struct vdpa_loop_timer timer;
 	uint64_t timeout_ns; /* 0: none */
-	struct vdpa_ratelimit limit;
+	struct vdpa_ratelimit limit, limit_life;
 
 	/* As the driver has it. */
 	_Atomic uint8_t status;
@@ -176,6 +176,11 @@ struct vdu_dev {
 #define vdu_log(d, level, ...)                                                                     \
 	vdpa_log_limited(vdpa_ctx_log((d)->ep->ctx), &(d)->limit, level, (d)->name, __VA_ARGS__)
 
+/* Of its life: what a process says besides does not keep these lines away. */
+#define vdu_log_life(d, level, ...)                                                                \
+	vdpa_log_limited(vdpa_ctx_log((d)->ep->ctx), &(d)->limit_life, level, (d)->name,           \
+			 __VA_ARGS__)
+
 struct vdpa_loop *vdu_loop(const struct vdu_dev *d);
 
 /* ---- message.c ---- */
@@ -196,8 +201,8 @@ void vdu_messages_fail(struct vdu_dev *d, int result);
 
 /* ---- engine.c ---- */
 
-/* A group was tied to another address space. */
-void vdu_group_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result);
+/* Tell the process which address space @group is tied to. 0 or -ENOMEM. */
+int vdu_tell_group(struct vdu_dev *d, unsigned group);
 /* Something changed that the process has to know. */
 void vdu_engine_run(struct vdu_dev *d);
 /* The process failed: what waits for it fails, and the device needs a reset. */
