@@ -41,6 +41,7 @@ class File:
         self.sock.settimeout(PATIENCE)
         self.sock.connect(str(path))
         self.fd = None
+        self.lock = threading.Lock()  # one request at a time
         _, fds = self.request(OPEN, 1, name.encode().ljust(256, b'\0'))
         self.fd = socket.socket(fileno=fds[0])
         self.fd.settimeout(PATIENCE)
@@ -48,8 +49,9 @@ class File:
     def request(self, kind, cmd, arg=b'', fds=()):
         """The answer's bytes and descriptors, or Refused."""
         anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
-        self.sock.sendmsg([struct.pack('<4I', kind, cmd, len(arg), 0) + arg], anc)
-        data, anc, _, _ = self.sock.recvmsg(8192, 256)
+        with self.lock:
+            self.sock.sendmsg([struct.pack('<4I', kind, cmd, len(arg), 0) + arg], anc)
+            data, anc, _, _ = self.sock.recvmsg(8192, 256)
         got = array.array('i')
         for _, _, raw in anc:
             got.frombytes(raw[:len(raw) - len(raw) % 4])

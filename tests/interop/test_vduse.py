@@ -53,7 +53,7 @@ class DeviceProcess(vmlib.Process):
         self.stop()
 
 
-def storage_daemon(cache, work, daemon, image, queues=1):
+def storage_daemon(cache, work, daemon, image, queues=1, more=""):
     """QEMU's, with its disk by VDUSE, on the bus as v0."""
     process = DeviceProcess(
         cache, work, daemon, "qsd", "qemu-storage-daemon",
@@ -64,7 +64,7 @@ def storage_daemon(cache, work, daemon, image, queues=1):
 
     def added():
         assert process.alive(), vmlib.tail(process.log)
-        daemon.cli("dev add name v0 mgmtdev vduse", check=False)
+        daemon.cli("dev add name v0 mgmtdev vduse " + more, check=False)
         return "connected" in daemon.cli("--all dev show v0", check=False)
 
     try:
@@ -75,11 +75,12 @@ def storage_daemon(cache, work, daemon, image, queues=1):
     return process
 
 
+@pytest.mark.parametrize("more", ["", "isolation bounce"])
 @pytest.mark.parametrize("queues", [1, 4])
-def test_storage_daemon(cache, work, served, client, queues):
+def test_storage_daemon(cache, work, served, client, queues, more):
     """Its disk, driven by libblkio through vhost-user; every byte is compared, here and in the image."""
     image = vmlib.make_image(os.path.join(work, "disk.img"), MIB)
-    with storage_daemon(cache, work, served, image, queues):
+    with storage_daemon(cache, work, served, image, queues, more):
         path = f"{work}/v0.sock"
         served.cli(f"dev bind v0 driver vhost-user path {path}")
         for depth in (1, 32):
@@ -100,7 +101,8 @@ def test_storage_daemon_is_killed(cache, work, served, client):
         client(path, MIB, 32, "check")
 
 
-def test_dpdk(cache, work, served):
+@pytest.mark.parametrize("more", ["", "isolation bounce"])
+def test_dpdk(cache, work, served, more):
     """testpmd's net_vhost sends every frame of a virtio-user back, through vhost-user."""
     program = cache.compile(os.path.join(HERE, "dpdk_loop.c"), work,
                             "$(pkg-config --cflags --libs libdpdk)")
@@ -114,7 +116,7 @@ def test_dpdk(cache, work, served):
     with process:
         def added():
             assert process.alive(), vmlib.tail(process.log)
-            served.cli("dev add name n0 mgmtdev vduse", check=False)
+            served.cli("dev add name n0 mgmtdev vduse " + more, check=False)
             return "connected" in served.cli("--all dev show n0", check=False)
 
         vmlib.wait_until("the VDUSE device", added, 30)

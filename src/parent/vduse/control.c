@@ -148,7 +148,7 @@ static int destroy(struct vdu_conn *c, const char *name)
 
 	if (!d)
 		return -EINVAL;
-	if (d->conn || d->v)
+	if (d->conn || d->vdev)
 		return -EBUSY;
 	vdu_dev_free(d);
 	return 0;

@@ -54,14 +54,18 @@ int vdu_set_kickfd(struct vdu_vq *vq, int fd)
 	return ret;
 }
 
-static void op_kick_vq(struct vdpa_device *vdev, uint16_t idx)
+void vdu_kick(struct vdu_vq *vq)
 {
-	struct vdu_vq *vq = &dev_of(vdev)->vq[idx];
 	int fd = atomic_load_explicit(&vq->kickfd, memory_order_acquire);
 
 	atomic_fetch_add_explicit(&vq->kicks, 1, memory_order_relaxed);
 	if (fd >= 0)
 		vdpa_eventfd_signal_shared(fd);
+}
+
+static void op_kick_vq(struct vdpa_device *vdev, uint16_t idx)
+{
+	vdu_kick(&dev_of(vdev)->vq[idx]);
 }
 
 /* ---- queues ---- */
@@ -308,8 +312,8 @@ static int op_resume(struct vdpa_device *vdev)
 void vdu_config_changed(struct vdu_dev *d)
 {
 	vdu_call(&d->config_cb);
-	if (d->v)
-		vdpa_notify(&d->v->vdpa, VDPA_EVENT_CHANGE, "config");
+	if (d->vdev)
+		vdpa_notify(d->vdev, VDPA_EVENT_CHANGE, "config");
 }
 
 static void op_set_config_cb(struct vdpa_device *vdev, const struct vdpa_callback *cb)
@@ -430,7 +434,7 @@ static const struct vhost_iotlb *op_get_iotlb(struct vdpa_device *vdev, unsigned
 
 /* ---- life ---- */
 
-static void show_number(vdpa_emit_fn emit, void *arg, const char *name, uint64_t value)
+void vdu_show_number(vdpa_emit_fn emit, void *arg, const char *name, uint64_t value)
 {
 	char text[32];
 
@@ -438,24 +442,28 @@ static void show_number(vdpa_emit_fn emit, void *arg, const char *name, uint64_t
 	emit(arg, name, text);
 }
 
-static void op_show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
+void vdu_show(struct vdu_dev *d, const char *isolation, vdpa_emit_fn emit, void *arg)
 {
-	struct vdu_dev *d = dev_of(vdev);
 	char names[128];
 
 	emit(arg, "process", d->broken ? "broken" : d->conn ? "connected" : "none");
-	show_number(emit, arg, "api", d->api);
-	emit(arg, "isolation", "shared");
-	show_number(emit, arg, "msg_timeout_ms", d->timeout_ns / 1000000);
+	vdu_show_number(emit, arg, "api", d->api);
+	emit(arg, "isolation", isolation);
+	vdu_show_number(emit, arg, "msg_timeout_ms", d->timeout_ns / 1000000);
 	emit(arg, "told", vdpa_status_names(d->told, names, sizeof(names)));
-	show_number(emit, arg, "opens", d->connects);
-	show_number(emit, arg, "messages", d->messages);
-	show_number(emit, arg, "refused", d->failures);
-	show_number(emit, arg, "answers_late", d->answers_late);
-	show_number(emit, arg, "answers_bad", d->answers_bad);
-	show_number(emit, arg, "restarts", d->restarts);
-	show_number(emit, arg, "config_calls", d->irqs);
-	show_number(emit, arg, "bounce_copies", 0);
+	vdu_show_number(emit, arg, "opens", d->connects);
+	vdu_show_number(emit, arg, "messages", d->messages);
+	vdu_show_number(emit, arg, "refused", d->failures);
+	vdu_show_number(emit, arg, "answers_late", d->answers_late);
+	vdu_show_number(emit, arg, "answers_bad", d->answers_bad);
+	vdu_show_number(emit, arg, "restarts", d->restarts);
+	vdu_show_number(emit, arg, "config_calls", d->irqs);
+}
+
+static void op_show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
+{
+	vdu_show(dev_of(vdev), "shared", emit, arg);
+	vdu_show_number(emit, arg, "bounce_copies", 0);
 }
 
 static void op_free(struct vdpa_device *vdev)
@@ -465,7 +473,7 @@ static void op_free(struct vdpa_device *vdev)
 	if (!d)
 		return;
 	vdu_map_clear(d);
-	d->v = NULL;
+	d->vdev = NULL;
 }
 
 static const struct vdpa_config_ops config_ops = {
@@ -538,14 +546,9 @@ int vdu_vdpa_add(struct vdu_dev *d, const struct vdpa_dev_set_config *config,
 	v->features = d->features;
 	if (config->mask & VDPA_CFG_FEATURES)
 		v->features &= config->device_features;
-	d->v = v;
+	d->vdev = &v->vdpa;
 	ret = vdpa_register_device(&v->vdpa, d->nvqs, err);
 	if (ret)
 		vdpa_put_device(&v->vdpa);
 	return ret;
-}
-
-int vdu_vdpa_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev, const struct vdpa_done *done)
-{
-	return vdpa_unregister_device(vdev, done);
 }

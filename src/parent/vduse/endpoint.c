@@ -319,7 +319,7 @@ int vduse_unlisten(struct vdpa_ctx *ctx)
 	if (!ep)
 		return 0;
 	list_for_each_entry (d, &ep->devs, node) {
-		if (d->v)
+		if (d->vdev)
 			return -EBUSY;
 	}
 	endpoint_close(ep);

@@ -221,6 +221,8 @@ static void status_answered(struct vdu_msg *msg, const struct vduse_dev_response
 		return;
 	}
 	d->told = status;
+	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && d->user)
+		d->user->started(d);
 	vdu_engine_run(d);
 }
 
@@ -232,6 +234,8 @@ static void tell_status(struct vdu_dev *d, uint8_t status)
 		step_failed(d, status, -ENOMEM);
 		return;
 	}
+	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && d->user)
+		d->user->prepare(d);
 	/* The process reads its queues before it answers. */
 	for (uint32_t i = 0; (status & VIRTIO_CONFIG_S_DRIVER_OK) && i < d->nvqs; i++)
 		d->vq[i].runs = atomic_load(&d->vq[i].ready);
@@ -330,14 +334,17 @@ void vdu_engine_run(struct vdu_dev *d)
 	uint8_t want = target(d);
 
 	arm_start(d);
-	if (!d->conn && !d->broken && (must_stop(d, want) || (!want && d->engine_busy)))
+	/* Of rings of our own nobody has to go on with what a process left. */
+	if (!d->conn && !d->broken &&
+	    (must_stop(d, want) || (!want && d->engine_busy) || (d->user && d->told)))
 		stop_alone(d);
 	if (d->engine_busy || d->broken)
 		return;
 	if (must_stop(d, want)) {
 		if (want)
 			d->restarts++;
-		d->asking = 0;
+		/* Who stands between knows himself. */
+		d->asking = d->user ? d->nvqs : 0;
 		ask_next(d);
 	} else if (!d->conn && d->suspended) {
 		settle(d);
@@ -373,9 +380,13 @@ void vdu_break(struct vdu_dev *d, int result, const char *why)
 	vdu_messages_fail(d, result);
 	vdu_wake(&d->resets, result);
 	vdu_wake(&d->suspends, result);
-	if (!d->v)
+	if (!d->vdev)
 		return;
-	vdpa_notify(&d->v->vdpa, VDPA_EVENT_BROKEN, why);
+	if (d->user) {
+		d->user->broke(d, why);
+		return;
+	}
+	vdpa_notify(d->vdev, VDPA_EVENT_BROKEN, why);
 	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
 		vdu_call(&d->config_cb);
 }

@@ -63,7 +63,7 @@ static int vq_setup(struct vdu_dev *d, const uint8_t *arg)
 		return -EINVAL;
 	/* On the bus the driver has seen it: it may be said again (by the next process), not
 	 * changed. */
-	if (d->v && (c.max_size != vq->num_max || c.group != vq->group))
+	if (d->vdev && (c.max_size != vq->num_max || c.group != vq->group))
 		return -EBUSY;
 	vq->num_max = c.max_size;
 	vq->group = c.group;

@@ -38,8 +38,10 @@ static void put_region(void *arg, const struct vhost_iotlb_map *map)
 
 void vdu_map_clear(struct vdu_dev *d)
 {
-	for (uint32_t i = 0; i < d->nas; i++)
+	for (uint32_t i = 0; i < d->nas; i++) {
 		vhost_iotlb_del_range(&d->as[i], 0, UINT64_MAX, put_region, NULL);
+		vhost_iotlb_reset(&d->as[i]);
+	}
 }
 
 static void unmap_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)

@@ -182,8 +182,8 @@ void vdu_messages_disconnected(struct vdu_dev *d)
 		finish(msg, NULL, 0);
 	list_for_each_entry (msg, &d->msgs, node)
 		msg->sent = false;
-	if (d->v)
-		vdpa_notify(&d->v->vdpa, VDPA_EVENT_CHANGE, "its process is gone");
+	if (d->vdev)
+		vdpa_notify(d->vdev, VDPA_EVENT_CHANGE, "its process is gone");
 	vdu_engine_run(d);
 	pump(d);
 }

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <uvdpa/soft.h>
 
 static int check_vqs(const struct vdu_dev *d, struct vdpa_error *err)
 {
@@ -22,6 +24,7 @@ static int dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 {
 	struct vdu_endpoint *ep = vdu_endpoint(mdev->ctx);
 	struct vdu_dev *d = ep ? vdu_find(ep, name) : NULL;
+	const char *isolation;
 	int ret;
 
 	if (!ep || ep->listen.sock.fd < 0)
@@ -32,21 +35,44 @@ static int dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 		return vdpa_error_set(err, ENODEV, NULL,
 				      "no process has made a VDUSE device called \"%s\" at %s",
 				      name, ep->listen.sock.path);
-	if (d->v)
+	if (d->vdev)
 		return vdpa_error_set(err, EBUSY, NULL, "it is still being deleted");
 	ret = check_vqs(d, err);
 	if (ret)
 		return ret;
 	d->timeout_ns = vdpa_attr_u64(config->attrs, "msg_timeout_ms", VDU_TIMEOUT_MS) * 1000000ull;
+	isolation = vdpa_attr_get(config->attrs, "isolation");
+	if (isolation && !strcmp(isolation, "bounce"))
+		return vdu_bounce_add(d, config, err);
 	return vdu_vdpa_add(d, config, err);
+}
+
+static int dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
+		   const struct vdpa_done *done)
+{
+	struct vdu_dev *d = vdu_find(vdu_endpoint(mdev->ctx), vdev->name);
+
+	return d->user ? vdpa_soft_dev_del(mdev, vdev, done) : vdpa_unregister_device(vdev, done);
 }
 
 static const struct vdpa_mgmtdev_ops ops = {
 	.dev_add = dev_add,
-	.dev_del = vdu_vdpa_del,
+	.dev_del = dev_del,
 };
 
+static const char *const isolations[] = {"shared", "bounce", NULL};
+
 static const struct vdpa_attr_spec attrs[] = {
+	{.name = "isolation",
+	 .type = VDPA_ATTR_ENUM,
+	 .choices = isolations,
+	 .help = "shared: the process gets the driver's memory (default); bounce: copies of what "
+		 "it needs"},
+	{.name = "bounce_size",
+	 .type = VDPA_ATTR_SIZE,
+	 .min = 1 << 20,
+	 .max = 1 << 30,
+	 .help = "bytes of bounce pages, for all queues; default 64M"},
 	{.name = "msg_timeout_ms",
 	 .type = VDPA_ATTR_U64,
 	 .max = 3600000,

@@ -9,7 +9,8 @@
  * message.c   requests to the process: one at a time, each with a deadline
  * engine.c    brings the process to where the driver is: status, queues that run
  * map.c       the driver's memory: what the process may have, and the end of that
- * device.c    config ops
+ * device.c    config ops: memory is shared with the process
+ * bounce.c    the same with isolation: the process sees bounce pages only
  * mgmt.c      the management device
  *
  * Everything belongs to the control thread but kicks. No operation waits for the process: those of
@@ -45,6 +46,7 @@
 #define VDU_VQS_MAX 262144u /* of all devices together: what a process makes is our memory */
 #define VDU_GROUPS_MAX 64u
 #define VDU_TIMEOUT_MS 30000u
+#define VDU_BOUNCE_BYTES (64ull << 20)
 
 struct vdu_dev;
 
@@ -126,7 +128,14 @@ struct vdu_msg {
 	struct vdpa_done then;
 };
 
-struct vdu_vdpa;
+/* Who has the driver's queues itself, and gives the process rings of its own. */
+struct vdu_user {
+	/* The process has stopped, and is about to be started: set its queues up. */
+	void (*prepare)(struct vdu_dev *d);
+	void (*started)(struct vdu_dev *d);
+	/* vdu_break() */
+	void (*broke)(struct vdu_dev *d, const char *why);
+};
 
 struct vdu_dev {
 	struct list node;
@@ -142,8 +151,9 @@ struct vdu_dev {
 	uint32_t config_bytes;
 	_Atomic uint32_t generation;
 
-	struct vdu_conn *conn; /* the process; NULL: none */
-	struct vdu_vdpa *v;    /* on the bus; NULL: not yet */
+	struct vdu_conn *conn;	     /* the process; NULL: none */
+	struct vdpa_device *vdev;    /* on the bus; NULL: not yet */
+	const struct vdu_user *user; /* who stands between; NULL: nobody, memory is shared */
 
 	/* message.c */
 	struct list msgs;
@@ -231,19 +241,26 @@ void vdu_map_clear(struct vdu_dev *d);
 
 struct vdu_vdpa {
 	struct vdpa_device vdpa;
-	struct vdu_dev *d; /* NULL: the process's device is gone */
+	struct vdu_dev *d; /* NULL: not yet */
 	uint64_t features; /* offered to the driver */
 	struct vdpa_done deleted;
 };
 
 int vdu_vdpa_add(struct vdu_dev *d, const struct vdpa_dev_set_config *config,
 		 struct vdpa_error *err);
-int vdu_vdpa_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
-		 const struct vdpa_done *done);
 void vdu_config_changed(struct vdu_dev *d);
 /* Takes @fd; -1: none. 0 or -errno. */
 int vdu_set_kickfd(struct vdu_vq *vq, int fd);
 void vdu_call(const struct vdpa_callback *cb);
+/* Any thread. */
+void vdu_kick(struct vdu_vq *vq);
+void vdu_show_number(vdpa_emit_fn emit, void *arg, const char *name, uint64_t value);
+void vdu_show(struct vdu_dev *d, const char *isolation, vdpa_emit_fn emit, void *arg);
+
+/* ---- bounce.c ---- */
+
+int vdu_bounce_add(struct vdu_dev *d, const struct vdpa_dev_set_config *config,
+		   struct vdpa_error *err);
 
 /* ---- mgmt.c ---- */
 
