@@ -244,8 +244,7 @@ bool pci_msix_read(struct pci_dev *dev, unsigned bar, uint64_t off, void *buf, u
 	return true;
 }
 
-/* Which bits of a byte of an entry can be written. */
-static uint8_t entry_writable(unsigned at)
+uint8_t pci_msix_writable(unsigned at)
 {
 	if (at == PCI_MSIX_ENTRY_LOWER_ADDR)
 		return 0xfc;
@@ -261,7 +260,7 @@ static void table_write(struct pci_dev *dev, unsigned off, const uint8_t *from, 
 	for (unsigned i = off; i < off + len; i++, from++) {
 		unsigned at = i % PCI_MSIX_ENTRY;
 
-		s->table[i] = *from & entry_writable(at);
+		s->table[i] = *from & pci_msix_writable(at);
 		if (at == PCI_MSIX_ENTRY_VECTOR_CTRL)
 			s->masked[i / PCI_MSIX_ENTRY] = s->table[i];
 	}

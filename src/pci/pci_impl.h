@@ -43,5 +43,7 @@ struct pci_dev {
 /* irq.c, under the lock: a register that interrupts depend on was written. */
 void pci_irq_update(struct pci_dev *dev);
 void pci_irq_reset(struct pci_dev *dev);
+/* Which bits of byte @at of an entry of the table can be written. */
+uint8_t pci_msix_writable(unsigned at);
 
 #endif

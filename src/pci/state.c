@@ -44,6 +44,14 @@ void pci_save(const struct pci_dev *dev, void *buf)
 	pthread_mutex_unlock(&d->lock);
 }
 
+/* States 1 and 2 cannot be written: nothing is in them. */
+static bool power_ok(const struct pci_dev *dev, const uint8_t *config)
+{
+	unsigned state = dev->pm ? config[dev->pm + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK : 0;
+
+	return state != 1 && state != 2;
+}
+
 /* INTx's bit of the status register is no writable one, and says something of the moment. */
 static bool same_kind(const struct pci_dev *dev, const uint8_t *config)
 {
@@ -63,11 +71,11 @@ static void load_irqs(struct pci_dev *dev, const uint8_t *from)
 	struct pci_msix_state *s = &dev->msix;
 	struct tail tail;
 
-	if (s->table_bytes) {
-		memcpy(s->table, from, s->table_bytes);
-		memcpy(s->pba, from + s->table_bytes, s->pba_bytes);
-		from += s->table_bytes + s->pba_bytes;
-	}
+	for (unsigned i = 0; i < s->table_bytes; i++)
+		s->table[i] = *from++ & pci_msix_writable(i % PCI_MSIX_ENTRY);
+	if (s->pba_bytes)
+		memcpy(s->pba, from, s->pba_bytes);
+	from += s->pba_bytes;
 	for (unsigned v = 0; v < s->at.vectors; v++)
 		s->masked[v] = *from++ & 1;
 	memcpy(&tail, from, sizeof(tail));
@@ -83,7 +91,7 @@ int pci_load(struct pci_dev *dev, const void *buf, size_t len)
 	if (len != pci_state_size(dev))
 		return -EINVAL;
 	pthread_mutex_lock(&dev->lock);
-	if (!same_kind(dev, from)) {
+	if (!same_kind(dev, from) || !power_ok(dev, from)) {
 		pthread_mutex_unlock(&dev->lock);
 		return -EINVAL;
 	}

@@ -295,6 +295,16 @@ static void test_save_and_load(void **state)
 	assert_int_equal(pci_dev_new(&params, &other), 0);
 	pci_save(a, buf);
 	assert_int_equal(pci_load(other, buf, len), -EINVAL);
+	/* Nor are bits that no driver can write: of the table's first entry, and of power. */
+	buf[4096] = buf[4096 + PCI_MSIX_ENTRY_VECTOR_CTRL] = 0xff;
+	assert_int_equal(pci_load(b, buf, len), 0);
+	assert_true(pci_msix_read(b, 2, 0, x, 16));
+	assert_int_equal(x[PCI_MSIX_ENTRY_LOWER_ADDR], 0xfc);
+	assert_int_equal(x[PCI_MSIX_ENTRY_VECTOR_CTRL], PCI_MSIX_ENTRY_CTRL_MASKBIT);
+	buf[c.pm + PCI_PM_CTRL] |= 2;
+	assert_int_equal(pci_load(b, buf, len), -EINVAL);
+	buf[c.pm + PCI_PM_CTRL] |= 3;
+	assert_int_equal(pci_load(b, buf, len), 0);
 	/* A reset that nobody asked for is not loaded. */
 	buf[c.express + PCI_EXP_DEVCTL + 1] |= 0x80;
 	assert_int_equal(pci_load(b, buf, len), 0);
