@@ -87,6 +87,12 @@ static void save_vq(const struct vpci_vq *q, uint8_t *to)
 	memcpy(to, &s, sizeof(s));
 }
 
+/* What the window into the BAR showed last is nothing of the function's. */
+static void clear_window(struct vpci *d)
+{
+	pci_set32(d->pci, d->layout.pci_cfg + (unsigned)sizeof(struct virtio_pci_cap), 0);
+}
+
 static void save_ours(struct vpci *d, size_t own)
 {
 	uint8_t *to = d->state + sizeof(struct saved_head);
@@ -98,6 +104,7 @@ static void save_ours(struct vpci *d, size_t own)
 		save_vq(&d->vq[i], to);
 	pthread_mutex_unlock(&d->lock);
 	memcpy(d->state, &h, sizeof(h));
+	clear_window(d);
 	pci_save(d->pci, to);
 }
 
@@ -235,6 +242,7 @@ static int load(struct vpci *d)
 	}
 	d->loaded = true;
 	load_regs(d, &h, vqs);
+	clear_window(d);
 	r = pci_load(d->pci, pci, pci_bytes);
 	if (!r)
 		r = wire(d);

@@ -102,7 +102,7 @@ static void closed(void *arg, int result)
 {
 	struct vpci *d = arg;
 
-	d->open = d->started = false;
+	d->open = d->started = d->loaded = false;
 	vpci_vqs_stopped(d);
 	vpci_mig_free(d);
 	vpci_look(d);
@@ -120,7 +120,7 @@ static void reset_over(void *arg, int result)
 {
 	struct vpci *d = arg;
 
-	d->busy = d->started = d->failed = false;
+	d->busy = d->started = d->failed = d->loaded = false;
 	vpci_vqs_stopped(d);
 	if (result) {
 		vpci_log(d, VDPA_LOG_ERR, "virtio-pci: the device does not reset: %s",
