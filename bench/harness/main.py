@@ -13,6 +13,7 @@ import xml.etree.ElementTree as et
 from . import rows as table
 from .blk import null_groups
 from .cpu import cpu_groups
+from .dsa import DsaGroup
 from .files import file_groups
 from .idle import IdleGroup
 from .iotlb import IotlbGroup
@@ -26,7 +27,7 @@ def say(text):
 
 def all_groups(bench):
     return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench),
-            IdleGroup(bench), IotlbGroup(bench)]
+            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench)]
 
 
 def run_group(group, wanted):
