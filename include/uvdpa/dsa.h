@@ -141,8 +141,8 @@ VDPA_API int dsa_portal_submit(struct dsa_portal *portal, const struct dsa_hw_de
 
 /**
  * Wait until the status byte of @record, a struct dsa_completion_record, is not 0, and return it;
- * what the operation wrote is visible then. 0 when @timeout_ns has passed (-1: without end). Spins,
- * yielding the processor after a while. Any thread.
+ * what the operation wrote is visible then. 0 when @timeout_ns has passed (-1: without end). Looks
+ * at it all the time at first, after some microseconds now and then. Any thread.
  */
 VDPA_API uint8_t dsa_portal_wait(const void *record, int64_t timeout_ns);
 

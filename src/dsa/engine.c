@@ -80,6 +80,17 @@ static void engine_destroy(struct dsa_engine *engine)
 	free(engine);
 }
 
+/* It is held for so short that to sleep for it would cost more than to look again. */
+static void lock_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 int dsa_engine_new(struct vdpa_loop_group *group, const struct dsa_engine_config *config,
 		   struct dsa_engine **out)
 {
@@ -90,7 +101,7 @@ int dsa_engine_new(struct vdpa_loop_group *group, const struct dsa_engine_config
 	engine = calloc(1, sizeof(*engine) + n * sizeof(engine->workers[0]));
 	if (!engine)
 		return -ENOMEM;
-	pthread_mutex_init(&engine->lock, NULL);
+	lock_init(&engine->lock);
 	list_init(&engine->inflight);
 	list_init(&engine->queues);
 	list_init(&engine->resumed);

@@ -9,14 +9,16 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "dsa/impl.h"
 
 #define MAX_ENGINES 64u
 #define DEFAULT_ENTRIES 128u
 #define DEFAULT_BUSYLOOP_US 50u
-/* Looks at a record before the processor is given to somebody else. */
+/* Looks at a record before the processor is given to somebody else, and between two naps. */
 #define SPINS 4096u
+#define NAP_NS 20000
 
 struct dsa_portal {
 	struct dsa_portal_params params;
@@ -81,6 +83,7 @@ void dsa_portal_abort(struct dsa_portal *portal)
 	gate_wait(&gate);
 }
 
+/* Nobody tells of a byte in memory: look, for long at first, then now and then. */
 uint8_t dsa_portal_wait(const void *record, int64_t timeout_ns)
 {
 	uint64_t since = timeout_ns < 0 ? 0 : vdpa_clock_ns();
@@ -88,11 +91,14 @@ uint8_t dsa_portal_wait(const void *record, int64_t timeout_ns)
 
 	for (unsigned i = 1; !(status = __atomic_load_n((const uint8_t *)record, __ATOMIC_ACQUIRE));
 	     i++) {
-		if (i % SPINS)
+		if (i < SPINS)
 			continue;
 		if (timeout_ns >= 0 && vdpa_clock_ns() - since >= (uint64_t)timeout_ns)
 			return 0;
-		sched_yield();
+		if (i < 2 * SPINS)
+			sched_yield();
+		else
+			nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
 	}
 	return status;
 }
