@@ -29,10 +29,21 @@ static json_t *type_json(const json_t *type)
 			 "description", json_object_get(type, "description"));
 }
 
-/* [{"PARENT": [{"TYPE": {...}}]}] */
+/* One object in a list, which is empty when there is nothing in it. */
+static json_t *listed(json_t *parents)
+{
+	json_t *list = json_array();
+
+	if (json_object_size(parents))
+		json_array_append(list, parents);
+	json_decref(parents);
+	return list;
+}
+
+/* [{"PARENT": [{"TYPE": {...}}, ...], ...}] */
 static json_t *types_json(const json_t *parents)
 {
-	json_t *list = json_array(), *parent, *type;
+	json_t *all = json_object(), *parent, *type;
 	size_t i, k;
 
 	json_array_foreach(parents, i, parent)
@@ -41,9 +52,9 @@ static json_t *types_json(const json_t *parents)
 
 		json_array_foreach(json_object_get(parent, "types"), k, type) json_array_append_new(
 			types, json_pack("{s:o}", str(type, "mdev_type"), type_json(type)));
-		json_array_append_new(list, json_pack("{s:o}", str(parent, "parent"), types));
+		json_object_set_new(all, str(parent, "parent"), types);
 	}
-	return list;
+	return listed(all);
 }
 
 static void print_type(const struct cli *cli, const json_t *type)
@@ -100,10 +111,10 @@ static json_t *attrs_json(const json_t *attrs)
 	return list;
 }
 
-/* [{"PARENT": [{"UUID": {"mdev_type", "start", "attrs"}}]}] */
+/* [{"PARENT": [{"UUID": {"mdev_type", "start", "attrs"}}, ...], ...}] */
 static json_t *list_json(const json_t *devices)
 {
-	json_t *parents = json_object(), *list = json_array(), *dev, *of, *copy;
+	json_t *parents = json_object(), *dev, *copy;
 	const char *name;
 	size_t i;
 
@@ -118,10 +129,7 @@ static json_t *list_json(const json_t *devices)
 		json_array_append_new(json_object_get(parents, name),
 				      json_pack("{s:o}", str(dev, "uuid"), copy));
 	}
-	json_object_foreach(parents, name, of)
-		json_array_append_new(list, json_pack("{s:O}", name, of));
-	json_decref(parents);
-	return list;
+	return listed(parents);
 }
 
 static json_t *by_uuid(const json_t *list, const char *uuid)

@@ -46,6 +46,10 @@ int vdpa_register_builtin(struct vdpa_ctx *ctx)
 		r = mdev_register_classes(ctx);
 	if (!r)
 		r = mvnet_loopback_register(ctx);
+#ifdef VDPA_HAVE_VFIO_USER
+	if (!r)
+		r = mtty_register(ctx);
+#endif
 #endif
 #ifdef VDPA_HAVE_VIRTIO_PCI
 	if (!r)

@@ -7,5 +7,6 @@
 
 /* 0, -EEXIST, -ENOMEM. */
 int mvnet_loopback_register(struct vdpa_ctx *ctx);
+int mtty_register(struct vdpa_ctx *ctx); /* with vfio-user */
 
 #endif

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-SUITES = 'base|mem|ring|vdpa|dsa|mdev|backend|parent|driver|ctl|protocol|cli|fuzz|example'
+SUITES = 'base|mem|ring|vdpa|dsa|mdev|sample|vfio-user|backend|parent|driver|ctl|protocol|cli|fuzz|example'
 TEST = re.compile(rf'(?<![\w/.-])(?:{SUITES})-[a-z0-9]+(?:-[a-z0-9_]+)*(?![\w/.])')
 CASES = re.compile(r':((?:\s*[a-z]\w*_\w+,?)+)')
 PATH = re.compile(r'(?<![\w/])((?:src|tests|tools|include|docs|daemon|cli|examples)/[\w./*-]*[\w*/])')

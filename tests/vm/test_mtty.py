@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The sample mtty: a stock kernel's 8250_pci drives serial cards behind QEMU's vfio-user-pci."""
+import json
+import os
+
+import vmlib
+
+SCRIPT = r"""
+# The ttys of a card, by its PCI device id.
+ttys() {
+    for d in /sys/bus/pci/devices/*; do
+        [ $(cat $d/device) != $1 ] || find $d/ -maxdepth 4 -name 'ttyS*' -path '*/tty/*' | sed 's,.*/,/dev/,' | sort -u
+    done
+}
+count() { awk '/ttyS/ {n = 0; for (i = 2; i <= 3; i++) n += $i; s += n} END {print s + 0}' /proc/interrupts; }
+# move FROM TO BYTES: what is written to one comes out of the other.
+move() {
+    stty -F $1 raw -echo -crtscts 115200
+    stty -F $2 raw -echo -crtscts 115200
+    head -c $3 /dev/urandom > /tmp/sent
+    head -c $3 < $2 > /tmp/got &
+    sleep 0.3
+    cat /tmp/sent > $1
+    wait $!
+    cmp /tmp/sent /tmp/got
+    echo moved $3 from $1 to $2
+}
+one=$(ttys 0x0002)
+two=$(ttys 0x0003)
+echo "one port: $one; two ports: $two"
+set -- $two
+[ $# = 2 ]
+# The interrupt is there while somebody has a port open.
+exec 3<>$one 4<>$1 5<>$2
+before=$(count)
+move $one $one 3000
+move $1 $2 8000
+move $2 $1 8000
+after=$(count)
+echo "interrupts $before $after"
+[ $after -gt $((before + 3)) ]
+dmesg | grep -c 'ttyS[1-3].*16550A' > $W/serial
+"""
+
+
+def card(daemon, work, kind, uuid):
+    path = os.path.join(work, f"{kind}.sock")
+    daemon.cli(f"mdev create {kind} {uuid} driver vfio_mdev path {path}")
+    return ["-device", json.dumps({"driver": "vfio-user-pci", "id": kind,
+                                   "socket": {"type": "unix", "path": path}})]
+
+
+def test_stock_serial_driver(cache, work, daemon):
+    """Loopback of one port, both ways between two, by interrupts; and the cards are there afterwards."""
+    one = "11111111-0000-0000-0000-000000000001"
+    two = "11111111-0000-0000-0000-000000000002"
+    devices = card(daemon, work, "mtty-1", one) + card(daemon, work, "mtty-2", two)
+    guest = vmlib.Guest(cache, work, SCRIPT, devices)
+    guest.run(timeout=150)
+    assert guest.read("out-1").count("moved") == 3, guest.read("out-1")
+    assert int(guest.read("serial")) >= 3
+    shown = json.loads(daemon.cli(f"-j mdev show {two}"))[0]["show"]
+    assert shown["port0"].startswith("sent 8000 received 8000 lost"), shown
+    daemon.cli(f"mdev remove {one}")
+    daemon.cli(f"mdev remove {two}")
