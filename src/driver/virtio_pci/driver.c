@@ -30,10 +30,12 @@ static void vpci_free(struct vpci *d)
 	free(d);
 }
 
-static int check_features(struct vpci *d, struct vdpa_error *err)
+static int check_features(struct vpci *d, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
 	uint64_t features = vdpa_get_device_features(d->vdev) & ~FEATURES_OFF;
 
+	if (!vdpa_attr_bool(attrs, "packed", true))
+		features &= ~VDPA_BIT(VIRTIO_F_RING_PACKED);
 	if (!(features & VDPA_BIT(VIRTIO_F_VERSION_1)))
 		return vdpa_error_set(err, EOPNOTSUPP, NULL,
 				      "the device does not offer VERSION_1, and virtio-pci has no "
@@ -118,7 +120,7 @@ static int begin(struct vpci *d, const struct vdpa_attr *attrs, struct vdpa_erro
 
 	if (!path)
 		return vdpa_error_set(err, EINVAL, NULL, "\"path\" is needed: the socket");
-	r = check_features(d, err);
+	r = check_features(d, attrs, err);
 	if (!r)
 		r = vpci_layout(d, err);
 	if (r)
@@ -248,6 +250,7 @@ static const struct vdpa_attr_spec attrs[] = {
 	{.name = "socket_owner",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "owner of the socket file, USER, USER:GROUP or :GROUP"},
+	{.name = "packed", .type = VDPA_ATTR_BOOL, .help = "offer RING_PACKED (default on)"},
 	{.name = NULL},
 };
 
