@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The parent vduse with bounce pages: what a device process can see, and what it can do."""
+import argparse
 import os
+import pathlib
 import select
 import struct
+import sys
 import threading
 import time
 
@@ -262,6 +265,34 @@ def test_killed(served, disk):
     assert len(results) == 3
     assert again.served
     assert again.statuses()[:5] == [0, 1, 3, 11, 15]
+
+
+def test_given_back(served, disk):
+    """A queue that stops gives back what waits to be filled; a process that answers it nevertheless is not heard."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / 'protocol'))
+    import vu  # pylint: disable=import-outside-toplevel
+    proc = disk()
+    proc.hold = True
+    served.ok('dev', 'add', 'name', 'v0', 'mgmtdev', 'vduse', 'isolation', 'bounce')
+    served.ok('dev', 'bind', 'v0', 'vhost-user', 'path', served.folder / 'v0.sock')
+    guest = vu.Guest(argparse.Namespace(path=str(served.folder / 'v0.sock')), off=vu.bit(vu.P_STATUS))
+    guest.start()
+    ring, at = guest.ring, guest.mem.gpa + 0x200000
+    ring.add([(at, 16, False), (at + 4096, 513, True)], 'a')
+    ring.add([(at + 8192, 64, True)], 'b')
+    ring.notify()
+    wait_for(lambda: proc.mem and proc.at('<H', proc.ring['driver'] + 2)[0] == 2)
+    heads = proc.at('<HH', proc.ring['driver'] + 4)
+    where = proc.pieces(heads[1])[1][0][0]
+    proc.mem[where] = 1
+    guest.client.send(vu.GET_VRING_BASE, vu.state(0, 0))
+    wait_for(lambda: not proc.mem[where])
+    proc.complete(heads[1], 64)
+    proc.complete(heads[0], 513)
+    assert struct.unpack('=II', guest.client.recv()[2]) == (0, 1)
+    assert ring.get() == [('a', 513)]
+    guest.close()
+    served.ok('dev', 'del', 'v0')
 
 
 def test_hangs(served, disk):

@@ -56,7 +56,7 @@ struct bounce_queue {
 /* In a chain's private area. */
 struct bounce_request {
 	struct list node;
-	struct vringh_chain *chain;
+	struct vringh_chain *chain; /* NULL: it is the driver's again */
 	uint32_t chunk, nchunks;
 	uint64_t seq;
 };
@@ -164,6 +164,8 @@ static void harvest(struct bounce_queue *q)
 	uint32_t len;
 
 	while (q->ring && q->vq && (r = virtqueue_get(q->ring, &len))) {
+		if (!r->chain)
+			continue;
 		complete(q, r, len);
 		any = true;
 	}
@@ -238,9 +240,19 @@ static int op_start(struct vdpa_soft *soft, struct vdpa_soft_vq *vq)
 	return 0;
 }
 
+/* The process has it until it is started anew, and what it says of it until then is not heard. */
+static struct vringh_chain *take_back(struct bounce_queue *q, struct bounce_request *r)
+{
+	struct vringh_chain *chain = r->chain;
+
+	give_room(q, r);
+	r->chain = NULL;
+	return chain;
+}
+
 /*
  * Buffers to be filled may wait for ever: they go back to the driver's ring, where they were the
- * last to come from. The process is started anew, and forgets them.
+ * last to come from.
  */
 static void give_back(struct bounce_queue *q)
 {
@@ -252,7 +264,7 @@ static void give_back(struct bounce_queue *q)
 		if (r->chain->out_len || r->seq + 1 != q->seq)
 			return;
 		q->seq--;
-		give_room(q, r);
+		take_back(q, r);
 		vdpa_soft_abandon(q->vq, 1);
 	}
 }
@@ -270,8 +282,7 @@ static void op_stop(struct vdpa_soft *soft, struct vdpa_soft_vq *vq)
 	while ((node = list_first(&q->out))) {
 		struct bounce_request *r = list_entry(node, struct bounce_request, node);
 
-		give_room(q, r);
-		vdpa_soft_cancel(vq, r->chain);
+		vdpa_soft_cancel(vq, take_back(q, r));
 	}
 }
 

@@ -234,12 +234,12 @@ static void tell_status(struct vdu_dev *d, uint8_t status)
 		step_failed(d, status, -ENOMEM);
 		return;
 	}
+	d->engine_busy = true;
 	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && d->user)
 		d->user->prepare(d);
 	/* The process reads its queues before it answers. */
 	for (uint32_t i = 0; (status & VIRTIO_CONFIG_S_DRIVER_OK) && i < d->nvqs; i++)
 		d->vq[i].runs = atomic_load(&d->vq[i].ready);
-	d->engine_busy = true;
 	msg->req.status = status;
 	vdu_send(msg);
 }
