@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * A load on a vhost-user disk through libblkio, which is not ours: the same driver for both sides
- * of a comparison. Built inside the test bed's tree, where libblkio is.
+ * A load on a disk through libblkio, which is not ours: the same driver for both sides of a
+ * comparison. Built inside the test bed's tree, where libblkio is. PATH is a vhost-user socket, or
+ * /dev/vhost-vdpa-N.
  *
- *	blkload SOCKET KEY=VALUE...
+ *	blkload PATH KEY=VALUE...
  *
  *	mode    poll: blkioq_do_io() in a loop, interrupts off; event: sleep until called
  *	op      read, write
@@ -29,6 +30,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "../cli/histogram.h"
@@ -229,8 +231,11 @@ static void parse(struct load *l, int argc, char **argv)
 static void connect_to(struct load *l, const char *path)
 {
 	uint64_t capacity;
+	struct stat st;
+	bool node = !stat(path, &st) && S_ISCHR(st.st_mode);
 
-	must("create", blkio_create("virtio-blk-vhost-user", &l->b));
+	must("create",
+	     blkio_create(node ? "virtio-blk-vhost-vdpa" : "virtio-blk-vhost-user", &l->b));
 	must("path", blkio_set_str(l->b, "path", path));
 	must("connect", blkio_connect(l->b));
 	must("start", blkio_start(l->b));
@@ -271,7 +276,7 @@ int main(int argc, char **argv)
 	uint64_t began, ns;
 
 	if (argc < 2)
-		return fprintf(stderr, "usage: blkload SOCKET KEY=VALUE...\n"), 2;
+		return fprintf(stderr, "usage: blkload PATH KEY=VALUE...\n"), 2;
 	prctl(PR_SET_PDEATHSIG, 9);
 	parse(&l, argc, argv);
 	connect_to(&l, argv[1]);

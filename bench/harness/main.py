@@ -19,6 +19,7 @@ from .idle import IdleGroup
 from .iotlb import IotlbGroup
 from .net import net_groups
 from .testbed import TOP, Bench, CannotRun, vmlib
+from .vduse import VduseGroup
 
 
 def say(text):
@@ -27,7 +28,7 @@ def say(text):
 
 def all_groups(bench):
     return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench),
-            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench)]
+            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench), VduseGroup(bench)]
 
 
 def run_group(group, wanted):
@@ -116,6 +117,8 @@ def main(argv):
     signal.signal(signal.SIGTERM, interrupted)
     bench = Bench(TOP / args.build, quick)
     groups = all_groups(bench)
+    if quick and not args.only:
+        groups = [group for group in groups if not getattr(group, 'takes_long', False)]
     specs = [spec for group in groups for spec in group.specs]
     if args.list:
         for spec in specs:

@@ -160,3 +160,25 @@ def test_a_file_of_rows_is_shown_as_it_was_printed(tmp_path, capsys):
     (tmp_path / 'bench.json').write_text(json.dumps(made))
     assert main.main(['--show', str(tmp_path / 'bench.json')]) == 0
     assert capsys.readouterr().out.splitlines() == [rows.HEADING] + [rows.line_of(r) for r in made]
+
+
+def test_of_the_peers_ways_the_fastest_counts():
+    """Also where CPU time is compared, and in each pair."""
+    from harness import vduse  # pylint: disable=import-outside-toplevel
+    runs = [{'driver': 'vhost_vdpa', 'op': op, 'depth': 1, 'side': side, 'iops': iops * (1 + pair), 'cpu_us': cpu}
+            for pair in range(3) for op in ('read', 'write')
+            for side, iops, cpu in (('ours', 30, 1), ('peer slow', 10, 2), ('peer fast', 20, 5))]
+    best, pairs_of_iops = vduse.pairs_of(runs, ('vhost_vdpa', 'read', 1, 'iops'))
+    assert best == 'peer fast'
+    assert [(a.value, b.value) for a, b in pairs_of_iops] == [(30, 20), (60, 40), (90, 60)]
+    best, pairs_of_cpu = vduse.pairs_of(runs, ('vhost_vdpa', 'read', 1, 'cpu_us'))
+    assert best == 'peer fast' and [(a.value, b.value) for a, b in pairs_of_cpu] == [(1, 5)] * 3
+
+
+def test_rows_of_vduse_are_judged_by_vhost_vdpa_only():
+    from harness import vduse  # pylint: disable=import-outside-toplevel
+    targets = {spec.id: spec.target for spec in vduse.VduseGroup.specs}
+    assert len(targets) == 16
+    assert targets['vduse-vhost-vdpa-randread-qd32'] == 1.2 and targets['vduse-vhost-vdpa-randwrite-qd1'] == 1.1
+    assert targets['vduse-vhost-vdpa-randread-qd1-cpu'] == 0.9
+    assert not any(t for name, t in targets.items() if 'virtio' in name)
