@@ -78,7 +78,7 @@ struct vduse_client {
 int vduse_client_open(const char *socket, const char *name, struct vduse_client *c);
 void vduse_client_close(struct vduse_client *c);
 /*
- * As ioctl(2) of a program whose argument is at @arg, with room for VDUSE_WIRE_ARG_MAX bytes. @fd:
+ * As ioctl(2) of a program whose argument is at @arg. @fd:
  * the argument's descriptor, as one of this process (stays the caller's); -1: none. A descriptor
  * that is the result is the caller's. May wait.
  */

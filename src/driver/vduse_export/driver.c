@@ -17,6 +17,7 @@
 
 #define DESTROY_NS 20000000ull
 #define DESTROY_TRIES 250u
+#define ENDPOINT_TRIES 10u
 #define LOG_DIRECTORY "/run/uvdpa"
 
 /* ---- what loops tell ---- */
@@ -49,8 +50,11 @@ static void config_changed(void *priv)
 
 void vde_broke(struct vde *d)
 {
-	static const char why[] = "the kernel waited too long for an answer (msg_timeout), and has "
-				  "given the device up: unbind it, and bind it again";
+	const char *why = d->endpoint
+				  ? "the endpoint has cut us off, or has ended: unbind it, and "
+				    "bind it again"
+				  : "the kernel waited too long for an answer (msg_timeout), and "
+				    "has given the device up: unbind it, and bind it again";
 
 	vde_messages_stop(d);
 	d->broken = true;
@@ -62,7 +66,9 @@ void vde_broke(struct vde *d)
 
 static void vde_free(struct vde *d)
 {
-	vdpa_fd_close(&d->fd);
+	vde_device_close(d);
+	vduse_client_close(&d->control);
+	pthread_mutex_destroy(&d->conn_lock);
 	vhost_vdpa_free(d->v);
 	pthread_mutex_destroy(&d->miss_lock);
 	free(d->vq);
@@ -82,7 +88,9 @@ static int vde_alloc(struct vdpa_device *vdev, struct vde **out)
 	if (!d)
 		return -ENOMEM;
 	d->vdev = vdev;
-	d->fd = d->log.fd = -1;
+	d->fd = d->conn = d->log.fd = -1;
+	d->control = (struct vduse_client){-1, -1};
+	pthread_mutex_init(&d->conn_lock, NULL);
 	d->nvqs = vdev->nvqs;
 	d->limit = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	pthread_mutex_init(&d->miss_lock, NULL);
@@ -127,7 +135,7 @@ static int describe(struct vde *d, const struct vdpa_attr *attrs, uint64_t api,
 	strcpy(d->id.name, name);
 	d->id.api = api;
 	d->id.device_id = vdpa_get_device_id(vdev);
-	d->id.features = vde_features(vdev, vdpa_attr_bool(attrs, "packed", true));
+	d->id.features = vde_features(vdev, vdpa_attr_bool(attrs, "packed", true), d->endpoint);
 	d->id.nvqs = d->nvqs;
 	d->id.num_max = vdpa_get_vq_num_max(vdev);
 	d->id.config_bytes = (uint32_t)config;
@@ -211,6 +219,14 @@ static int job_start(struct vde *d, bool detach, void (*done)(struct vde_job *jo
 	return ret;
 }
 
+/* To an endpoint: who runs that puts it on the bus. */
+static void offered(struct vde *d)
+{
+	snprintf(d->node, sizeof(d->node), "%.63s", d->id.name);
+	vdpa_dev_log(d->vdev, VDPA_LOG_INFO, "vduse: is served at %s", d->endpoint);
+	settle_end(d, VDE_ATTACHED, 0);
+}
+
 static int go_live(struct vde *d)
 {
 	struct vdpa_callback cb = {.callback = config_changed, .priv = d, .trigger = -1};
@@ -227,7 +243,9 @@ static int go_live(struct vde *d)
 			       "removed; bind again");
 	if (!ret)
 		ret = vde_messages_start(d);
-	if (!ret)
+	if (!ret && d->endpoint)
+		offered(d);
+	else if (!ret)
 		ret = job_start(d, false, attached);
 	return ret;
 }
@@ -254,23 +272,24 @@ static void opened(void *arg, int result)
 
 /* ---- bind ---- */
 
-static int create(struct vde *d, int control, const char *log, struct vdpa_error *err)
+static int create(struct vde *d, const char *log, struct vdpa_error *err)
 {
 	int ret = vde_log_open(&d->log, log, &d->id, false, err);
 
 	if (ret)
 		return ret;
-	ret = vde_create(d, control, err);
+	ret = vde_create(d, err);
 	if (ret) {
 		vde_log_close(&d->log, true);
 		return ret;
 	}
-	d->fd = vde_device_open(d->id.name, err);
-	ret = d->fd < 0 ? d->fd : vde_setup_vqs(d, err);
+	ret = vde_device_open(d, err);
+	if (!ret)
+		ret = vde_setup_vqs(d, err);
 	if (!ret)
 		return 0;
-	vdpa_fd_close(&d->fd);
-	vde_destroy(d->id.name);
+	vde_device_close(d);
+	vde_destroy(d);
 	vde_log_close(&d->log, true);
 	return ret;
 }
@@ -280,7 +299,7 @@ static int adopt(struct vde *d, const char *log, struct vdpa_error *err)
 	int ret = vde_log_open(&d->log, log, &d->id, true, err);
 
 	if (ret) {
-		vdpa_fd_close(&d->fd);
+		vde_device_close(d);
 		return ret;
 	}
 	vdpa_dev_log(d->vdev, VDPA_LOG_INFO, "vduse: goes on with /dev/vduse/%s", d->id.name);
@@ -289,36 +308,37 @@ static int adopt(struct vde *d, const char *log, struct vdpa_error *err)
 	return 0;
 }
 
-static int find_or_create(struct vde *d, int control, const struct vdpa_attr *attrs,
-			  struct vdpa_error *err)
+static int find_or_create(struct vde *d, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
 	const char *log = vdpa_attr_get(attrs, "log");
 	char path[VDE_PATH_BYTES];
+	int ret;
 
 	if (!log) {
 		mkdir(LOG_DIRECTORY, 0755);
 		snprintf(path, sizeof(path), LOG_DIRECTORY "/vduse-%s.log", d->id.name);
 		log = path;
 	}
-	d->fd = vde_device_open(d->id.name, err);
-	if (d->fd == -ENOENT)
-		return create(d, control, log, err);
-	return d->fd < 0 ? d->fd : adopt(d, log, err);
+	ret = vde_device_open(d, err);
+	if (ret == -ENOENT)
+		return create(d, log, err);
+	return ret ? ret : adopt(d, log, err);
 }
 
 /* Everything that is taken back at once when the rest of the bind fails. */
 static int bind(struct vde *d, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
 	uint64_t api;
-	int control = vde_control_open(&api, err), ret;
+	int ret;
 
-	if (control < 0)
-		return control;
+	d->endpoint = vdpa_attr_get(attrs, "endpoint");
+	ret = vde_control_open(d->endpoint, &d->control, &api, err);
+	if (ret)
+		return ret;
 	d->kernel_driver = vdpa_attr_get(attrs, "kernel_driver");
 	ret = describe(d, attrs, api, err);
 	if (!ret)
-		ret = find_or_create(d, control, attrs, err);
-	close(control);
+		ret = find_or_create(d, attrs, err);
 	return ret;
 }
 
@@ -359,14 +379,17 @@ static void removal_ends(struct vde *d, int result)
 static void try_destroy(struct vdpa_loop_timer *timer)
 {
 	struct vde *d = vdpa_container_of(timer, struct vde, retry);
-	int ret = vde_destroy(d->id.name);
+	int ret = vde_destroy(d);
 
-	if (ret == -EBUSY && ++d->retries < DESTROY_TRIES) {
+	if (ret == -EBUSY && ++d->retries < (d->endpoint ? ENDPOINT_TRIES : DESTROY_TRIES)) {
 		vdpa_loop_timer_set(vdpa_ctx_control(d->vdev->ctx), &d->retry,
 				    vdpa_clock_ns() + DESTROY_NS, try_destroy);
 		return;
 	}
 	d->left = ret != 0;
+	/* It is on the bus there, and waits for the next process; or the endpoint has ended. */
+	if ((ret == -EBUSY || ret == -ENODEV) && d->endpoint)
+		ret = 0;
 	if (ret)
 		vdpa_dev_log(d->vdev, VDPA_LOG_ERR, "vduse: /dev/vduse/%s stays in the kernel: %s",
 			     d->id.name, strerror(-ret));
@@ -378,7 +401,7 @@ static void passed(struct vdpa_loop_sync *sync)
 {
 	struct vde *d = vdpa_container_of(sync, struct vde, sync);
 
-	vdpa_fd_close(&d->fd);
+	vde_device_close(d);
 	if (d->left)
 		removal_ends(d, -EBUSY);
 	else
@@ -430,8 +453,8 @@ static void detach_start(struct vde *d)
 	int ret;
 
 	d->state = VDE_GOING;
-	ret = job_start(d, true, detached);
-	if (!ret)
+	ret = d->endpoint ? 0 : job_start(d, true, detached);
+	if (!ret && !d->endpoint)
 		return;
 	d->job.result = ret;
 	detached(&d->job);
@@ -505,6 +528,9 @@ static const struct vdpa_attr_spec attrs[] = {
 	 .type = VDPA_ATTR_ENUM,
 	 .choices = kernel_drivers,
 	 .help = "the kernel's driver for it (default: the one loaded first)"},
+	{.name = "endpoint",
+	 .type = VDPA_ATTR_PATH,
+	 .help = "socket of a daemon (uvdpad --vduse) instead of the kernel's VDUSE"},
 	{.name = "name",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "what the kernel calls it (default: the device's name)"},

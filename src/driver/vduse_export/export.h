@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The bus driver "vduse": a bound device appears on the host kernel's vDPA bus.
+ * The bus driver "vduse": a bound device appears on the host kernel's vDPA bus; or, where there is
+ * an endpoint instead of a kernel (vdpa/vduse_wire.h), on that of the daemon behind it.
  *
  * driver.c   bind, unbind, show
  * kernel.c   the ritual: version, creation, queues, removal; what is wrong when it fails
@@ -34,7 +35,7 @@
 
 #include "base/list.h"
 #include "driver/vduse_export/netlink.h"
-#include "vdpa/vduse_abi.h"
+#include "vdpa/vduse_wire.h"
 
 /* Of these there are one or two; the log has room for so many. */
 #define VDE_GROUPS_MAX 64u
@@ -112,19 +113,26 @@ int vde_sys_ioctl(int fd, unsigned long cmd, void *arg);
 
 /* ---- kernel.c ---- */
 
-/* Is VDUSE there, and may we? An open control node with *@api chosen, or -errno with @err. */
-int vde_control_open(uint64_t *api, struct vdpa_error *err);
+/*
+ * Is VDUSE there, and may we? Opens the control node of the kernel, or of @endpoint (not NULL), and
+ * chooses *@api. 0 or -errno with @err.
+ */
+int vde_control_open(const char *endpoint, struct vduse_client *control, uint64_t *api,
+		     struct vdpa_error *err);
 /* Features that the kernel takes, of those of a device; what it does not is logged. */
-uint64_t vde_features(struct vdpa_device *vdev, bool packed);
+uint64_t vde_features(struct vdpa_device *vdev, bool packed, bool endpoint);
 /* 0, -EEXIST, or -errno with @err. */
-int vde_create(const struct vde *d, int control, struct vdpa_error *err);
-int vde_setup_vqs(const struct vde *d, struct vdpa_error *err);
+int vde_create(const struct vde *d, struct vdpa_error *err);
+int vde_setup_vqs(struct vde *d, struct vdpa_error *err);
 /* 0, -EBUSY, -errno. */
-int vde_destroy(const char *name);
-/* The device node's descriptor; -ENOENT, -EBUSY, -errno with @err. */
-int vde_device_open(const char *name, struct vdpa_error *err);
+int vde_destroy(const struct vde *d);
+/* The device's node: d->fd. 0; -ENOENT, -EBUSY, -errno with @err. */
+int vde_device_open(struct vde *d, struct vdpa_error *err);
+void vde_device_close(struct vde *d);
+/* ioctl(2) of the device's node. Any thread. */
+int vde_ioctl(struct vde *d, unsigned long cmd, void *arg);
 /* The file of the region around @iova: a descriptor, and *@entry; -EINVAL: there is none. */
-int vde_iotlb_fd(const struct vde *d, unsigned asid, iova_t first, iova_t last,
+int vde_iotlb_fd(struct vde *d, unsigned asid, iova_t first, iova_t last,
 		 struct vduse_iotlb_entry *entry);
 
 /* ---- the binding ---- */
@@ -151,8 +159,12 @@ struct vde {
 	enum vde_state state;
 	struct vde_log_id id;
 	struct vde_log log;
-	uint64_t added; /* features that the kernel wants and our device does not have */
+	uint64_t added;	      /* features that the kernel wants and our device does not have */
+	const char *endpoint; /* NULL: the kernel */
+	struct vduse_client control;
 	int fd;
+	int conn; /* ioctls of an endpoint's device, one at a time; -1: the kernel's */
+	pthread_mutex_t conn_lock;
 	struct vdpa_loop_fd lfd;
 	struct vdpa_ratelimit limit;
 	bool broken; /* the kernel waited too long, and talks no more */

@@ -77,54 +77,124 @@ static int forbidden(const char *path, int code, struct vdpa_error *err)
 
 /* ---- control node ---- */
 
+static int control_ioctl(const struct vduse_client *control, unsigned long cmd, void *arg)
+{
+	return control->conn < 0 ? vde_sys_ioctl(control->fd, cmd, arg)
+				 : vduse_client_ioctl(control, (uint32_t)cmd, arg, -1);
+}
+
 /* The highest version that both know. A kernel that is asked for one has it chosen. */
-static int choose_api(int control, uint64_t *api)
+static int choose_api(const struct vduse_client *control, uint64_t *api)
 {
 	uint64_t best;
-	int ret = vde_sys_ioctl(control, VDUSE_GET_API_VERSION, &best);
+	int ret = control_ioctl(control, VDUSE_GET_API_VERSION, &best);
 
 	if (ret)
 		return ret;
 	if (best > VDUSE_API_MAX)
 		best = VDUSE_API_MAX;
-	ret = vde_sys_ioctl(control, VDUSE_SET_API_VERSION, &best);
+	ret = control_ioctl(control, VDUSE_SET_API_VERSION, &best);
 	if (!ret)
 		*api = best;
 	return ret;
 }
 
-int vde_control_open(uint64_t *api, struct vdpa_error *err)
+static int kernel_open(struct vduse_client *control, struct vdpa_error *err)
 {
-	int fd = vde_sys_open(VDUSE_CONTROL, O_RDWR), ret;
+	int fd = vde_sys_open(VDUSE_CONTROL, O_RDWR);
 
+	*control = (struct vduse_client){.conn = -1, .fd = fd};
+	if (fd >= 0)
+		return 0;
 	if (fd == -ENOENT || fd == -ENXIO || fd == -ENODEV)
 		return absent(err);
 	if (fd == -EACCES || fd == -EPERM)
 		return forbidden(VDUSE_CONTROL, -fd, err);
-	if (fd < 0)
-		return vdpa_error_set(err, -fd, NULL, VDUSE_CONTROL ": %s", strerror(-fd));
-	ret = choose_api(fd, api);
+	return vdpa_error_set(err, -fd, NULL, VDUSE_CONTROL ": %s", strerror(-fd));
+}
+
+static int endpoint_open(const char *endpoint, const char *name, struct vduse_client *c,
+			 struct vdpa_error *err)
+{
+	int ret = vduse_client_open(endpoint, name, c);
+
+	return ret ? vdpa_error_set(err, -ret, NULL, "%.200s, %.80s: %s", endpoint, name,
+				    ret == -ENXIO   ? "nobody serves VDUSE there (uvdpad --vduse)"
+				    : ret == -EBUSY ? "another process serves it"
+						    : strerror(-ret))
+		   : 0;
+}
+
+int vde_control_open(const char *endpoint, struct vduse_client *control, uint64_t *api,
+		     struct vdpa_error *err)
+{
+	int ret = endpoint ? endpoint_open(endpoint, "control", control, err)
+			   : kernel_open(control, err);
+
+	if (ret)
+		return ret;
+	ret = choose_api(control, api);
 	if (!ret)
-		return fd;
-	close(fd);
+		return 0;
+	vduse_client_close(control);
 	return vdpa_error_set(err, -ret, NULL, VDUSE_CONTROL ": no version of its interface: %s",
 			      strerror(-ret));
 }
 
-int vde_device_open(const char *name, struct vdpa_error *err)
+/* ---- the device's node ---- */
+
+static int kernel_device(struct vde *d, struct vdpa_error *err)
 {
 	char path[VDE_PATH_BYTES];
 	int fd;
 
-	snprintf(path, sizeof(path), "/dev/vduse/%s", name);
+	snprintf(path, sizeof(path), "/dev/vduse/%s", d->id.name);
 	fd = vde_sys_open(path, O_RDWR | O_NONBLOCK);
+	if (fd >= 0) {
+		d->fd = fd;
+		return 0;
+	}
 	if (fd == -EBUSY)
 		return vdpa_error_set(err, EBUSY, NULL, "%s: another process serves it", path);
 	if (fd == -EACCES || fd == -EPERM)
 		return forbidden(path, -fd, err);
-	if (fd < 0)
-		vdpa_error_set(err, -fd, NULL, "%s: %s", path, strerror(-fd));
-	return fd;
+	return vdpa_error_set(err, -fd, NULL, "%s: %s", path, strerror(-fd));
+}
+
+int vde_device_open(struct vde *d, struct vdpa_error *err)
+{
+	struct vduse_client c;
+	int ret;
+
+	if (!d->endpoint)
+		return kernel_device(d, err);
+	ret = endpoint_open(d->endpoint, d->id.name, &c, err);
+	if (ret)
+		return ret;
+	d->fd = c.fd;
+	d->conn = c.conn;
+	return vdpa_fd_set_nonblock(d->fd, true);
+}
+
+void vde_device_close(struct vde *d)
+{
+	vdpa_fd_close(&d->fd);
+	vdpa_fd_close(&d->conn);
+}
+
+int vde_ioctl(struct vde *d, unsigned long cmd, void *arg)
+{
+	const struct vduse_client c = {.conn = d->conn, .fd = d->fd};
+	int ret, fd = -1;
+
+	if (d->conn < 0)
+		return vde_sys_ioctl(d->fd, cmd, arg);
+	if (cmd == VDUSE_VQ_SETUP_KICKFD)
+		fd = ((const struct vduse_vq_eventfd *)arg)->fd;
+	pthread_mutex_lock(&d->conn_lock);
+	ret = vduse_client_ioctl(&c, (uint32_t)cmd, arg, fd);
+	pthread_mutex_unlock(&d->conn_lock);
+	return ret;
 }
 
 /* ---- features ---- */
@@ -145,8 +215,11 @@ int vde_device_open(const char *name, struct vdpa_error *err)
 	 VDPA_BIT(VIRTIO_NET_F_MQ) | VDPA_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | VDPA_BIT(50) |         \
 	 VDPA_BIT(51) | VDPA_BIT(52) | VDPA_BIT(53) | VDPA_BIT(57) | VDPA_BIT(60))
 
-static uint64_t refused(uint32_t device_id)
+/* An endpoint of ours takes control queues. */
+static uint64_t refused(uint32_t device_id, bool endpoint)
 {
+	if (endpoint && device_id == VIRTIO_ID_NET)
+		return NOT_OVER_VDUSE;
 	if (device_id == VIRTIO_ID_NET)
 		return NOT_OVER_VDUSE | NET_CONTROL_QUEUE;
 	if (device_id == VIRTIO_ID_BLOCK)
@@ -154,15 +227,15 @@ static uint64_t refused(uint32_t device_id)
 	return NOT_OVER_VDUSE;
 }
 
-uint64_t vde_features(struct vdpa_device *vdev, bool packed)
+uint64_t vde_features(struct vdpa_device *vdev, bool packed, bool endpoint)
 {
 	uint32_t id = vdpa_get_device_id(vdev);
-	uint64_t all = vdpa_get_device_features(vdev), without = all & refused(id);
+	uint64_t all = vdpa_get_device_features(vdev), without = all & refused(id, endpoint);
 	char names[512];
 
 	if (without)
 		vdpa_dev_log(vdev, VDPA_LOG_INFO,
-			     "vduse: not offered, since the kernel's VDUSE has no way for it: %s",
+			     "vduse: not offered, since VDUSE has no way for it: %s",
 			     vdpa_feature_names(id, without, names, sizeof(names)));
 	if (!packed)
 		all &= ~VDPA_BIT(VIRTIO_F_RING_PACKED);
@@ -195,7 +268,7 @@ static int create_refused(const struct vde *d, int code, struct vdpa_error *err)
 			      vdpa_feature_names(id, d->id.features, names, sizeof(names)));
 }
 
-int vde_create(const struct vde *d, int control, struct vdpa_error *err)
+int vde_create(const struct vde *d, struct vdpa_error *err)
 {
 	struct vduse_dev_config *c = calloc(1, sizeof(*c) + d->id.config_bytes);
 	int ret;
@@ -212,7 +285,7 @@ int vde_create(const struct vde *d, int control, struct vdpa_error *err)
 	c->nas = d->id.api ? d->id.nas : 0;
 	c->config_size = d->id.config_bytes;
 	memcpy(c->config, d->config, d->id.config_bytes);
-	ret = vde_sys_ioctl(control, VDUSE_CREATE_DEV, c);
+	ret = control_ioctl(&d->control, VDUSE_CREATE_DEV, c);
 	free(c);
 	if (ret == -EEXIST)
 		return vdpa_error_set(
@@ -223,7 +296,7 @@ int vde_create(const struct vde *d, int control, struct vdpa_error *err)
 	return ret ? create_refused(d, -ret, err) : 0;
 }
 
-int vde_setup_vqs(const struct vde *d, struct vdpa_error *err)
+int vde_setup_vqs(struct vde *d, struct vdpa_error *err)
 {
 	for (uint32_t i = 0; i < d->nvqs; i++) {
 		struct vduse_vq_config c = {
@@ -231,7 +304,7 @@ int vde_setup_vqs(const struct vde *d, struct vdpa_error *err)
 			.max_size = vdpa_get_vq_size(d->vdev, (uint16_t)i),
 			.group = d->id.api ? vdpa_get_vq_group(d->vdev, (uint16_t)i) : 0,
 		};
-		int ret = vde_sys_ioctl(d->fd, VDUSE_VQ_SETUP, &c);
+		int ret = vde_ioctl(d, VDUSE_VQ_SETUP, &c);
 
 		if (ret)
 			return vdpa_error_set(err, -ret, NULL, "the kernel refuses queue %u: %s", i,
@@ -240,23 +313,17 @@ int vde_setup_vqs(const struct vde *d, struct vdpa_error *err)
 	return 0;
 }
 
-int vde_destroy(const char *name)
+int vde_destroy(const struct vde *d)
 {
 	char arg[VDUSE_NAME_BYTES] = "";
-	uint64_t api;
-	int control = vde_control_open(&api, NULL), ret;
 
-	if (control < 0)
-		return control;
-	snprintf(arg, sizeof(arg), "%s", name);
-	ret = vde_sys_ioctl(control, VDUSE_DESTROY_DEV, arg);
-	close(control);
-	return ret;
+	snprintf(arg, sizeof(arg), "%s", d->id.name);
+	return control_ioctl(&d->control, VDUSE_DESTROY_DEV, arg);
 }
 
 /* ---- memory ---- */
 
-int vde_iotlb_fd(const struct vde *d, unsigned asid, iova_t first, iova_t last,
+int vde_iotlb_fd(struct vde *d, unsigned asid, iova_t first, iova_t last,
 		 struct vduse_iotlb_entry *entry)
 {
 	struct vduse_iotlb_entry_v0 v0 = {.start = first, .last = last};
@@ -264,9 +331,9 @@ int vde_iotlb_fd(const struct vde *d, unsigned asid, iova_t first, iova_t last,
 
 	*entry = (struct vduse_iotlb_entry){.start = first, .last = last, .asid = asid};
 	if (d->id.api) {
-		fd = vde_sys_ioctl(d->fd, VDUSE_IOTLB_GET_FD2, entry);
+		fd = vde_ioctl(d, VDUSE_IOTLB_GET_FD2, entry);
 	} else {
-		fd = vde_sys_ioctl(d->fd, VDUSE_IOTLB_GET_FD, &v0);
+		fd = vde_ioctl(d, VDUSE_IOTLB_GET_FD, &v0);
 		entry->offset = v0.offset;
 		entry->start = v0.start;
 		entry->last = v0.last;

@@ -56,11 +56,11 @@ void vde_push_config(struct vde *d, bool tell)
 	}
 	c->offset = 0;
 	c->length = bytes;
-	ret = vde_sys_ioctl(d->fd, VDUSE_DEV_SET_CONFIG, c);
+	ret = vde_ioctl(d, VDUSE_DEV_SET_CONFIG, c);
 	if (!ret)
 		memcpy(d->config, c->buffer, bytes);
 	if (!ret && tell)
-		ret = vde_sys_ioctl(d->fd, VDUSE_DEV_INJECT_CONFIG_IRQ, NULL);
+		ret = vde_ioctl(d, VDUSE_DEV_INJECT_CONFIG_IRQ, NULL);
 	if (ret && !d->broken)
 		vde_log_limited(d, VDPA_LOG_WARN,
 				"vduse: the kernel does not take the configuration: %s",
@@ -73,7 +73,7 @@ void vde_push_config(struct vde *d, bool tell)
 static int take_features(struct vde *d)
 {
 	uint64_t features;
-	int ret = vde_sys_ioctl(d->fd, VDUSE_DEV_GET_FEATURES, &features);
+	int ret = vde_ioctl(d, VDUSE_DEV_GET_FEATURES, &features);
 
 	return ret ? ret : vhost_vdpa_set_features(d->v, features & ~d->added);
 }
@@ -242,7 +242,7 @@ int vde_restore(struct vde *d)
 {
 	uint8_t status = (uint8_t)d->log.head->status;
 	uint64_t features;
-	int ret = vde_sys_ioctl(d->fd, VDUSE_DEV_GET_FEATURES, &features);
+	int ret = vde_ioctl(d, VDUSE_DEV_GET_FEATURES, &features);
 
 	if (ret)
 		return ret;

@@ -67,7 +67,7 @@ static void call(void *priv)
 	uint32_t idx = q->idx;
 
 	/* A driver that has just stopped is not there to be told. */
-	vde_sys_ioctl(q->d->fd, VDUSE_VQ_INJECT_IRQ, &idx);
+	vde_ioctl(q->d, VDUSE_VQ_INJECT_IRQ, &idx);
 	atomic_store_explicit(&q->calls, atomic_load_explicit(&q->calls, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 }
@@ -77,7 +77,7 @@ static void call(void *priv)
 static int get_info(const struct vde_vq *q, struct vduse_vq_info *info)
 {
 	*info = (struct vduse_vq_info){.index = q->idx};
-	return vde_sys_ioctl(q->d->fd, VDUSE_VQ_GET_INFO, info);
+	return vde_ioctl(q->d, VDUSE_VQ_GET_INFO, info);
 }
 
 /* Set up and enable; @kick becomes the queue's, also on error. */
@@ -157,7 +157,7 @@ static int start_one(struct vde_vq *q)
 	if (kick.fd < 0)
 		return kick.fd;
 	/* A kick that came before this is told at once. */
-	ret = vde_sys_ioctl(q->d->fd, VDUSE_VQ_SETUP_KICKFD, &kick);
+	ret = vde_ioctl(q->d, VDUSE_VQ_SETUP_KICKFD, &kick);
 	if (ret) {
 		close(kick.fd);
 		return ret;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * The control node. Rules and errors are Linux's, but for what Linux refuses and this has: device
- * types, a NIC's control queue, CONFIG_WCE of disks, devices without ACCESS_PLATFORM.
+ * types, a NIC's control queue, devices without ACCESS_PLATFORM. CONFIG_WCE of disks is refused as
+ * there: it is set by a write to the configuration, for which there is no message.
  */
 #include "parent/vduse/vduse.h"
 
@@ -71,6 +72,7 @@ static int dev_new(struct vdu_endpoint *ep, const struct vduse_dev_config *c, ui
 	list_init(&d->msgs);
 	list_init(&d->resets);
 	list_init(&d->suspends);
+	list_init(&d->woken);
 	pthread_mutex_init(&d->config_lock, NULL);
 	list_add_tail(&ep->devs, &d->node);
 	ep->ndevs++;
@@ -125,7 +127,9 @@ static bool config_valid(const struct vduse_dev_config *c, uint64_t api)
 	       groups_valid(c, api) && c->config_size <= VDUSE_CONFIG_MAX && c->device_id &&
 	       c->vq_num <= VDUSE_VQS_MAX && c->vq_align && c->vq_align <= ALIGN_MAX &&
 	       !(c->vq_align & (c->vq_align - 1)) &&
-	       (c->device_id != VIRTIO_ID_NET || (c->features & VDPA_BIT(VIRTIO_F_VERSION_1)));
+	       (c->device_id != VIRTIO_ID_NET || (c->features & VDPA_BIT(VIRTIO_F_VERSION_1))) &&
+	       (c->device_id != VIRTIO_ID_BLOCK ||
+		!(c->features & VDPA_BIT(VIRTIO_BLK_F_CONFIG_WCE)));
 }
 
 /* ---- ioctls ---- */

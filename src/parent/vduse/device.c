@@ -113,8 +113,7 @@ static int op_stop_vq(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_
 
 	if (!vq->runs) {
 		atomic_store(&vq->ready, false);
-		vdpa_done_call(done, 0);
-		return 0;
+		return vdu_done(vq->d, done);
 	}
 	ret = vdu_wait(&vq->stops, done);
 	if (ret)
@@ -302,7 +301,7 @@ static int op_resume(struct vdpa_device *vdev)
 	struct vdu_dev *d = dev_of(vdev);
 
 	d->suspended = false;
-	vdu_wake(&d->suspends, -ECANCELED);
+	vdu_wake(d, &d->suspends, -ECANCELED);
 	vdu_engine_run(d);
 	return 0;
 }

@@ -40,24 +40,54 @@ int vdu_wait(struct list *waiters, const struct vdpa_done *done)
 	return 0;
 }
 
-void vdu_wake(struct list *waiters, int result)
+static void tell_woken(struct vdpa_loop_msg *msg)
 {
+	struct vdu_dev *d = vdpa_container_of(msg, struct vdu_dev, wake_msg);
+	struct vdpa_device *vdev = d->vdev;
 	struct list all = LIST_INIT(all), *node;
 
-	list_splice_tail(&all, waiters);
+	d->wake_posted = false;
+	list_splice_tail(&all, &d->woken);
 	while ((node = list_pop(&all))) {
 		struct vdu_waiter *w = list_entry(node, struct vdu_waiter, node);
 
-		vdpa_done_call(&w->done, result);
+		vdpa_done_call(&w->done, w->result);
 		free(w);
 	}
+	vdpa_put_device(vdev);
+}
+
+void vdu_wake(struct vdu_dev *d, struct list *waiters, int result)
+{
+	struct vdu_waiter *w;
+
+	if (list_empty(waiters))
+		return;
+	list_for_each_entry (w, waiters, node)
+		w->result = result;
+	list_splice_tail(&d->woken, waiters);
+	if (d->wake_posted)
+		return;
+	d->wake_posted = true;
+	vdpa_get_device(d->vdev);
+	vdpa_loop_post(vdu_loop(d), &d->wake_msg, tell_woken);
+}
+
+int vdu_done(struct vdu_dev *d, const struct vdpa_done *done)
+{
+	struct list one = LIST_INIT(one);
+	int ret = vdu_wait(&one, done);
+
+	if (!ret)
+		vdu_wake(d, &one, 0);
+	return ret;
 }
 
 static void wake_stops(struct vdu_dev *d, int result)
 {
 	for (uint32_t i = 0; i < d->nvqs; i++) {
 		if (!d->vq[i].runs)
-			vdu_wake(&d->vq[i].stops, result);
+			vdu_wake(d, &d->vq[i].stops, result);
 	}
 }
 
@@ -301,8 +331,8 @@ static void settle(struct vdu_dev *d)
 {
 	wake_stops(d, 0);
 	if (!atomic_load(&d->status))
-		vdu_wake(&d->resets, 0);
-	vdu_wake(&d->suspends, 0);
+		vdu_wake(d, &d->resets, 0);
+	vdu_wake(d, &d->suspends, 0);
 }
 
 static bool must_stop(const struct vdu_dev *d, uint8_t want)
@@ -378,8 +408,8 @@ void vdu_break(struct vdu_dev *d, int result, const char *why)
 	if (status)
 		atomic_fetch_or(&d->status, VIRTIO_CONFIG_S_NEEDS_RESET);
 	vdu_messages_fail(d, result);
-	vdu_wake(&d->resets, result);
-	vdu_wake(&d->suspends, result);
+	vdu_wake(d, &d->resets, result);
+	vdu_wake(d, &d->suspends, result);
 	if (!d->vdev)
 		return;
 	if (d->user) {

@@ -68,9 +68,7 @@ int vdu_unmap(struct vdu_dev *d, unsigned asid, iova_t iova, iova_t last,
 	ret = vhost_iotlb_del_range(&d->as[asid], iova, last, put_region, NULL);
 	if (ret <= 0 || !msg) {
 		free(msg);
-		if (ret >= 0)
-			vdpa_done_call(done, 0);
-		return ret < 0 ? ret : 0;
+		return ret < 0 ? ret : vdu_done(d, done);
 	}
 	msg->then = done ? *done : (struct vdpa_done){0};
 	msg->req.iova.start = iova;

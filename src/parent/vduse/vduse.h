@@ -115,6 +115,7 @@ struct vdu_vq {
 struct vdu_waiter {
 	struct list node;
 	struct vdpa_done done;
+	int result;
 };
 
 struct vdu_msg {
@@ -176,6 +177,9 @@ struct vdu_dev {
 	bool stale;	 /* the next thing that it is told is a reset */
 	unsigned asking; /* the queue whose place is asked for */
 	struct list resets, suspends;
+	struct list woken; /* whose completions are due */
+	struct vdpa_loop_msg wake_msg;
+	bool wake_posted;
 	struct vdpa_loop_timer start_timer;
 	bool start_now; /* not all queues are ready, but that will not change soon */
 	bool granted;	/* it has descriptors of memory */
@@ -220,7 +224,13 @@ void vdu_break(struct vdu_dev *d, int result, const char *why);
 /* A process has opened the device. */
 void vdu_engine_connected(struct vdu_dev *d);
 int vdu_wait(struct list *waiters, const struct vdpa_done *done);
-void vdu_wake(struct list *waiters, int result);
+/*
+ * Completions come by a message, never from inside of an operation: they may be the end of the
+ * device. It has to be on the bus.
+ */
+void vdu_wake(struct vdu_dev *d, struct list *waiters, int result);
+/* @done is due. 0 or -ENOMEM. */
+int vdu_done(struct vdu_dev *d, const struct vdpa_done *done);
 /* Where the driver's ring stands, as far as one can see from here. */
 void vdu_vq_look(struct vdu_vq *vq);
 bool vdu_packed(const struct vdu_dev *d);
