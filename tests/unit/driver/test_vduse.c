@@ -638,6 +638,75 @@ static void test_log(void **state)
 	assert_false(vk.created);
 }
 
+/* ---- a kernel that says no ---- */
+
+/* Whichever ioctl of a bind fails: it does not come about, or does without; nothing is left. */
+static void test_ioctl_of_bind_fails(void **state)
+{
+	unsigned fds, n = 0, refused = 0;
+
+	bound();
+	assert_int_equal(unbind(), 0);
+	fds = open_fds();
+	do {
+		int ret;
+
+		vk.failed = false;
+		vk.fail_at = ++n;
+		ret = bind_as(NULL, NULL);
+		vk.fail_at = 0;
+		assert_true(vk.failed || !ret);
+		assert_true(!ret || f.err.msg[0]);
+		refused += ret != 0;
+		if (vdpa_device_driver(f.vdev))
+			assert_int_equal(unbind(), 0);
+		assert_false(vk.created);
+		run(5 * MS);
+		assert_int_equal(open_fds(), fds);
+	} while (vk.failed);
+	assert_true(refused > 3);
+	bound();
+	driver_up(SG_V1);
+	post(0);
+	assert_int_equal(completions(), 1);
+}
+
+/* And of a driver's life: a message is refused, or its request is completed; after a reset all is
+ * well. */
+static void test_ioctl_of_driver_fails(void **state)
+{
+	unsigned n = 0, refused = 0;
+
+	bound();
+	do {
+		bool up;
+
+		ring(SG_V1);
+		vk.driver_features = SG_V1;
+		vk.failed = false;
+		vk.fail_at = ++n;
+		up = !set_status(SG_ACK) && !set_status(STATUS_FEATURES) && !set_status(STATUS_OK);
+		refused += !up;
+		if (up) {
+			post(0);
+			/* What is refused once is asked for again. */
+			assert_int_equal(completions(), 1);
+		}
+		vk.fail_at = 0;
+		assert_int_equal(set_status(0), 0);
+		unmap(0);
+		unmap(1);
+		assert_int_equal(update_iotlb(0, UINT64_MAX), 0);
+		virtqueue_free(f.vq);
+		f.vq = NULL;
+		memset(f.mem, 0, SG_RING_BYTES);
+	} while (vk.failed);
+	assert_true(refused > 3);
+	driver_up(SG_V1);
+	post(0);
+	assert_int_equal(completions(), 1);
+}
+
 /* ---- without memory ---- */
 
 /* Begun or not, what does not come about leaves nothing in the kernel, and says why. */
@@ -730,6 +799,8 @@ int main(void)
 		T(test_restart_of_another),
 		T(test_restart_after_a_reset),
 		T(test_log),
+		T(test_ioctl_of_bind_fails),
+		T(test_ioctl_of_driver_fails),
 		T(test_alloc_bind),
 		T(test_alloc_messages),
 	};

@@ -241,6 +241,10 @@ int __wrap_vde_sys_ioctl(int fd, unsigned long cmd, void *arg)
 {
 	struct vduse_iotlb_entry *e = arg;
 
+	if (vk.fail_at && cmd != VDUSE_DESTROY_DEV && !--vk.fail_at) {
+		vk.failed = true;
+		return -EIO;
+	}
 	switch (cmd) {
 	case VDUSE_GET_API_VERSION:
 		*(uint64_t *)arg = vk.api_max;

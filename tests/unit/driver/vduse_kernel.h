@@ -27,6 +27,8 @@ struct vduse_kernel {
 	uint64_t api_max;
 	bool in_use;	    /* somebody has the character device open */
 	const char *driver; /* which it binds; NULL: none */
+	unsigned fail_at;   /* this ioctl from now on fails, but for DESTROY_DEV; 0: none */
+	bool failed;	    /* it has */
 
 	uint64_t api;
 	bool created;
