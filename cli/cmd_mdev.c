@@ -436,6 +436,31 @@ static int cmd_drivers(struct cli *cli, int argc, char **argv)
 	return EXIT_OK;
 }
 
+static int cmd_plugins(struct cli *cli, int argc, char **argv)
+{
+	json_t *list, *plugin;
+	size_t i;
+	int ret = cli_args(cli, argc, 0, 0);
+
+	(void)argv;
+	if (ret >= 0)
+		return ret;
+	ret = cli_call(cli, "mdev.plugins", NULL, &list);
+	if (ret)
+		return ret;
+	if (cli->json)
+		return cli_print_json(cli, list);
+	json_array_foreach(list, i, plugin)
+	{
+		printf("%s: ", str(plugin, "name"));
+		cli_print_features(json_object_get(plugin, "aliases"));
+		printf(" %s%s\n", str(plugin, "path"),
+		       json_is_true(json_object_get(plugin, "started")) ? " (started)" : "");
+	}
+	json_decref(list);
+	return EXIT_OK;
+}
+
 /* ---- completion ---- */
 
 static void put_all(const json_t *list, const char *key)
@@ -538,5 +563,6 @@ const struct cli_cmd cli_mdev_cmds[] = {
 	 complete_uuid},
 	{"buses", 0, "", "buses and classes", cmd_buses, NULL, NULL},
 	{"drivers", 0, "", "drivers of mediated devices", cmd_drivers, NULL, NULL},
+	{"plugins", 0, "", "plugins, and what they are for", cmd_plugins, NULL, NULL},
 	{NULL},
 };

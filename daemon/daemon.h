@@ -11,6 +11,7 @@
 
 struct server;
 struct sysfs;
+struct plugins;
 
 struct daemon {
 	struct options opt;
@@ -24,7 +25,8 @@ struct daemon {
 	json_t *mdev_defs; /* by UUID: mdevs.h */
 	json_t *mdev_auto; /* of them, what the folder had: "auto" or "manual" */
 	struct vdpa_loop_fd signals;
-	struct sysfs *sysfs; /* NULL: none is mounted */
+	struct plugins *plugins; /* NULL: none */
+	struct sysfs *sysfs;	 /* NULL: none is mounted */
 	uint64_t event_seq;
 	uint64_t started_ns;
 	unsigned calls; /* under way */

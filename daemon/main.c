@@ -21,6 +21,7 @@
 #include "daemon.h"
 #include "devs.h"
 #include "mdevs.h"
+#include "plugins.h"
 #include "rpc.h"
 #include "server.h"
 #include "sysfs.h"
@@ -253,6 +254,10 @@ static int start(struct daemon *d, int sigfd, struct vdpa_error *err)
 		ret = open_vduse(d, err);
 	if (!ret)
 		ret = mdevs_init(d, err);
+#ifdef VDPA_HAVE_MDEV
+	if (!ret && d->opt.plugin_dir)
+		ret = plugins_init(d, err);
+#endif
 	if (!ret && d->opt.config)
 		ret = config_load_file(d, d->opt.config, err);
 	if (!ret)
@@ -347,6 +352,11 @@ static void end(struct daemon *d, int sigfd)
 	ctl_listen_close(&d->listen);
 	if (d->ctx && !d->result && end_bus(d))
 		d->result = 1;
+#ifdef VDPA_HAVE_MDEV
+	/* A device that did not let go may still be of a plugin's. */
+	if (!d->result)
+		plugins_fini(d);
+#endif
 }
 
 int main(int argc, char **argv)

@@ -10,6 +10,7 @@
 #include "ctl/params.h"
 #include "describe.h"
 #include "mdevs.h"
+#include "plugins.h"
 #include "rpc.h"
 #include "vdpa/name_list.h"
 
@@ -88,7 +89,12 @@ static int choose(struct daemon *d, struct choice *c, struct vdpa_error *err)
 {
 	const struct mdev_wish *w = c->wish;
 
+	char alias[160];
+
 	mdev_for_each_parent(d->ctx, choose_one, c);
+	snprintf(alias, sizeof(alias), "mdev_type:%.128s", w->type);
+	if (!c->n && plugins_request(d, alias))
+		mdev_for_each_parent(d->ctx, choose_one, c);
 	if (c->n == 1)
 		return 0;
 	if (c->n)
@@ -395,6 +401,8 @@ static void on_event(struct mdev_subscriber *sub, const struct mdev_event *event
 	};
 	struct daemon *d = vdpa_container_of(sub, struct daemon, mdev_events);
 
+	if (event->type == MDEV_EVENT_ADD)
+		plugins_request(d, event->modalias);
 	d->event_seq++;
 	rpc_event(d,
 		  json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s}", "seq", (json_int_t)d->event_seq,

@@ -24,6 +24,7 @@ enum {
 	O_VDUSE_OWNER,
 	O_MDEV,
 	O_MDEV_SOCKETS,
+	O_PLUGINS,
 	O_SYSFS
 };
 
@@ -34,6 +35,7 @@ static const struct option longs[] = {
 	{"fd", required_argument, NULL, O_FD},
 	{"ready-fd", required_argument, NULL, O_READY},
 	{"config", required_argument, NULL, 'c'},
+	{"plugin-dir", required_argument, NULL, O_PLUGINS},
 	{"mdev-dir", required_argument, NULL, O_MDEV},
 	{"mdev-socket-dir", required_argument, NULL, O_MDEV_SOCKETS},
 #ifdef VDPA_HAVE_SYSFS
@@ -63,6 +65,7 @@ static const char usage[] =
 	"      --fd N               serve this socket, listening or connected (repeatable)\n"
 	"      --ready-fd N         write a newline to N and close it when listening\n"
 	"  -c, --config FILE        create the devices of FILE (as uvdpa config dump writes)\n"
+	"      --plugin-dir DIR     take parents and drivers of mediated devices from DIR/*.so\n"
 	"      --mdev-dir DIR       keep definitions of mediated devices in DIR, as mdevctl does\n"
 	"      --mdev-socket-dir DIR\n"
 	"                           serve mediated devices of class vfio at DIR/UUID.sock\n"
@@ -225,6 +228,9 @@ static int parse_one(struct options *opt, int c)
 		return parse_fd("--ready-fd", optarg, &opt->ready_fd);
 	case 'c':
 		opt->config = optarg;
+		return -1;
+	case O_PLUGINS:
+		opt->plugin_dir = optarg;
 		return -1;
 	case O_MDEV:
 		opt->mdev_dir = optarg;

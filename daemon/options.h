@@ -20,6 +20,7 @@ struct options {
 	int ready_fd;				/* -1: none */
 	const char *config;			/* NULL: none */
 	const char *mdev_dir, *mdev_socket_dir; /* NULL: none */
+	const char *plugin_dir;			/* NULL: none */
 	const char *sysfs;			/* NULL: none */
 	unsigned workers, max_clients;
 	uint16_t cpu[OPTIONS_CPUS_MAX]; /* of workers, in turn */

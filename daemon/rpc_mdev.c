@@ -6,6 +6,7 @@
 #include "ctl/json.h"
 #include "describe.h"
 #include "mdevs.h"
+#include "plugins.h"
 #include "rpc.h"
 
 static struct mdev_device *device_of(struct rpc_call *call)
@@ -261,6 +262,11 @@ static void drivers(struct rpc_call *call)
 	rpc_ok(call, list);
 }
 
+static void plugins(struct rpc_call *call)
+{
+	rpc_ok(call, plugins_describe(call->d));
+}
+
 #define UUID_PARAM                                                                                 \
 	{                                                                                          \
 		.name = "uuid", .type = CTL_STRING, .required = true, .help = "of the device"      \
@@ -320,5 +326,6 @@ const struct rpc_method rpc_mdev_methods[] = {
 	{"mdev.start", "make the device of a definition", start, uuid_params},
 	{"mdev.buses", "buses of mediated devices, with their classes", buses, NULL},
 	{"mdev.drivers", "drivers of mediated devices", drivers, NULL},
+	{"mdev.plugins", "plugins, and what they are for", plugins, NULL},
 	{NULL, NULL, NULL, NULL},
 };

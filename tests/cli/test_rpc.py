@@ -28,7 +28,7 @@ def test_every_method_is_described(daemon):
                 'cvq.show', 'cvq.state', 'cvq.intercept', 'monitor', 'topology',
                 'bus.devices', 'bus.drivers', 'driver.unload', 'group.show', 'as.show', 'iotlb.dump', 'debug.refs', 'log', 'stats',
                 'mdev.types', 'mdev.show', 'mdev.create', 'mdev.remove', 'mdev.set', 'mdev.bind', 'mdev.unbind', 'mdev.defined',
-                'mdev.define', 'mdev.undefine', 'mdev.start', 'mdev.buses', 'mdev.drivers', 'config.dump', 'config.load', 'drv.call', 'drv.show', 'daemon.info', 'daemon.stop',
+                'mdev.define', 'mdev.undefine', 'mdev.start', 'mdev.buses', 'mdev.drivers', 'mdev.plugins', 'config.dump', 'config.load', 'drv.call', 'drv.show', 'daemon.info', 'daemon.stop',
                 'rpc.describe', 'api.version'} <= set(names)
         for method in methods:
             assert method['help']

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Plugins: started by MODALIAS, trusted or left out, gone with the daemon."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+U1 = '11111111-2222-3333-4444-555555555555'
+U2 = '11111111-2222-3333-4444-666666666666'
+PLUGINS = os.environ['MDEV_PLUGINS']
+
+
+@pytest.fixture
+def plugins(folder):
+    there = folder / 'plugins'
+    there.mkdir(mode=0o755)
+    for name in ('mdev_plugin', 'mdev_plugin_driver'):
+        shutil.copy(f'{PLUGINS}/{name}.so', there / f'{name}.so')
+        (there / f'{name}.so').chmod(0o755)
+    return there
+
+
+def test_started_by_modalias(start, plugins):
+    daemon = start('--plugin-dir', plugins)
+    shown = {p['name']: p for p in daemon.json('mdev', 'plugins')}
+    assert not shown['hello']['started'] and not shown['hello_driver']['started']
+    assert shown['hello_driver']['aliases'] == ['hello_bus:c100']
+    assert 'hello' not in daemon.ok('mdev', 'types')
+    daemon.ok('mdev', 'create', 'hello-text', U1, 'text', 'good day')
+    device = daemon.json('mdev', 'show', U1)[0]
+    assert device['modalias'] == 'hello_bus:c100' and device['class_id'] == 0x100
+    assert device['driver']['name'] == 'hello_driver' and device['show'] == {'text': 'good day'}
+    assert 'says good day' in daemon.log()
+    assert all(p['started'] for p in daemon.json('mdev', 'plugins'))
+    assert 'hello-text' in daemon.ok('mdev', 'types', 'hello')
+    assert 'at most 63 bytes' in daemon.fails('mdev', 'set', U1, 'text', 'x' * 64)
+    daemon.ok('mdev', 'create', 'hello-text', U2)
+    daemon.ok('mdev', 'remove', U1)
+    assert 'hello: mdev_type:hello-*' in daemon.ok('mdev', 'plugins')
+    assert 'there is no type "nobody-1"' in daemon.fails('mdev', 'create', 'nobody-1', U1)
+
+
+def test_what_is_no_plugin_is_left_out(start, plugins):
+    (plugins / 'broken.so').write_bytes(b'\x7fELF nonsense')
+    (plugins / 'other.txt').write_text('not looked at')
+    source = plugins / 'p.c'
+    for name, code in (('none', 'int x;'),
+                       ('old', 'const struct { unsigned version, size; void *p[3]; } uvdpa_plugin = {99, 32};'),
+                       ('short', 'const struct { unsigned version, size; void *p[3]; } uvdpa_plugin = {1, 8};'),
+                       ('needs', 'int there_is_no_such_function(void); int f(void) { return there_is_no_such_function(); }')):
+        source.write_text(code)
+        subprocess.run(['gcc', '-shared', '-fPIC', '-o', str(plugins / f'{name}.so'), str(source)], check=True, timeout=60)
+    (plugins / 'mdev_plugin_driver.so').chmod(0o777)
+    daemon = start('--plugin-dir', plugins)
+    assert [p['name'] for p in daemon.json('mdev', 'plugins')] == ['hello']
+    log = daemon.log()
+    for said in ('broken.so: no plugin', 'none.so: no plugin: it exports no uvdpa_plugin', 'old.so: no plugin: it is for another version',
+                 'short.so: no plugin: its description is not complete', 'needs.so: no plugin',
+                 'mdev_plugin_driver.so: no plugin: others may write to it'):
+        assert said in log, (said, log)
+    assert 'other.txt' not in log
+    daemon.ok('mdev', 'create', 'hello-text', U1)
+    assert daemon.json('mdev', 'show', U1)[0]['driver'] is None
+
+
+def test_a_folder_that_others_may_write_to(start, plugins):
+    plugins.chmod(0o777)
+    daemon = start('--plugin-dir', plugins, wait=False)
+    assert daemon.proc.wait(30) == 1
+    assert 'others may write to it' in daemon.log()
