@@ -67,6 +67,15 @@ static int say_open(struct vduse_client *c, const char *name)
 	return ret ? ret : receive(c->conn, VDUSE_WIRE_OPEN, NULL, 0, &c->fd);
 }
 
+/* The thread that would answer is the one that waits for it. */
+static bool is_ourselves(int conn)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+
+	return !getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) && peer.pid == getpid();
+}
+
 int vduse_client_open(const char *socket_path, const char *name, struct vduse_client *c)
 {
 	struct sockaddr_un addr;
@@ -80,6 +89,8 @@ int vduse_client_open(const char *socket_path, const char *name, struct vduse_cl
 		return -errno;
 	if (connect(c->conn, (struct sockaddr *)&addr, sizeof(addr)))
 		ret = errno == ENOENT || errno == ECONNREFUSED ? -ENXIO : -errno;
+	else if (is_ourselves(c->conn))
+		ret = -EDEADLK;
 	else
 		ret = say_open(c, name);
 	if (!ret && c->fd < 0)

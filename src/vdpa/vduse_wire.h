@@ -74,7 +74,7 @@ struct vduse_client {
 	int fd;	  /* the descriptor that stands for the file; -1: none */
 };
 
-/* 0; -ENXIO: nobody serves @socket; or what open(2) says. */
+/* 0; -ENXIO: nobody serves @socket; -EDEADLK: this process does; or what open(2) says. May wait. */
 int vduse_client_open(const char *socket, const char *name, struct vduse_client *c);
 void vduse_client_close(struct vduse_client *c);
 /*

@@ -148,3 +148,10 @@ def test_maker_ends_first(bus, maker, folder):
     bus.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     assert maker.stop() == 0, maker.log()
     assert bus.stop() == 0, bus.log()
+
+
+def test_own_endpoint(bus, folder):
+    """A daemon does not wait for itself."""
+    bus.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '8M')
+    assert "this daemon's own" in bus.fails('dev', 'bind', 'd0', 'driver', 'vduse', 'endpoint', folder / 'vduse')
+    assert show(bus, 'd0')['driver'] is None

@@ -121,7 +121,9 @@ static int endpoint_open(const char *endpoint, const char *name, struct vduse_cl
 	return ret ? vdpa_error_set(err, -ret, NULL, "%.200s, %.80s: %s", endpoint, name,
 				    ret == -ENXIO   ? "nobody serves VDUSE there (uvdpad --vduse)"
 				    : ret == -EBUSY ? "another process serves it"
-						    : strerror(-ret))
+				    : ret == -EDEADLK
+					    ? "it is this daemon's own: its devices are on this bus"
+					    : strerror(-ret))
 		   : 0;
 }
 
