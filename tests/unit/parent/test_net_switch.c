@@ -116,7 +116,9 @@ static void test_isolated(void **state)
 /* A receiver without buffers costs its own packets, and nobody anything else. */
 static void test_stuck_receiver(void **state)
 {
+	uint8_t *f = NULL;
 	struct sw_net n;
+	uint32_t len;
 
 	sw_open(&n, WORKERS(state), plain);
 	sw_rx_post(&n.p[2], 32, SW_BUF);
@@ -130,11 +132,14 @@ static void test_stuck_receiver(void **state)
 	assert_int_equal(sw_show(&n.p[1], "port_tx_packets"), 0);
 	assert_int_equal(sw_show(&n.p[1], "port_tx_dropped") + sw_show(&n.p[0], "port_rx_lost"),
 			 300);
-	/* It has buffers again. */
+	/* It has buffers again; until its loop has noticed, packets are lost as before. */
 	sw_rx_post(&n.p[1], 8, SW_BUF);
-	sg_run(&n.p[1].g, SG_SECOND / 20);
-	sw_send_to(&n, 0, 2, 1000);
-	expect(&n.p[1], 1000);
+	for (unsigned i = 0; i < 1000 && !f; i++) {
+		sw_send_to(&n, 0, 2, 1000);
+		f = sw_rx(&n.p[1], &len, SG_SECOND / 100);
+	}
+	assert_non_null(f);
+	assert_int_equal(len, 72);
 	sw_close(&n);
 }
 
@@ -327,21 +332,27 @@ static void send_large(struct sw_net *n)
 	sw_tx_post(&n->p[0], 54 + 1500);
 }
 
+static void check_segment(const uint8_t *f, uint32_t len, unsigned i)
+{
+	assert_int_equal(len, 12 + 54 + 500);
+	/* TCP's sequence number */
+	assert_int_equal(f[12 + 34 + 6] << 8 | f[12 + 34 + 7], i * 500);
+}
+
 static void expect_segment(struct sw_net *n, unsigned i)
 {
 	uint32_t len = 0;
 	uint8_t *f = sw_rx(&n->p[1], &len, 5 * SG_SECOND);
 
 	assert_non_null(f);
-	assert_int_equal(len, 12 + 54 + 500);
-	/* TCP's sequence number */
-	assert_int_equal(f[12 + 34 + 6] << 8 | f[12 + 34 + 7], i * 500);
+	check_segment(f, len, i);
 }
 
 /* A receiver that takes a part of it gets the rest later, or another packet whole. */
 static void test_segments(void **state)
 {
 	const uint64_t tso = NG_FEATURES | NG_CSUM | VDPA_BIT(VIRTIO_NET_F_HOST_TSO4);
+	uint8_t *f = NULL;
 	struct sw_net n;
 	uint32_t len;
 
@@ -367,9 +378,15 @@ static void test_segments(void **state)
 	sw_rx_post(&n.p[1], 3, SW_BUF);
 	sg_run(&n.p[0].g, SG_SECOND / 20);
 	assert_null(sw_rx(&n.p[1], &len, 0));
-	send_large(&n);
-	for (unsigned i = 0; i < 3; i++)
-		expect_segment(&n, i);
+	/* Until its loop has noticed the buffers, packets are lost whole. */
+	for (unsigned i = 0; i < 1000 && !f; i++) {
+		send_large(&n);
+		f = sw_rx(&n.p[1], &len, SG_SECOND / 100);
+	}
+	assert_non_null(f);
+	check_segment(f, len, 0);
+	expect_segment(&n, 1);
+	expect_segment(&n, 2);
 	sw_close(&n);
 }
 
