@@ -32,7 +32,6 @@ struct vduse_kernel {
 
 	uint64_t api;
 	bool created;
-	struct vduse_dev_config dev;
 	uint8_t config[VK_CONFIG];
 	struct vduse_vq_config vq[HOLD_QUEUES];
 	struct vduse_vq_info info[HOLD_QUEUES];
@@ -42,6 +41,7 @@ struct vduse_kernel {
 	struct vk_map map[VK_MAPS];
 	int peer; /* our end of the character device; -1: it was never open */
 	uint32_t next_id;
+	struct vduse_dev_config dev; /* without its config; last, as it ends in an array */
 };
 
 extern struct vduse_kernel vk;
