@@ -75,6 +75,7 @@ static unsigned enable_device(struct dsa_vdev *vdev, uint32_t operand)
 static unsigned wait_for(struct dsa_vdev *vdev, uint32_t wqs, bool abort)
 {
 	vdev->cmd_wqs = wqs;
+	vdev->cmd_waits = true;
 	vdev_quiesce(vdev, DSA_VDEV_COMMAND, wqs, abort);
 	return WAIT;
 }
@@ -289,6 +290,7 @@ static void command_over(struct dsa_vdev *vdev)
 {
 	unsigned code = code_of(vdev->cmd);
 
+	vdev->cmd_waits = false;
 	if (vdev_state(vdev) == DSA_HALTED && code != DSA_CMD_RESET_DEVICE) {
 		finish(vdev, vdev->cmd, DSA_CMDSTS_HW_ERR);
 		return;
@@ -310,18 +312,26 @@ static void reset_over(struct dsa_vdev *vdev)
 
 	be_as_new(vdev);
 	vdev->resetting = false;
+	vdev->cmd_waits = false;
 	vdpa_done_call(&done, 0);
 }
 
 void dsa_vdev_idle(struct dsa_vdev *vdev, enum dsa_vdev_why why)
 {
+	bool all;
+
 	vdev->waiting[why] = false;
-	if (!vdev->resetting) {
-		if (why == DSA_VDEV_COMMAND)
-			command_over(vdev);
-	} else if (!vdev->waiting[DSA_VDEV_COMMAND] && !vdev->waiting[DSA_VDEV_RESET]) {
-		reset_over(vdev);
+	all = !vdev->waiting[DSA_VDEV_COMMAND] && !vdev->waiting[DSA_VDEV_RESET];
+	if (vdev->resetting) {
+		if (all)
+			reset_over(vdev);
+		return;
 	}
+	/* What makes the device new waits for what a halt has aborted as well. */
+	if (code_of(vdev->cmd) != DSA_CMD_RESET_DEVICE)
+		all = !vdev->waiting[DSA_VDEV_COMMAND];
+	if (vdev->cmd_waits && all)
+		command_over(vdev);
 }
 
 void dsa_vdev_reset(struct dsa_vdev *vdev, const struct vdpa_done *done)

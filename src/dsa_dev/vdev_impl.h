@@ -26,9 +26,10 @@ struct dsa_vdev {
 
 	/* The device's thread. */
 	bool waiting[DSA_VDEV_WHYS]; /* for dsa_vdev_idle() */
-	uint32_t cmd;		     /* that is waited for, */
-	uint32_t cmd_wqs;	     /* and for which queues */
-	uint32_t closed;	     /* queues that take nothing, since they are to be disabled */
+	bool cmd_waits;
+	uint32_t cmd;	  /* that is waited for, */
+	uint32_t cmd_wqs; /* and for which queues */
+	uint32_t closed;  /* queues that take nothing, since they are to be disabled */
 	bool resetting;
 	struct vdpa_done reset_done;
 	struct vdev_part parts[VDEV_PARTS];

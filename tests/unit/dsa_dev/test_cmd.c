@@ -396,6 +396,22 @@ static void test_halt_over_a_command(void **state)
 	assert_int_equal(rig_cmd(&rig, DSA_CMD_RESET_DEVICE, 0), 0);
 }
 
+/* The command that ends a halt is not over before what the halt has aborted. */
+static void test_reset_after_halt_waits_for_both(void **state)
+{
+	rig_enable_all(&rig);
+	rig.at_once = false;
+	dsa_vdev_halt(rig.vdev, DSA_RESET_SOFTWARE);
+	assert_int_equal(rig_cmd(&rig, DSA_CMD_RESET_DEVICE, 0), DSA_CMDSTS_ACTIVE);
+	rig_quiet(&rig, DSA_VDEV_COMMAND);
+	assert_int_equal(rig_read(&rig, DSA_CMDSTS), DSA_CMDSTS_ACTIVE);
+	assert_int_equal(rig.enabled, 1);
+	rig_quiet(&rig, DSA_VDEV_RESET);
+	assert_int_equal(rig_read(&rig, DSA_CMDSTS), 0);
+	assert_int_equal(rig.enabled, 0);
+	rig.at_once = true;
+}
+
 static void test_reset_leaves_nothing(void **state)
 {
 	struct dsa_error error = {.status = 0x10};
@@ -508,6 +524,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_queue_mode, start, end),
 		cmocka_unit_test_setup_teardown(test_draining_state, start, end),
 		cmocka_unit_test_setup_teardown(test_halt_over_a_command, start, end),
+		cmocka_unit_test_setup_teardown(test_reset_after_halt_waits_for_both, start, end),
 		cmocka_unit_test_setup_teardown(test_reset_leaves_nothing, start, end),
 		cmocka_unit_test_setup_teardown(test_handles, start, end),
 		cmocka_unit_test_setup_teardown(test_swerr, start, end),
