@@ -21,6 +21,7 @@ struct cli_cmd;
 struct cli {
 	const char *socket; /* NULL: the default */
 	bool json, pretty, all;
+	bool qemu_args;		       /* mdev show: what QEMU is to be given */
 	struct ctl_client *client;     /* NULL: not connected yet */
 	const struct cli_cmd *path[3]; /* words matched so far, for messages */
 	unsigned depth;
@@ -52,6 +53,8 @@ extern const struct cli_cmd cli_as_cmds[];
 extern const struct cli_cmd cli_bus_cmds[];
 extern const struct cli_cmd cli_config_cmds[];
 extern const struct cli_cmd cli_mdev_cmds[];
+extern const struct cli_cmd cli_dsa_cmds[];
+extern const struct cli_cmd cli_ims_cmds[];
 
 /* ---- match.c ---- */
 
@@ -102,6 +105,8 @@ int cli_pairs(const struct cli *cli, int argc, char **argv, const char *stop, js
 int cli_resolve_paths(json_t *attrs, const json_t *const *specs);
 /* Member of @list (array of objects) whose "name" is @name, or NULL. Borrowed. */
 json_t *cli_named(const json_t *list, const char *name);
+/* A file ("-": standard input) that holds one value. EXIT_OK, or EXIT_FAILED after a message. */
+int cli_read_json(const char *path, json_t **doc);
 /* Absolute form of @path in @buf. 0 or -errno. */
 int cli_abs_path(const char *path, char *buf, size_t size);
 

@@ -3,6 +3,7 @@
  * Mediated devices, in the words of mdevctl. Its JSON too: "types" and "list" print what mdevctl
  * prints with --dumpjson.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "cli.h"
 
@@ -223,6 +224,28 @@ static void print_device(const json_t *dev)
 	}
 }
 
+/* What QEMU is to be given; QEMU's own lexer wants the JSON in one word. */
+static int print_qemu_args(const json_t *dev)
+{
+	const json_t *drv = json_object_get(dev, "driver");
+	const char *path = str(json_object_get(drv, "show"), "path");
+	json_t *device;
+	char *text;
+
+	if (strcmp(str(drv, "name"), "vfio_mdev")) {
+		fprintf(stderr, "uvdpa: %s: no VMM can have it: it is not with driver vfio_mdev\n",
+			str(dev, "uuid"));
+		return EXIT_FAILED;
+	}
+	device = json_pack("{s:s, s:{s:s, s:s}}", "driver", "vfio-user-pci", "socket", "type",
+			   "unix", "path", path);
+	text = json_dumps(device, JSON_COMPACT);
+	printf("-device '%s'\n", text ? text : "");
+	free(text);
+	json_decref(device);
+	return EXIT_OK;
+}
+
 static int cmd_show(struct cli *cli, int argc, char **argv)
 {
 	json_t *list, *dev;
@@ -234,11 +257,17 @@ static int cmd_show(struct cli *cli, int argc, char **argv)
 	ret = cli_call(cli, "mdev.show", argc ? json_pack("{s:s}", "uuid", argv[0]) : NULL, &list);
 	if (ret)
 		return ret;
-	if (cli->json)
+	if (cli->json && !cli->qemu_args)
 		return cli_print_json(cli, list);
-	json_array_foreach(list, i, dev) print_device(dev);
+	json_array_foreach(list, i, dev)
+	{
+		if (cli->qemu_args)
+			ret = print_qemu_args(dev);
+		else
+			print_device(dev);
+	}
 	json_decref(list);
-	return EXIT_OK;
+	return ret;
 }
 
 /* ---- changes ---- */
@@ -543,7 +572,8 @@ static void complete_list(struct cli *cli, int argc, char **argv)
 const struct cli_cmd cli_mdev_cmds[] = {
 	{"list", CMD_DEFAULT, "[ defined ]", "devices that are there, or that are defined",
 	 cmd_list, NULL, complete_list},
-	{"show", 0, "[ UUID ]", "all of a device", cmd_show, NULL, complete_uuid},
+	{"show", 0, "[ UUID ] [ --qemu-args ]", "all of a device, or how QEMU gets it", cmd_show,
+	 NULL, complete_uuid},
 	{"types", 0, "[ PARENT ]", "what can be made; with --all its attributes", cmd_types, NULL,
 	 complete_parent},
 	{"create", 0,

@@ -169,25 +169,32 @@ static char *read_all(const char *path, size_t *len)
 	return buf;
 }
 
-static int cmd_config_load(struct cli *cli, int argc, char **argv)
+int cli_read_json(const char *path, json_t **doc)
 {
 	struct vdpa_error err = {0};
-	json_t *doc;
-	char *text;
 	size_t len;
+	char *text = read_all(path, &len);
+
+	if (!text)
+		return EXIT_FAILED;
+	*doc = ctl_json_parse(text, len, &err);
+	free(text);
+	if (*doc)
+		return EXIT_OK;
+	snprintf(err.object, sizeof(err.object), "%.90s", path);
+	return cli_error(&err);
+}
+
+static int cmd_config_load(struct cli *cli, int argc, char **argv)
+{
+	json_t *doc;
 	int ret = cli_args(cli, argc, 1, 1);
 
 	if (ret >= 0)
 		return ret;
-	text = read_all(argv[0], &len);
-	if (!text)
-		return EXIT_FAILED;
-	doc = ctl_json_parse(text, len, &err);
-	free(text);
-	if (!doc) {
-		snprintf(err.object, sizeof(err.object), "%.90s", argv[0]);
-		return cli_error(&err);
-	}
+	ret = cli_read_json(argv[0], &doc);
+	if (ret)
+		return ret;
 	return cli_do(cli, "config.load", json_pack("{s:o}", "config", doc));
 }
 
@@ -235,6 +242,8 @@ const struct cli_cmd cli_objects[] = {
 	{"mgmtdev", CMD_COMPAT, "", "what can create devices", NULL, cli_mgmtdev_cmds, NULL},
 	{"dev", CMD_COMPAT, "", "devices", NULL, cli_dev_cmds, NULL},
 	{"mdev", 0, "", "mediated devices", NULL, cli_mdev_cmds, NULL},
+	{"dsa", 0, "", "software DSAs", NULL, cli_dsa_cmds, NULL},
+	{"ims", 0, "", "interrupt message storage of DSAs", NULL, cli_ims_cmds, NULL},
 	{"bus", 0, "", "devices and drivers on the bus", NULL, cli_bus_cmds, NULL},
 	{"topology", 0, "[ DEV ]", "each device with what is above and beneath it", cmd_topology,
 	 NULL, complete_device},

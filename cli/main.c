@@ -55,6 +55,8 @@ static int take_option(struct cli *cli, int argc, char **argv, int *status)
 		cli->pretty = true;
 	else if (is_option(argv[0], "all"))
 		cli->all = true;
+	else if (!strcmp(argv[0], "--qemu-args"))
+		cli->qemu_args = true;
 	else if (!strcmp(argv[0], "-jp") || !strcmp(argv[0], "-pj"))
 		cli->json = cli->pretty = true;
 	else if (!is_option(argv[0], "socket"))

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "ctl/json.h"
 #include "ctl/proto.h"
+#include "dsas.h"
 #include "mdevs.h"
 
 /* Largest configuration file. */
@@ -69,8 +70,8 @@ json_t *config_dump(struct daemon *d)
 	json_t *devices = json_array();
 
 	vdpa_for_each_device(d->ctx, dump_one, devices);
-	return json_pack("{s:i, s:o, s:o*}", "version", CTL_CONFIG_VERSION, "devices", devices,
-			 "mdevs", mdevs_dump(d));
+	return json_pack("{s:i, s:o, s:o*, s:o*}", "version", CTL_CONFIG_VERSION, "devices",
+			 devices, "dsas", dsas_dump(d), "mdevs", mdevs_dump(d));
 }
 
 static const char *device_name(const struct load *l, size_t i)
@@ -166,7 +167,12 @@ static void create_next(struct load *l)
 static void load_mdevs(struct load *l)
 {
 	l->mdevs = true;
+	l->ret = dsas_load(l->d, json_object_get(l->doc, "dsas"), &l->err);
+	if (l->ret)
+		return;
 	l->ret = mdevs_load(l->d, json_object_get(l->doc, "mdevs"), &l->err);
+	if (l->ret)
+		dsas_unload(l->d, json_object_get(l->doc, "dsas"));
 }
 
 /* One device forward; or, after an error, one back. */

@@ -6,6 +6,7 @@
 #include "config.h"
 #include "ctl/params.h"
 #include "ctl/proto.h"
+#include "dsas.h"
 #include "mdevs.h"
 
 static const struct ctl_param doc_keys[] = {
@@ -16,6 +17,7 @@ static const struct ctl_param doc_keys[] = {
 	 .max = CTL_CONFIG_VERSION,
 	 .help = "of the format: 1"},
 	{.name = "devices", .type = CTL_ARRAY, .required = true, .help = "list of devices"},
+	{.name = "dsas", .type = CTL_ARRAY, .help = "list of software DSAs"},
 	{.name = "mdevs", .type = CTL_ARRAY, .help = "list of mediated devices"},
 	{.name = NULL},
 };
@@ -92,5 +94,6 @@ int config_check(const json_t *doc, struct vdpa_error *err)
 		if (ret)
 			return ret;
 	}
-	return mdevs_check(json_object_get(doc, "mdevs"), err);
+	ret = dsas_check(json_object_get(doc, "dsas"), err);
+	return ret ? ret : mdevs_check(json_object_get(doc, "mdevs"), err);
 }

@@ -20,6 +20,7 @@
 #include "config.h"
 #include "daemon.h"
 #include "devs.h"
+#include "dsas.h"
 #include "mdevs.h"
 #include "plugins.h"
 #include "rpc.h"
@@ -319,6 +320,9 @@ static void end_devices(struct daemon *d)
 		}
 		vdpa_loop_run_once(d->loop, (int64_t)(deadline - now));
 	}
+	dsas_end(d);
+	while (dsas_count(d) && vdpa_clock_ns() < deadline)
+		vdpa_loop_run_once(d->loop, 10000000);
 }
 
 /* The last reference to a device may be dropped by a message that is still on its way. */

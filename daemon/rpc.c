@@ -18,6 +18,9 @@ static const struct rpc_method *const tables[] = {
 #ifdef VDPA_HAVE_MDEV
 	rpc_mdev_methods,
 #endif
+#ifdef VDPA_HAVE_DSA_DEV
+	rpc_dsa_methods,
+#endif
 };
 
 #define NTABLES (sizeof(tables) / sizeof(tables[0]))

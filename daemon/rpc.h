@@ -38,6 +38,7 @@ extern const struct rpc_method rpc_config_methods[];
 extern const struct rpc_method rpc_debug_methods[];
 extern const struct rpc_method rpc_drv_methods[];
 extern const struct rpc_method rpc_daemon_methods[];
+extern const struct rpc_method rpc_dsa_methods[];
 extern const struct rpc_method rpc_mdev_methods[];
 
 /* @result: its reference is taken; NULL becomes null. Ends @call. */

@@ -249,6 +249,26 @@ int dsa_dev_del(struct dsa_dev *dev, struct vdpa_error *err)
 	return mdev_unregister_parent(&dev->parent, &done);
 }
 
+static bool is_locked(const struct dsa_dev *dev)
+{
+	for (unsigned i = 0; i < dev->nwqs; i++) {
+		if (dev->wqs[i].state == DSA_WQ_LOCKED)
+			return true;
+	}
+	return false;
+}
+
+void dsa_dev_drop(struct dsa_dev *dev)
+{
+	dev->doomed = true;
+	if (is_locked(dev) || dev->freeing)
+		return; /* whoever ends that comes here again */
+	if (dev->enabled)
+		dsa_disable(dev->ctx, dev->name, NULL, NULL);
+	else
+		dsa_dev_del(dev, NULL);
+}
+
 void dsa_shutdown(struct vdpa_ctx *ctx, const struct vdpa_done *done)
 {
 	struct dsa_devs *devs = vdpa_ctx_get_data(ctx, &devs_key);
@@ -260,12 +280,6 @@ void dsa_shutdown(struct vdpa_ctx *ctx, const struct vdpa_done *done)
 	}
 	devs->shutdown = *done;
 	list_for_each_safe (pos, next, &devs->list) {
-		struct dsa_dev *dev = list_entry(pos, struct dsa_dev, node);
-
-		dev->doomed = true;
-		if (dev->enabled)
-			dsa_disable(ctx, dev->name, NULL, NULL);
-		else if (!dev->freeing)
-			dsa_dev_del(dev, NULL);
+		dsa_dev_drop(list_entry(pos, struct dsa_dev, node));
 	}
 }

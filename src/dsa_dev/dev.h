@@ -36,6 +36,8 @@ int dsa_dev_add(struct vdpa_ctx *ctx, const char *name, const struct vdpa_attr *
 		struct dsa_dev **out, struct vdpa_error *err);
 /* -EBUSY: it is enabled. */
 int dsa_dev_del(struct dsa_dev *dev, struct vdpa_error *err);
+/* Disable it and delete it, as soon as no mediated device has a queue of it. */
+void dsa_dev_drop(struct dsa_dev *dev);
 struct dsa_dev *dsa_dev_find(struct vdpa_ctx *ctx, const char *name);
 void dsa_dev_for_each(struct vdpa_ctx *ctx, bool (*fn)(void *arg, struct dsa_dev *dev), void *arg);
 /* All devices go, after the mediated devices have; then @done. */

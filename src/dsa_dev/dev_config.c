@@ -355,7 +355,7 @@ static void disable_over(struct vdpa_loop_msg *msg)
 	dev->freeing = false;
 	vdpa_done_call(&done, 0);
 	if (dev->doomed)
-		dsa_dev_del(dev, NULL);
+		dsa_dev_drop(dev);
 }
 
 /* On any loop's thread. */

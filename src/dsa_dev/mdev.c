@@ -143,15 +143,20 @@ static int enable_wq(void *arg, unsigned wq, const struct dsa_vdev_wq *c)
 		.arg = m,
 	};
 
+	int r = dsa_queue_new(m->dev->groups[m->wq->group].engine, &config, &m->queue);
+
 	m->size = c->size;
 	m->threshold = c->threshold;
-	return dsa_queue_new(m->dev->groups[m->wq->group].engine, &config, &m->queue);
+	if (!r)
+		dsa_mdev_watch(m, true);
+	return r;
 }
 
 static void disable_wq(void *arg, unsigned wq)
 {
 	struct dsa_mdev *m = arg;
 
+	dsa_mdev_watch(m, false);
 	dsa_queue_free(m->queue);
 	m->queue = NULL;
 }
@@ -399,9 +404,12 @@ static void removed(void *arg, int result)
 {
 	struct dsa_mdev *m = arg;
 	struct vdpa_done done = m->remove_done;
+	struct dsa_dev *dev = m->dev;
 
 	demolish(m);
 	vdpa_done_call(&done, 0);
+	if (dev->doomed)
+		dsa_dev_drop(dev);
 }
 
 static void remove_mdev(struct mdev_device *mdev, const struct vdpa_done *done)

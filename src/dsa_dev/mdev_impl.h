@@ -56,5 +56,7 @@ extern const struct mdev_vfio_ops dsa_mdev_vfio_ops;
 int dsa_mdev_pci_new(struct dsa_mdev *m);
 int dsa_mdev_map_portals(struct dsa_mdev *m, struct vdpa_error *err);
 void dsa_mdev_unmap_portals(struct dsa_mdev *m);
+/* Look at portals that are memory, all the time; or no more. */
+void dsa_mdev_watch(struct dsa_mdev *m, bool watch);
 
 #endif

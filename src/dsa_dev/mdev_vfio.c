@@ -72,6 +72,14 @@ static bool poll_portals(struct vdpa_loop_poller *poller)
 	return dsa_vdev_poll(vdpa_container_of(poller, struct dsa_mdev, poller)->vdev);
 }
 
+void dsa_mdev_watch(struct dsa_mdev *m, bool watch)
+{
+	if (m->pages && watch)
+		vdpa_loop_poller_add(vdpa_ctx_control(m->dev->ctx), &m->poller, poll_portals);
+	else
+		vdpa_loop_poller_del(&m->poller);
+}
+
 int dsa_mdev_map_portals(struct dsa_mdev *m, struct vdpa_error *err)
 {
 	if (m->pages_fd >= 0)
@@ -114,10 +122,7 @@ static void connected(void *arg)
 {
 	struct dsa_mdev *m = arg;
 
-	if (!m->pages)
-		return;
 	dsa_vdev_set_pages(m->vdev, m->pages);
-	vdpa_loop_poller_add(vdpa_ctx_control(m->dev->ctx), &m->poller, poll_portals);
 }
 
 /* Nothing of the next client's shall meet what is left of this one's. */
@@ -125,7 +130,6 @@ static void gone(void *arg, const struct vdpa_done *done)
 {
 	struct dsa_mdev *m = arg;
 
-	vdpa_loop_poller_del(&m->poller);
 	dsa_vdev_set_pages(m->vdev, NULL);
 	dsa_mdev_reset(m, done);
 }

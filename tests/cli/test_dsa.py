@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Software DSAs: accel-config's words and files, states, mediated devices, interrupt message storage."""
+import json
+import re
+
+import pytest
+
+from cliutil import wait_for
+from test_completion import complete
+
+U1 = '11111111-2222-3333-4444-555555555555'
+U2 = '11111111-2222-3333-4444-666666666666'
+DWQ = 'idxd-1dwq-v1'
+
+
+def configure(daemon, queues=1, **more):
+    """dsa0 with an engine, and so many dedicated queues that are enabled."""
+    daemon.ok('dsa', 'add', 'dsa0', *[w for k, v in more.items() for w in (k, v)])
+    daemon.ok('dsa', 'config', 'dsa0/engine0.0', 'group_id', '0')
+    for i in range(queues):
+        daemon.ok('dsa', 'config', f'dsa0/wq0.{i}', 'type', 'mdev', 'name', f'm{i}', 'mode', 'dedicated',
+                  'size', '16', 'group_id', '0')
+    daemon.ok('dsa', 'enable', 'dsa0')
+    for i in range(queues):
+        daemon.ok('dsa', 'enable', f'dsa0/wq0.{i}')
+
+
+@pytest.fixture
+def dsa(daemon):
+    configure(daemon)
+    return daemon
+
+
+def queue(daemon, i=0):
+    return daemon.json('dsa', 'show')[0]['wqs'][i]
+
+
+def test_show(dsa):
+    text = dsa.ok('dsa', 'show').splitlines()
+    assert text[0].startswith('dsa0 read_buffer_limit 0 max_work_queues_size 128 ims_size 2048 ims_used 0 ir on ')
+    assert text[1] == '  dsa0/engine0.0 group_id 0'
+    assert text[2].startswith('  dsa0/wq0.0 mode dedicated size 16 group_id 0 ') and text[2].endswith('state enabled')
+    assert len(text) == 3
+    assert 'dsa0/wq0.7' in dsa.ok('dsa', 'show', '--all')
+    shown = dsa.json('dsa', 'show')[0]
+    assert shown['state'] == 'enabled' and shown['ims_size'] == 2048
+    assert shown['wqs'][1]['portals'] == {'unlimited': 0x4000, 'limited': 0x5000, 'ims_unlimited': 0x6000,
+                                          'ims_limited': 0x7000}
+
+
+def test_what_is_refused(dsa):
+    assert 'a DSA is called "dsa" and a number' in dsa.fails('dsa', 'add', 'one')
+    assert 'exists already' in dsa.fails('dsa', 'add', 'dsa0')
+    assert 'there is no such thing' in dsa.fails('dsa', 'config', 'dsa0/wq0.9', 'name', 'x')
+    assert 'dsa0 has groups 0 to 3' in dsa.fails('dsa', 'config', 'dsa0/wq0.1', 'group_id', '4')
+    assert 'changed while it is disabled' in dsa.fails('dsa', 'config', 'dsa0/wq0.0', 'name', 'x')
+    assert 'it is enabled' in dsa.fails('dsa', 'del', 'dsa0')
+    assert 'it has no type' in dsa.fails('dsa', 'enable', 'dsa0/wq0.1')
+
+
+def test_accel_config_file(daemon, tmp_path):
+    """A file as accel-config writes it on a machine with a real one; and ours, there and back."""
+    saved = [{
+        'dev': 'dsa0', 'read_buffer_limit': 0, 'groups': [{
+            'dev': 'group0.0', 'read_buffers_reserved': 0, 'use_read_buffer_limit': 0, 'read_buffers_allowed': 8,
+            'traffic_class_a': 1, 'traffic_class_b': 1,
+            'grouped_workqueues': [{
+                'dev': 'wq0.0', 'mode': 'shared', 'size': 16, 'group_id': 0, 'priority': 10, 'block_on_fault': 1,
+                'max_batch_size': 32, 'max_transfer_size': 16384, 'type': 'mdev', 'driver_name': 'mdev',
+                'name': '7', 'threshold': 15, 'ats_disable': 0, 'prs_disable': 0}],
+            'grouped_engines': [{'dev': 'engine0.0', 'group_id': 0}, {'dev': 'engine0.3', 'group_id': 0}]}]}]
+    path = tmp_path / 'accel.conf'
+    path.write_text(json.dumps(saved))
+    assert 'there is no such thing' in daemon.fails('dsa', 'load', str(path))
+    daemon.ok('dsa', 'add', 'dsa0')
+    daemon.ok('dsa', 'load', str(path))
+    again = daemon.json('dsa', 'save')
+    wq = saved[0]['groups'][0]['grouped_workqueues'][0]
+    assert again[0]['groups'][0]['grouped_workqueues'] == [{k: v for k, v in wq.items() if not k.endswith('_disable')}]
+    assert again[0]['groups'][0]['grouped_engines'] == saved[0]['groups'][0]['grouped_engines']
+    path.write_text(json.dumps(again))
+    daemon.ok('dsa', 'load', str(path))
+    assert daemon.json('dsa', 'save') == again
+    saved[0]['groups'][0]['grouped_workqueues'][0]['colour'] = 'blue'
+    path.write_text(json.dumps(saved))
+    assert 'colour' in daemon.fails('dsa', 'load', str(path))
+    daemon.ok('dsa', 'enable', 'dsa0')
+    daemon.ok('dsa', 'enable', 'dsa0/wq0.0')
+    assert daemon.ok('mdev', 'types', 'dsa0').count('Available instances: 1') == 1
+    daemon.ok('mdev', 'create', 'idxd-1swq-v1', U1)
+
+
+def test_mdev(dsa):
+    types = dsa.json('mdev', 'types', 'dsa0')[0]['dsa0']
+    assert [next(iter(t)) for t in types] == [DWQ, 'idxd-1swq-v1']
+    assert types[0][DWQ]['available_instances'] == 1 and types[0][DWQ]['device_api'] == 'vfio-pci'
+    dsa.ok('mdev', 'create', DWQ, U1)
+    assert queue(dsa)['state'] == 'locked'
+    assert 'has no instance of idxd-1dwq-v1 left' in dsa.fails('mdev', 'create', DWQ, U2)
+    assert 'a mediated device has it' in dsa.fails('dsa', 'disable', 'dsa0/wq0.0')
+    assert 'a mediated device has wq0.0' in dsa.fails('dsa', 'disable', 'dsa0')
+    assert 'no VMM can have it' in dsa.fails('mdev', 'show', U1, '--qemu-args')
+    shown = dsa.json('mdev', 'show', U1)[0]
+    assert shown['class'] == 'vfio' and shown['show']['wq'] == 'dsa0/wq0.0' and shown['show']['pasid'] == '1'
+    dsa.ok('mdev', 'remove', U1)
+    assert queue(dsa)['state'] == 'enabled'
+    dsa.ok('mdev', 'create', DWQ, U2)
+    assert dsa.json('mdev', 'show', U2)[0]['show']['pasid'] == '2'
+
+
+def test_qemu_args(dsa, tmp_path):
+    """What is printed is what QEMU takes: one argument of JSON."""
+    dsa.ok('mdev', 'create', DWQ, U1, 'driver', 'vfio_mdev', 'path', str(tmp_path / 's'))
+    line = dsa.ok('mdev', 'show', U1, '--qemu-args')
+    device = json.loads(re.fullmatch(r"-device '(.*)'\n", line).group(1))
+    assert device == {'driver': 'vfio-user-pci', 'socket': {'type': 'unix', 'path': str(tmp_path / 's')}}
+
+
+def test_registers_and_faults(dsa):
+    dsa.ok('mdev', 'create', DWQ, U1)
+    regs = {r['offset']: r for r in dsa.json('dsa', 'regs', U1)}
+    assert regs['0x0'] == {'name': 'VERSION', 'offset': '0x0', 'value': '0x100'}
+    assert regs['0x500']['value'] == '0x10' and regs['0xc0']['value'] == '0x0'
+    assert 'GENCAP' in dsa.ok('dsa', 'regs', U1)
+    dsa.ok('dsa', 'inject', U1, 'swerr')
+    dsa.ok('dsa', 'inject', U1, 'swerr')
+    regs = {r['offset']: r for r in dsa.json('dsa', 'regs', U1)}
+    assert regs['0xc0']['value'] == '0x100f'
+    dsa.ok('dsa', 'inject', U1, 'halt')
+    regs = {r['offset']: r for r in dsa.json('dsa', 'regs', U1)}
+    assert regs['0x90']['value'] == '0x3'
+    for fault in ('revoke', 'flr', 'err', 'request'):
+        dsa.ok('dsa', 'inject', U1, fault)
+    assert 'can be injected' in dsa.fails('dsa', 'inject', U1, 'rain')
+    assert 'there is no such mediated device' in dsa.fails('dsa', 'inject', U2, 'swerr')
+    dsa.ok('mdev', 'create', 'mvnet_loopback-virtio', U2)
+    assert 'no DSA' in dsa.fails('dsa', 'inject', U2, 'swerr')
+    assert 'no DSA' in dsa.fails('dsa', 'regs', U2)
+
+
+def test_ims(dsa):
+    dsa.ok('mdev', 'create', DWQ, U1)
+    slot, = dsa.json('ims', 'show', 'dsa0')['list']
+    assert slot['owner'] == U1 and slot['pasid'] == 1 and slot['pasid_enabled'] and not slot['masked']
+    dump = dsa.ok('ims', 'dump', 'dsa0').splitlines()
+    assert dump[0].startswith('dsa0 slots 2048 used 1 remapping on ')
+    assert re.fullmatch(r'  \d+ addr 0xfee[0-9a-f]{5} data 0x0 ctrl 0x1008', dump[1])
+    dsa.ok('ims', 'mask', 'dsa0', str(slot['slot']))
+    assert 'masked' in dsa.ok('ims', 'show', 'dsa0')
+    dsa.ok('ims', 'unmask', 'dsa0', str(slot['slot']))
+    assert 'masked' not in dsa.ok('ims', 'show', 'dsa0')
+    assert 'is not in use' in dsa.fails('ims', 'mask', 'dsa0', '77')
+    assert 'there is no DSA of this name' in dsa.fails('ims', 'show', 'dsa1')
+    dsa.ok('mdev', 'remove', U1)
+    assert dsa.json('ims', 'show', 'dsa0')['list'] == []
+    # A slot that was given back is as one that was never used.
+    everything = dsa.json('ims', 'show', 'dsa0', '--all')['list']
+    assert len(everything) == 2048 and {(s['addr'], s['data'], s['ctrl']) for s in everything} == {('0x0', '0x0', '0x1')}
+
+
+def test_without_remapping(daemon):
+    configure(daemon, ir='off', ims_slots='1', queues=2)
+    daemon.ok('mdev', 'create', DWQ, U1)
+    slot, = daemon.json('ims', 'show', 'dsa0')['list']
+    assert slot['addr'] == '0xfee00000' and slot['data'] == '0x30'
+    assert 'no slot of interrupt message storage is free' in daemon.fails('mdev', 'create', DWQ, U2)
+    assert queue(daemon, 1)['state'] == 'enabled'
+
+
+def test_configuration(dsa, tmp_path):
+    """What is dumped is what comes back, in a daemon that has nothing."""
+    dsa.ok('mdev', 'create', DWQ, U1, 'portals', 'mapped')
+    doc = json.loads(dsa.ok('config', 'dump'))
+    assert [d['name'] for d in doc['dsas']] == ['dsa0'] and doc['dsas'][0]['enabled'] == ['dsa0', 'dsa0/wq0.0']
+    path = tmp_path / 'config.json'
+    path.write_text(json.dumps(doc))
+    assert 'exists already' in dsa.fails('config', 'load', str(path))
+    assert queue(dsa)['state'] == 'locked'
+    dsa.ok('mdev', 'remove', U1)
+    dsa.ok('dsa', 'disable', 'dsa0')
+    dsa.ok('dsa', 'del', 'dsa0')
+    dsa.ok('config', 'load', str(path))
+    assert json.loads(dsa.ok('config', 'dump')) == doc
+    # All or nothing: a mediated device that cannot be takes the DSA with it.
+    dsa.ok('mdev', 'remove', U1)
+    dsa.ok('dsa', 'disable', 'dsa0')
+    dsa.ok('dsa', 'del', 'dsa0')
+    doc['mdevs'].append(dict(doc['mdevs'][0], uuid=U2))
+    path.write_text(json.dumps(doc))
+    assert 'has no instance' in dsa.fails('config', 'load', str(path))
+    wait_for(lambda: not dsa.json('dsa', 'show'))
+    assert dsa.json('mdev', 'show') == []
+
+
+def test_completion(dsa):
+    dsa.ok('mdev', 'create', DWQ, U1)
+    sock = dsa.socket
+    assert {'config', 'enable', 'inject'} <= complete('uvdpa dsa ')
+    assert 'dsa0/wq0.0' in complete('uvdpa dsa enable ', sock)
+    assert 'dsa0' in complete('uvdpa ims show ', sock)
+    assert U1 in complete('uvdpa dsa regs ', sock)
+    assert 'revoke' in complete(f'uvdpa dsa inject {U1} ', sock)
