@@ -444,6 +444,7 @@ class Guest:
         self.boot_disk = options.get("boot_disk", False)
         self.machine = options.get("machine", "")
         self.prefix = options.get("prefix", [])
+        self.shared = options.get("shared", True)   # memory is a file
         self.devices = list(devices)
         self.share = os.path.join(work, options.get("name", "guest"))
         os.mkdir(self.share)
@@ -462,7 +463,8 @@ class Guest:
             "qemu-system-x86_64", "-nodefaults", "-display", "none",
             "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
             "-m", "512,slots=1,maxmem=1G", "-object",
-            "memory-backend-memfd,id=mem,size=512M,share=on",
+            "memory-backend-memfd,id=mem,size=512M,share=on" if self.shared
+            else "memory-backend-ram,id=mem,size=512M",
             "-machine", "q35,memory-backend=mem" + self.machine,
             "-serial", "file:" + self.serial,
             "-qmp", f"unix:{self.share}/qmp.sock,server=on,wait=off",

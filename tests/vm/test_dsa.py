@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest whose DSA is ours: Linux's own driver, tool and test on it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import vmlib
+
+pytestmark = pytest.mark.skipif("UVDPA_STANDIN" in os.environ,
+                                reason="needs our programs")
+
+TRAPPED = "11111111-1111-4111-8111-111111111111"
+MAPPED = "22222222-2222-4222-8222-222222222222"
+
+# Shell functions for the guest. dsa0 has its portals trapped, dsa1 as memory.
+GUEST = r"""
+export LD_LIBRARY_PATH=$W/dsa/lib
+accel=$W/dsa/accel-config
+# DEVICE ITERATIONS: its queue becomes a channel of the kernel's DMA engine, on
+# which 4 threads verify copies.
+begin() {
+	$accel config-wq dsa$1/wq$1.0 --type=kernel --name=dmaengine \
+		--driver-name=dmaengine
+	$accel enable-wq dsa$1/wq$1.0
+	wait_path /sys/class/dma/dma$1chan0
+	insmod $W/dsa/dmatest.ko
+	cd /sys/module/dmatest/parameters
+	echo $2 > iterations
+	echo 4 > threads_per_chan
+	echo 16384 > test_buf_size
+	echo 5000 > timeout
+	echo dma$1chan0 > channel
+	echo 1 > run
+	cd /
+}
+# DEVICE: the queue is drained, and disabled.
+end() {
+	cat /sys/module/dmatest/parameters/wait
+	rmmod dmatest
+	$accel disable-wq dsa$1/wq$1.0
+}
+rebind() {
+	for dev in /sys/bus/pci/drivers/idxd/0000:*; do
+		dev=${dev##*/}
+		echo $dev > /sys/bus/pci/drivers/idxd/unbind
+		echo $dev > /sys/bus/pci/drivers/idxd/bind
+	done
+	wait_path /sys/bus/dsa/devices/dsa1
+}
+lspci_like() {
+	for dev in /sys/bus/pci/devices/*; do
+		echo $(cat $dev/vendor $dev/device $dev/class)
+	done
+}
+lspci_like > $W/pci
+insmod $W/dsa/movdir64b.ko
+modprobe idxd
+wait_path /sys/bus/dsa/devices/dsa1
+$accel list -i > $W/list.json
+"""
+
+
+def take_dsa(guest):
+    """What the guest needs that its tree has not."""
+    done = subprocess.run([os.path.join(vmlib.TOOLS, "build-modules")],
+                          stdout=subprocess.PIPE, timeout=900, check=True)
+    shutil.copytree(os.path.join(done.stdout.decode().strip(), "dsa"),
+                    os.path.join(guest.share, "dsa"))
+
+
+def add_dsa(daemon):
+    """dsa0 with two dedicated queues for mediated devices."""
+    daemon.cli("dsa add dsa0")
+    for i in range(2):
+        daemon.cli(f"dsa config dsa0/engine0.{i} group_id 0")
+        daemon.cli(f"dsa config dsa0/wq0.{i} type mdev name m{i} mode "
+                   "dedicated size 32 group_id 0 block_on_fault off")
+    daemon.cli("dsa enable dsa0")
+    for i in range(2):
+        daemon.cli(f"dsa enable dsa0/wq0.{i}")
+
+
+def add_mdev(daemon, uuid, portals):
+    """One device, and what QEMU is told of it, word by word."""
+    daemon.cli(f"mdev create idxd-1dwq-v1 {uuid} portals {portals}")
+    line = daemon.cli(f"mdev show {uuid} --qemu-args")
+    found = re.fullmatch(r"(-device) '(.*)'\n", line)
+    assert found, line
+    return list(found.groups())
+
+
+def shown(daemon, uuid):
+    """What a mediated device shows of itself."""
+    values = json.loads(daemon.cli(f"mdev show {uuid} -j"))[0]["show"]
+    return {k: int(v) if v.isdigit() else v for k, v in values.items()}
+
+
+def summaries(guest, copies):
+    """The kernel's log: how each thread of dmatest ended."""
+    found = re.findall(r"(dma\dchan0)-copy\d: summary (\d+) tests, (\d+) "
+                       r"failures", guest.read("dmesg-1"))
+    assert all(int(x[2]) == 0 for x in found), found
+    for channel, runs in copies.items():
+        done = [int(x[1]) for x in found if x[0] == channel]
+        assert done == [n for n in runs for _ in range(4)], (channel, done)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["fd", "message"])
+def test_idxd(cache, work, shared):
+    """Stock driver: probe, tool, copies, faults, drain, unbind and bind."""
+    with vmlib.Uvdpad(work, "--workers", "2",
+                      "--mdev-socket-dir", work) as daemon:
+        add_dsa(daemon)
+        devices = add_mdev(daemon, TRAPPED, "trapped") + \
+            add_mdev(daemon, MAPPED, "mapped")
+        runs = [500, 100] if shared else [500]
+        guest = vmlib.Guest(cache, work, f"again={'yes' if shared else 'no'}"
+                            + GUEST + """
+            for n in 0 1; do
+                begin $n 500
+                tell running$n
+                await faults$n
+                end $n
+            done
+            if [ $again = yes ]; then
+                rebind
+                for n in 0 1; do
+                    begin $n 100
+                    end $n
+                done
+            fi
+            cat /sys/module/movdir64b/parameters/count > $W/count
+        """, devices, shared=shared, append="setcpuid=movdir64b")
+        take_dsa(guest)
+        with guest:
+            for n, uuid in enumerate((TRAPPED, MAPPED)):
+                guest.said(f"running{n}", timeout=120)
+                daemon.cli(f"dsa inject {uuid} revoke")
+                daemon.cli(f"dsa inject {uuid} swerr")
+                guest.say(f"faults{n}")
+            guest.wait(timeout=180)
+        counts = [shown(daemon, uuid) for uuid in (TRAPPED, MAPPED)]
+        daemon.finish()
+    assert guest.read("pci").split("\n").count("0x8086 0x0b25 0x088000") == 2
+    listed = json.loads(guest.read("list.json"))
+    assert [x["dev"] for x in listed] == ["dsa0", "dsa1"]
+    summaries(guest, {"dma0chan0": runs, "dma1chan0": runs})
+    log = guest.read("dmesg-1")
+    assert len(re.findall(r"idxd .* err\[0\]: 0x0000000[0-9a-f]*0d", log)) == 2
+    assert "Error" not in guest.read("out-1")
+    for count in counts:
+        assert count["submitted"] >= 4 * sum(runs), counts
+        assert count["dropped"] == count["torn"] == 0, counts
+        assert count["errors"] == 1, counts
+    assert int(guest.read("count")) >= sum(x["submitted"] for x in counts)
