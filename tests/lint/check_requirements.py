@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
-SUITES = 'base|mem|ring|vdpa|dsa|mdev|sample|vfio-user|backend|parent|driver|ctl|protocol|cli|fuzz|example'
+SUITES = 'base|mem|ims|ring|vdpa|dsa|mdev|sample|vfio-user|backend|parent|driver|ctl|protocol|cli|fuzz|example'
 TEST = re.compile(rf'(?<![\w/.-])(?:{SUITES})-[a-z0-9]+(?:-[a-z0-9_]+)*(?![\w/.])')
 CASES = re.compile(r':((?:\s*[a-z]\w*_\w+,?)+)')
 PATH = re.compile(r'(?<![\w/])((?:src|tests|tools|include|docs|daemon|cli|examples)/[\w./*-]*[\w*/])')
@@ -23,6 +23,8 @@ BUS_ROWS = 58
 def sources_of(test):
     """Files that can have the cases of @test: as its name says."""
     suite, _, name = test.partition('-')
+    if test.startswith('dsa-dev-'):
+        suite, name = 'dsa_dev', test[len('dsa-dev-'):]
     name = name.replace('-', '_')
     folders = [f'tests/unit/{suite}', f'tests/{suite}']
     found = [p for f in folders for p in (TOP / f).glob(f'test_{name}.*')]
