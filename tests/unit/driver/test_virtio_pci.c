@@ -801,6 +801,9 @@ static void check_migration(uint64_t without)
 	}
 	submit(VIRTIO_BLK_T_OUT); /* perhaps in flight */
 	put(VIRTIO_PCI_COMMON_MSIX, 1, 2);
+	/* What a window showed stays behind. */
+	aim(0, rig.at.common + VIRTIO_PCI_COMMON_NUMQ, 2);
+	assert_int_not_equal(config_get(rig.at.pci_cfg + 16, 2), 0);
 	len = save(buf, sizeof(buf));
 	vfio_user_client_free(rig.c);
 	/* The memory goes with it. */
