@@ -22,7 +22,7 @@ static json_t *save(struct vdpa_device *vdev, int *ret)
 	json_t *obj = NULL;
 	char *text;
 
-	*ret = state ? vdev->ext->save_state(vdev, state, &bytes) : -ENOMEM;
+	*ret = state ? vdpa_save_state(vdev, state, &bytes) : -ENOMEM;
 	if (!*ret) {
 		text = drv_base64(state, bytes);
 		if (text)
@@ -80,7 +80,7 @@ static void dev_load(struct rpc_call *call)
 				     "bound to %s",
 				     vdpa_device_driver(vdev)->name);
 	else
-		ret = vdev->ext->load_state(vdev, state, bytes, &err);
+		ret = vdpa_load_state(vdev, state, bytes, &err);
 	free(state);
 	if (!ret)
 		vdpa_notify(vdev, VDPA_EVENT_CHANGE, "state loaded");
