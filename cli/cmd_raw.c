@@ -165,7 +165,7 @@ static int call_hold(struct raw *raw, const struct raw_call *call)
 	fflush(stdout);
 	do {
 		n = read(STDIN_FILENO, buf, sizeof(buf));
-	} while (n > 0 || (n < 0 && errno == EINTR));
+	} while ((n > 0 && buf[n - 1] != '\n') || (n < 0 && errno == EINTR));
 	return 0;
 }
 

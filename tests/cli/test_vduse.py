@@ -79,6 +79,11 @@ class Driver:
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                      env=clean_env())
 
+    def go_on(self):
+        """Past a HOLD among its calls."""
+        self.proc.stdin.write('\n')
+        self.proc.stdin.flush()
+
     def end(self):
         out, err = self.proc.communicate(timeout=60)
         return self.proc.returncode, out, err
@@ -216,13 +221,15 @@ def test_queue_later(served, process):
     proc = process(nvqs=2)
     add(served)
     proc.states[0] = (77, 0, 0, 0)
-    driver = up(served, proc, bind(served), UP + ('SET_VRING_ENABLE', 'index=1', 'num=1'))
-    wait_for(lambda: proc.statuses()[-1] == 15 and proc.info(1)['ready'] and 1 in proc.kicks)
+    driver = up(served, proc, bind(served), UP + ('HOLD', 'SET_VRING_ENABLE', 'index=1', 'num=1'))
+    assert 0 in proc.kicks and 1 not in proc.kicks
+    driver.go_on()
+    wait_for(lambda: proc.statuses().count(15) == 2 and 1 in proc.kicks)
     assert 0 in proc.kicks
     assert driver.end()[0] == 0
-    if proc.statuses().count(15) == 2:
-        assert proc.statuses() == [1, 3, 11, 15, 0, 1, 3, 11, 15, 0]
-        assert [kind for kind, _ in proc.seen].count(vp.VQ_STATE) == 1
+    wait_for(lambda: proc.status == 0)
+    assert proc.statuses() == [1, 3, 11, 15, 0, 1, 3, 11, 15, 0]
+    assert [kind for kind, _ in proc.seen].count(vp.VQ_STATE) == 1
 
 
 def test_base(served, process):
@@ -262,9 +269,9 @@ def test_groups_are_told_again(served, process, how):
     proc = process(api=1, ngroups=2, nas=2, nvqs=2)
     add(served)
     up_on = ('SET_OWNER', 'SET_GROUP_ASID', 'group=1', 'asid=1') + UP[1:]
-    later = ('SLEEP', 'ms=300', 'SET_VRING_ENABLE', 'index=1', 'num=1') if how == 'restart' else ()
-    driver = up(served, proc, bind(served), up_on + later)
+    driver = up(served, proc, bind(served), up_on + ('HOLD', 'SET_VRING_ENABLE', 'index=1', 'num=1'))
     if how == 'restart':
+        driver.go_on()
         wait_for(lambda: proc.statuses().count(15) == 2)
         seen = proc.seen[[body[0] for kind, body in proc.seen].index(15):]
         seen = seen[[kind == vp.STATUS and not body[0] for kind, body in seen].index(True):]
