@@ -134,6 +134,28 @@ static int fetch_device(struct migration *m)
 	return EXIT_FAILED;
 }
 
+/* A disk in this daemon's memory would arrive empty. */
+static int check_data(struct migration *m)
+{
+	json_t *list = NULL;
+	const json_t *show;
+	const char *backend;
+	int ret = cli_call(m->from, "dev.show", json_pack("{s:s, s:b}", "name", m->name, "all", 1),
+			   &list);
+
+	show = json_object_get(json_array_get(list, 0), "show");
+	backend = json_string_value(json_object_get(show, "backend"));
+	if (!ret && backend && !strcmp(backend, "ram")) {
+		fprintf(stderr,
+			"uvdpa: %s: its data are in the daemon's memory, and would not come along: "
+			"copy them to a file\n",
+			m->name);
+		ret = EXIT_FAILED;
+	}
+	json_decref(list);
+	return ret;
+}
+
 /* One that was drawn by lot is to be the same over there. */
 static int fetch_mac(struct migration *m)
 {
@@ -218,6 +240,8 @@ static int migrate(struct migration *m)
 {
 	int ret = fetch_device(m);
 
+	if (!ret)
+		ret = check_data(m);
 	if (!ret)
 		ret = fetch_mac(m);
 	if (!ret)

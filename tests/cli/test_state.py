@@ -203,6 +203,10 @@ def test_migrate_fails_and_undoes(bound, other, folder):
     assert 'new or unbound' in message
     goes_on()
     assert other.json('drv', 'virtio0', 'net', 'ping')['received'] == 5
+    # A disk whose data would not come along.
+    bound.ok('dev', 'add', 'name', 'r0', 'mgmtdev', 'soft_blk', 'size', '1M')
+    message = bound.fails('migrate', 'r0', '--to', f'unix:{other.socket}')
+    assert 'would not come along' in message and 'stays where it was' in message
     # A disk image that is locked by this side.
     image = folder / 'disk'
     image.write_bytes(bytes(1 << 20))
