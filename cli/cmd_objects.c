@@ -273,6 +273,8 @@ const struct cli_cmd cli_objects[] = {
 #endif
 	{"bench", CMD_RAW, "{ blk | net } OPTIONS", "load one device and measure it", cmd_bench,
 	 NULL, NULL},
+	{"pktgen", CMD_RAW, "[ --mdev UUID | --dev DEV ] [ --count N ] [ --size BYTES ]...",
+	 "packets per second through a NIC that sends them back", cmd_pktgen, NULL, NULL},
 	{"completion", 0, "bash", "print the completion script of a shell", cmd_completion, NULL,
 	 NULL},
 	{"complete", CMD_HIDDEN | CMD_RAW, "WORD...", "candidates for the last word", cmd_complete,

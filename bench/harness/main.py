@@ -18,6 +18,7 @@ from .files import file_groups
 from .idle import IdleGroup
 from .iotlb import IotlbGroup
 from .net import net_groups
+from .pktgen import PktgenGroup
 from .testbed import TOP, Bench, CannotRun, vmlib
 from .vduse import VduseGroup
 
@@ -28,7 +29,7 @@ def say(text):
 
 def all_groups(bench):
     return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench),
-            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench), VduseGroup(bench)]
+            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench), PktgenGroup(bench), VduseGroup(bench)]
 
 
 def run_group(group, wanted):

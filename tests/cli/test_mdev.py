@@ -100,6 +100,24 @@ def test_nothing_is_lost(net, size):
     assert stats['packets'] == 20000 and stats['bytes'] == 20000 * size and stats['drops'] == 0
 
 
+def test_pktgen(daemon):
+    """Of a device made for it, of one that is there, and of any NIC that sends back what it gets."""
+    lines = daemon.ok('pktgen', '--count', '2e4').splitlines()
+    assert [l.split()[1] for l in lines] == ['64', '1518'] and all(l.endswith(' 0 lost') for l in lines)
+    assert daemon.ok('mdev', 'list') == ''
+    daemon.ok('mdev', 'create', TYPE, U1)
+    row, = json.loads(daemon.ok('-j', 'pktgen', '--mdev', U1, '--count', 1000, '--size', 64))
+    assert row['dev'] == U1 and row['sent'] == row['received'] == 1000 and row['lost'] == 0 and row['packets_per_s'] > 0
+    assert daemon.json('dev', 'show', '--all')['dev'][U1]['driver'] is None
+    daemon.ok('dev', 'bind', U1, 'virtio-vdpa')
+    daemon.ok('pktgen', '--dev', U1, '--count', 1000)
+    assert daemon.json('dev', 'show', '--all')['dev'][U1]['driver']['name'] == 'virtio-vdpa'
+    for words, says in ((['--count', 'x'], '1 to 1e9'), (['--size', 63], '64 to 1518'), (['--nope'], 'not known'),
+                        (['word'], 'is no option'), (['--mdev'], 'has no value')):
+        assert says in daemon.fails('pktgen', *words, code=2)
+    assert U2 in daemon.fails('pktgen', '--dev', U2)
+
+
 def test_removal_while_in_use(net):
     """Under traffic: the driver lets go, the device goes, and another takes its UUID."""
     done = []
