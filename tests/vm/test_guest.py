@@ -482,6 +482,34 @@ def test_daemon_is_killed_under_io(cache, work, daemon, disk_path, nic_path,
 
 
 @pytest.mark.skipif(STAND_IN, reason="runs our own command")
+def test_nic_moves(cache, work, daemon, netloop):
+    """From one daemon to another and back, under a guest that goes on."""
+    path = os.path.join(work, "n0.sock")
+    daemon.add_nic("n0", path)
+    folder = os.path.join(work, "other")
+    os.mkdir(folder)
+    guest = vmlib.Guest(cache, work, NIC + """
+        nic_up
+        $W/netloop eth0 200
+        for there in other back; do
+            tell $there
+            await $there
+            wait_carrier
+            $W/netloop eth0 500
+        done
+    """, vmlib.nic(path, chardev=vmlib.RECONNECT))
+    with vmlib.Uvdpad(folder) as other, with_netloop(guest, netloop):
+        for name, source, target in (("other", daemon, other),
+                                     ("back", other, daemon)):
+            guest.said(name)
+            source.cli(f"migrate n0 --to unix:{target.socket} --bind")
+            assert "n0" not in source.cli("dev show")
+            assert target.driver_shows("n0")["path"] == path
+            guest.say(name)
+        guest.wait(60)
+
+
+@pytest.mark.skipif(STAND_IN, reason="runs our own command")
 def test_serve_read_only(cache, work, image):
     """One disk in one process, without the daemon."""
     with open(image, "r+b") as f:
