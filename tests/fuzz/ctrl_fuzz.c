@@ -4,8 +4,8 @@
  * into pieces anyhow, with data that are mostly of the right shape; in between packets are sent.
  *
  * Asserted besides "does not crash": every command is answered, OK or ERR; the device never asks
- * for a reset; and packets are sent. Those that are looped back go through the filter and the
- * steering, and may have to wait for a buffer.
+ * for a reset; what it kept of them can be shown; and packets are sent. Those that are looped back
+ * go through the filter and the steering, and may have to wait for a buffer.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -126,9 +126,21 @@ static void send_one(struct soft_guest *g, bool loop)
 	assert_true(loop);
 }
 
+/* The state and the last commands, as text: whatever they are, it is printable. */
+static void look(void *arg, const char *key, const char *value)
+{
+	assert_true(strlen(key) < 64);
+	for (; *value; value++)
+		assert_true(*value >= ' ' && *value < 127);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vdpa_attr attrs[] = {{"backend", "null"}, {"rss", "on"}, {"hash_report", "on"}, {0}};
+	struct vdpa_attr attrs[] = {{"backend", "null"},
+				    {"rss", "on"},
+				    {"hash_report", "on"},
+				    {"intercept", "on"},
+				    {0}};
 	struct vdpa_dev_set_config config = {
 		.mask = VDPA_CFG_NET_MAX_VQP, .attrs = attrs, .net.max_vq_pairs = PAIRS};
 	struct vdpa_error err = {.msg = ""};
@@ -155,6 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			send_one(&g, loop);
 	}
 	send_one(&g, loop);
+	g.dev->ext->show(g.dev, look, NULL);
 	assert_int_equal(vdpa_get_status(g.dev) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
 	sg_close(&g);
 	return 0;
