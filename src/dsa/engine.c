@@ -6,39 +6,43 @@
 
 #include "dsa/impl.h"
 
-/* Descriptors in one turn of a loop. */
+/* Descriptors in one turn of a loop; and that an engine takes at a time. */
 #define TURN 16u
+#define SEVERAL 8u
 
 /* ---- an engine's turn ---- */
 
-static void execute(struct dsa_worker *worker, struct dsa_work *work)
+/* False: there is more of it to do, in another turn. */
+static bool execute(struct dsa_worker *worker, struct dsa_work *work)
 {
 	switch (dsa_exec(worker, work)) {
 	case DSA_ENDED:
-		dsa_finish(work);
+		dsa_tell_completed(work);
+		list_add_tail(&worker->ended, &work->node);
 		break;
 	case DSA_YIELDED:
-		worker->current = work;
-		break;
+		list_add(&worker->mine, &work->node);
+		return false;
 	case DSA_BLOCKED:
 		dsa_park(worker, work);
 		break;
 	}
+	return true;
 }
 
 static bool worker_turn(struct vdpa_loop_poller *poller)
 {
 	struct dsa_worker *worker = vdpa_container_of(poller, struct dsa_worker, poller);
-	struct dsa_work *work;
+	struct list *node;
 	unsigned n;
 
 	for (n = 0; n < TURN; n++) {
-		work = worker->current ? worker->current : dsa_take(worker);
-		if (!work)
+		if (list_empty(&worker->mine))
+			dsa_swap(worker);
+		node = list_pop(&worker->mine);
+		if (!node)
 			break;
-		worker->current = NULL;
-		execute(worker, work);
-		if (worker->current)
+		if (!execute(worker, list_entry(node, struct dsa_work, node)))
 			return true;
 	}
 	if (n)
@@ -61,12 +65,12 @@ void dsa_wake(struct dsa_engine *engine)
 {
 	struct dsa_worker *worker = engine->workers;
 
-	if (engine->nlooking || !engine->nasleep)
+	if (atomic_load(&engine->nlooking) || !atomic_load(&engine->nasleep))
 		return;
 	while (worker->awake)
 		worker++;
 	worker->awake = true;
-	engine->nasleep--;
+	atomic_fetch_sub(&engine->nasleep, 1);
 	vdpa_loop_post(worker->loop, &worker->start, worker_start);
 }
 
@@ -80,8 +84,19 @@ static void engine_destroy(struct dsa_engine *engine)
 	free(engine);
 }
 
+void *dsa_zalloc(size_t bytes)
+{
+	void *p;
+
+	bytes = (bytes + 63) / 64 * 64;
+	p = aligned_alloc(64, bytes);
+	if (p)
+		memset(p, 0, bytes);
+	return p;
+}
+
 /* It is held for so short that to sleep for it would cost more than to look again. */
-static void lock_init(pthread_mutex_t *lock)
+void dsa_lock_init(pthread_mutex_t *lock)
 {
 	pthread_mutexattr_t attr;
 
@@ -98,22 +113,27 @@ int dsa_engine_new(struct vdpa_loop_group *group, const struct dsa_engine_config
 	struct dsa_engine *engine;
 
 	n = n ? n : 1;
-	engine = calloc(1, sizeof(*engine) + n * sizeof(engine->workers[0]));
+	engine = dsa_zalloc(sizeof(*engine) + n * sizeof(engine->workers[0]));
 	if (!engine)
 		return -ENOMEM;
-	lock_init(&engine->lock);
+	dsa_lock_init(&engine->lock);
 	list_init(&engine->inflight);
 	list_init(&engine->queues);
+	list_init(&engine->all);
 	list_init(&engine->resumed);
 	list_init(&engine->drains);
 	engine->spin_ns = 1000ull * config->busyloop_us;
-	engine->nworkers = engine->nasleep = n;
+	engine->nworkers = n;
+	atomic_init(&engine->nasleep, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct dsa_worker *worker = &engine->workers[i];
 
 		worker->engine = engine;
 		worker->index = i;
 		worker->loop = vdpa_loop_group_worker(group, i);
+		list_init(&worker->mine);
+		list_init(&worker->ended);
+		worker->most = n == 1 ? SEVERAL : 1;
 		worker->mem = malloc(sizeof(*worker->mem));
 		if (!worker->mem) {
 			engine_destroy(engine);

@@ -86,8 +86,8 @@ struct dsa_queue_ops {
 	void (*error)(void *arg, const struct dsa_error *error);
 	/*
 	 * A descriptor that was submitted (not: one of its batch) has ended, after its record and
-	 * its interrupt; its place in the queue is free. @status: DSA_COMP_*, DSA_COMP_NONE when it
-	 * was aborted. NULL is allowed.
+	 * its interrupt; its place in the queue is free, but where it was aborted before it began.
+	 * @status: DSA_COMP_*, DSA_COMP_NONE when it was aborted. NULL is allowed.
 	 */
 	void (*completed)(void *arg, void *cookie, uint8_t status);
 };

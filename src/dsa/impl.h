@@ -2,10 +2,10 @@
 /*
  * Inside of the engine.
  *
- * One descriptor on its way: free -> pending (it takes up an entry of its queue) -> running (an
- * engine has it; the entry is free again, before the record can be seen) -> free. From running it
- * may go to parked (blocked on a fault, until its space's map changes) or waiting (a drain, until
- * those before it have ended), and back.
+ * One descriptor on its way: a slot of its queue's ring, where submitters put it -> pending (it
+ * takes up an entry of its queue) -> running (an engine has it; the entry is free again, before the
+ * record can be seen) -> free. From running it may go to parked (blocked on a fault, until its
+ * space's map changes) or waiting (a drain, until those before it have ended), and back.
  *
  * A running descriptor is executed in slices: between two of them the loop runs its messages, so
  * that no map change and nobody else's queue waits for a long transfer. No translation is kept from
@@ -216,22 +216,41 @@ struct dsa_work {
 	struct dsa_queue *queue;
 	struct dsa_space *space;
 	void *cookie;
+	bool seized; /* aborted before it was taken: it has an entry still; the lock */
 	_Atomic bool abort;
 	/* Whose it is while it runs. */
 	struct dsa_run run, child; /* @child: of a batch */
 	bool in_child;
 };
 
+/* What a submitter leaves: the only memory that it shares with engines while nobody sleeps. */
+struct dsa_slot {
+	uint8_t desc[DSA_DESC_BYTES];
+	struct dsa_space *space;
+	void *cookie;
+} __attribute__((aligned(64)));
+
 struct dsa_queue {
 	struct dsa_engine *engine;
 	struct dsa_queue_config config;
 	uint32_t max_xfer, max_batch;
 	uint64_t opcap;
+	unsigned max_running;
+	struct dsa_slot *ring; /* config.size of them */
+	struct dsa_work *works;
+	struct list node, all; /* in engine->queues and ->all; the lock */
+	/* Submitters', under their own lock. */
+	pthread_mutex_t submit_lock __attribute__((aligned(64)));
+	unsigned at;	       /* of the next in the ring */
+	uint64_t taken_seen;   /* no more than taken */
+	_Atomic uint64_t tail; /* submitted ever */
 	/* The lock. */
-	struct list free, pending;
-	struct list node; /* in engine->queues while something is pending and may be taken */
-	unsigned npending, nrunning, max_running;
-	struct dsa_work works[];
+	struct list free __attribute__((aligned(64)));
+	struct list pending;
+	unsigned npending, nrunning;
+	unsigned got_at;	/* of the next to get from the ring */
+	uint64_t got;		/* from the ring, ever */
+	_Atomic uint64_t taken; /* entries given back, ever */
 };
 
 struct dsa_space_view {
@@ -257,22 +276,34 @@ struct dsa_worker {
 	bool looking; /* and with nothing to do; the lock, but for itself to read */
 	/* The loop's. */
 	struct vdpa_loop_poller poller;
-	struct dsa_work *current;
+	/*
+	 * Taken and not begun, or not finished; executed and not ended. An engine alone takes
+	 * several at a time, so that the lock, before which its stores have to arrive wherever they
+	 * go, is not taken for each.
+	 */
+	struct list mine, ended;
+	unsigned most;
 	uint64_t worked_ns;
 	struct dsa_mem *mem;
 };
 
 struct dsa_engine {
 	pthread_mutex_t lock;
-	_Atomic bool ready; /* something can be taken; written under the lock */
+	/*
+	 * Of submitters and engines. A submitter fills a slot, then looks whether anybody has to be
+	 * told; an engine says what it will do, then looks whether there is a slot. All of that is
+	 * sequentially consistent, so one of the two sees the other.
+	 */
+	_Atomic bool ready;		    /* there may be something to take */
+	_Atomic unsigned nlooking, nasleep; /* written under the lock */
 	/* The lock. */
-	struct list inflight;
+	struct list inflight __attribute__((aligned(64)));
+	struct list all;     /* queues */
 	struct list queues;  /* that something can be taken from, in turns */
 	struct list resumed; /* first of all */
 	struct list drains;  /* waiting */
 	struct dsa_wait *waits;
 	uint64_t seq;
-	unsigned nlooking, nasleep;
 	/* Constant. */
 	uint64_t spin_ns;
 	struct vdpa_done done;
@@ -290,16 +321,20 @@ enum dsa_outcome {
 enum dsa_outcome dsa_exec(struct dsa_worker *worker, struct dsa_work *work);
 
 /* queue.c */
-/* The next to execute, or NULL. */
-struct dsa_work *dsa_take(struct dsa_worker *worker);
-/* It has ended, and its callbacks but completed() have run. */
-void dsa_finish(struct dsa_work *work);
+/* Calls completed(). */
+void dsa_tell_completed(struct dsa_work *work);
+/* What was executed has ended; take what is next. */
+void dsa_swap(struct dsa_worker *worker);
 void dsa_park(struct dsa_worker *worker, struct dsa_work *work);
 /* What is parked in @view may go on. */
 void dsa_unpark(struct dsa_space_view *view);
 /* Nothing to do for long enough: true when that is still so, and the worker may sleep. */
 bool dsa_may_sleep(struct dsa_worker *worker);
-/* engine.c: the lock is held. */
+/* engine.c */
+void dsa_lock_init(pthread_mutex_t *lock);
+/* Zeroed, and on cache lines of its own. */
+void *dsa_zalloc(size_t bytes);
+/* An engine that sleeps, if there is one, and none that looks. The lock is held. */
 void dsa_wake(struct dsa_engine *engine);
 
 #endif

@@ -18,6 +18,26 @@
 
 /* ---- queues ---- */
 
+static void queue_destroy(struct dsa_queue *queue)
+{
+	pthread_mutex_destroy(&queue->submit_lock);
+	free(queue->ring);
+	free(queue->works);
+	free(queue);
+}
+
+static void works_init(struct dsa_queue *queue, unsigned n)
+{
+	list_init(&queue->free);
+	list_init(&queue->pending);
+	list_init(&queue->node);
+	for (unsigned i = 0; i < n; i++) {
+		queue->works[i].queue = queue;
+		list_init(&queue->works[i].inflight);
+		list_add_tail(&queue->free, &queue->works[i].node);
+	}
+}
+
 int dsa_queue_new(struct dsa_engine *engine, const struct dsa_queue_config *config,
 		  struct dsa_queue **out)
 {
@@ -28,23 +48,26 @@ int dsa_queue_new(struct dsa_engine *engine, const struct dsa_queue_config *conf
 	    config->max_xfer_shift > DSA_MAX_XFER_SHIFT ||
 	    config->max_batch_shift > DSA_MAX_BATCH_SHIFT)
 		return -EINVAL;
-	queue = calloc(1, sizeof(*queue) + nworks * sizeof(queue->works[0]));
+	queue = dsa_zalloc(sizeof(*queue));
 	if (!queue)
 		return -ENOMEM;
+	dsa_lock_init(&queue->submit_lock);
+	queue->ring = dsa_zalloc(config->size * sizeof(queue->ring[0]));
+	queue->works = calloc(nworks, sizeof(queue->works[0]));
+	if (!queue->ring || !queue->works) {
+		queue_destroy(queue);
+		return -ENOMEM;
+	}
 	queue->engine = engine;
 	queue->config = *config;
 	queue->max_xfer = 1u << config->max_xfer_shift;
 	queue->max_batch = 1u << config->max_batch_shift;
 	queue->opcap = config->opcap ? config->opcap : DSA_OPCAP;
 	queue->max_running = running;
-	list_init(&queue->free);
-	list_init(&queue->pending);
-	list_init(&queue->node);
-	for (unsigned i = 0; i < nworks; i++) {
-		queue->works[i].queue = queue;
-		list_init(&queue->works[i].inflight);
-		list_add_tail(&queue->free, &queue->works[i].node);
-	}
+	works_init(queue, nworks);
+	pthread_mutex_lock(&engine->lock);
+	list_add_tail(&engine->all, &queue->all);
+	pthread_mutex_unlock(&engine->lock);
 	*out = queue;
 	return 0;
 }
@@ -55,9 +78,10 @@ void dsa_queue_free(struct dsa_queue *queue)
 		return;
 	/* Whoever ended its last descriptor holds the lock for the last time. */
 	pthread_mutex_lock(&queue->engine->lock);
-	assert(!queue->npending && !queue->nrunning);
+	assert(atomic_load(&queue->tail) == atomic_load(&queue->taken) && !queue->nrunning);
+	list_del(&queue->all);
 	pthread_mutex_unlock(&queue->engine->lock);
-	free(queue);
+	queue_destroy(queue);
 }
 
 unsigned dsa_queue_occupancy(struct dsa_queue *queue)
@@ -65,12 +89,67 @@ unsigned dsa_queue_occupancy(struct dsa_queue *queue)
 	unsigned n;
 
 	pthread_mutex_lock(&queue->engine->lock);
-	n = queue->npending + queue->nrunning;
+	n = (unsigned)(atomic_load(&queue->tail) - atomic_load(&queue->taken)) + queue->nrunning;
 	pthread_mutex_unlock(&queue->engine->lock);
 	return n;
 }
 
-/* May something of @queue be taken? Then it is in the round. The lock is held, as in all below. */
+/* ---- submitting ---- */
+
+/* A slot was filled: does anybody look? */
+static void ring_bell(struct dsa_engine *engine)
+{
+	if (!atomic_load(&engine->ready))
+		atomic_store(&engine->ready, true);
+	if (atomic_load(&engine->nlooking) || !atomic_load(&engine->nasleep))
+		return;
+	pthread_mutex_lock(&engine->lock);
+	dsa_wake(engine);
+	pthread_mutex_unlock(&engine->lock);
+}
+
+/* Engines write what they have taken to a line of their own: it is read when it has to be. */
+static bool is_full(struct dsa_queue *queue, uint64_t tail)
+{
+	if (tail - queue->taken_seen < queue->config.size)
+		return false;
+	queue->taken_seen = atomic_load_explicit(&queue->taken, memory_order_acquire);
+	return tail - queue->taken_seen == queue->config.size;
+}
+
+int dsa_submit(struct dsa_queue *queue, struct dsa_space *space, const void *desc, void *cookie)
+{
+	struct dsa_slot *slot;
+	uint64_t tail;
+
+	pthread_mutex_lock(&queue->submit_lock);
+	tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+	if (is_full(queue, tail)) {
+		pthread_mutex_unlock(&queue->submit_lock);
+		return -EAGAIN;
+	}
+	slot = &queue->ring[queue->at];
+	queue->at = queue->at + 1 == queue->config.size ? 0 : queue->at + 1;
+	memcpy(slot->desc, desc, DSA_DESC_BYTES);
+	slot->space = space;
+	slot->cookie = cookie;
+	atomic_store(&queue->tail, tail + 1);
+	pthread_mutex_unlock(&queue->submit_lock);
+	ring_bell(queue->engine);
+	return 0;
+}
+
+/* ---- what was submitted (the lock is held, as in all below) ---- */
+
+/* An entry is free again. */
+static void give_back(struct dsa_queue *queue)
+{
+	uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
+
+	atomic_store_explicit(&queue->taken, taken + 1, memory_order_release);
+}
+
+/* May something of @queue be taken? Then it is in the round. */
 static void queue_ready(struct dsa_queue *queue)
 {
 	bool ready = queue->npending && queue->nrunning < queue->max_running;
@@ -81,45 +160,65 @@ static void queue_ready(struct dsa_queue *queue)
 		list_del(&queue->node);
 }
 
-static void set_ready(struct dsa_engine *engine)
+/* From the ring to pending. There are as many works as entries and those that may run. */
+static void get_one(struct dsa_queue *queue)
 {
-	bool ready = !list_empty(&engine->resumed) || !list_empty(&engine->queues);
-
-	atomic_store_explicit(&engine->ready, ready, memory_order_relaxed);
-	if (ready)
-		dsa_wake(engine);
-}
-
-int dsa_submit(struct dsa_queue *queue, struct dsa_space *space, const void *desc, void *cookie)
-{
-	struct dsa_engine *engine = queue->engine;
-	struct list *node = NULL;
+	struct dsa_slot *slot = &queue->ring[queue->got_at];
+	struct list *node = list_pop(&queue->free);
 	struct dsa_work *work;
 
-	pthread_mutex_lock(&engine->lock);
-	if (queue->npending < queue->config.size)
-		node = list_pop(&queue->free);
-	if (!node) {
-		pthread_mutex_unlock(&engine->lock);
-		return -EAGAIN;
-	}
+	assert(node);
 	work = list_entry(node, struct dsa_work, node);
 	memset(&work->run, 0, sizeof(work->run));
-	dsa_desc_parse(&work->run.d, desc);
-	work->space = space;
-	work->cookie = cookie;
-	work->in_child = false;
+	dsa_desc_parse(&work->run.d, slot->desc);
+	work->space = slot->space;
+	work->cookie = slot->cookie;
+	work->in_child = work->seized = false;
 	atomic_store_explicit(&work->abort, false, memory_order_relaxed);
-	work->seq = engine->seq++;
+	work->seq = queue->engine->seq++;
 	work->state = DSA_PENDING;
-	space->inflight++;
-	queue->npending++;
+	work->space->inflight++;
 	list_add_tail(&queue->pending, &work->node);
-	list_add_tail(&engine->inflight, &work->inflight);
-	queue_ready(queue);
-	set_ready(engine);
-	pthread_mutex_unlock(&engine->lock);
-	return 0;
+	list_add_tail(&queue->engine->inflight, &work->inflight);
+	queue->npending++;
+	queue->got++;
+	queue->got_at = queue->got_at + 1 == queue->config.size ? 0 : queue->got_at + 1;
+}
+
+static void get_submitted(struct dsa_engine *engine)
+{
+	struct list *node;
+
+	list_for_each (node, &engine->all) {
+		struct dsa_queue *queue = list_entry(node, struct dsa_queue, all);
+		uint64_t tail = atomic_load(&queue->tail);
+
+		if (queue->got == tail)
+			continue;
+		while (queue->got != tail)
+			get_one(queue);
+		queue_ready(queue);
+	}
+}
+
+static bool has_ready(const struct dsa_engine *engine)
+{
+	return !list_empty(&engine->resumed) || !list_empty(&engine->queues);
+}
+
+static void set_ready(struct dsa_engine *engine)
+{
+	if (!has_ready(engine)) {
+		/* Said first, looked second: see impl.h. */
+		atomic_store(&engine->ready, false);
+		get_submitted(engine);
+	}
+	if (!has_ready(engine))
+		return;
+	/* Submitters read it all the time: it is not written when it says so already. */
+	if (!atomic_load_explicit(&engine->ready, memory_order_relaxed))
+		atomic_store_explicit(&engine->ready, true, memory_order_relaxed);
+	dsa_wake(engine);
 }
 
 /* ---- what an engine does next ---- */
@@ -150,18 +249,23 @@ static struct dsa_select drained_by(const struct dsa_work *work)
 	return (struct dsa_select){work->queue, work->space->pasid};
 }
 
-/* From pending to running; a drain may have to wait first. */
-static struct dsa_work *take_pending(struct dsa_engine *engine)
+/* From pending to running; a drain may have to wait first. NULL: there is nothing. */
+static struct dsa_work *take_one(struct dsa_engine *engine)
 {
 	struct dsa_queue *queue;
 	struct dsa_work *work;
 	struct dsa_select before;
+	struct list *node = list_pop(&engine->resumed);
 
+	if (node)
+		return list_entry(node, struct dsa_work, node);
 	while (!list_empty(&engine->queues)) {
 		queue = list_entry(list_pop(&engine->queues), struct dsa_queue, node);
 		work = list_entry(list_pop(&queue->pending), struct dsa_work, node);
 		queue->npending--;
 		queue->nrunning++;
+		/* Its entry is free before its record can be seen. */
+		give_back(queue);
 		queue_ready(queue);
 		work->state = DSA_RUNNING;
 		if (work->run.d.op != DSA_OPCODE_DRAIN)
@@ -176,29 +280,25 @@ static struct dsa_work *take_pending(struct dsa_engine *engine)
 	return NULL;
 }
 
-struct dsa_work *dsa_take(struct dsa_worker *worker)
+/* What @worker executes next, in its list. */
+static void take_some(struct dsa_worker *worker)
 {
 	struct dsa_engine *engine = worker->engine;
 	struct dsa_work *work;
-	struct list *node;
+	bool looking;
 
-	if (worker->looking && !atomic_load_explicit(&engine->ready, memory_order_relaxed))
-		return NULL;
-	pthread_mutex_lock(&engine->lock);
-	node = list_pop(&engine->resumed);
-	if (node) {
-		work = list_entry(node, struct dsa_work, node);
-		work->state = DSA_RUNNING;
-	} else {
-		work = take_pending(engine);
+	/* One queue alone is looked at when what it had is done: its submitters write there. */
+	if (!has_ready(engine) || engine->all.next != engine->all.prev)
+		get_submitted(engine);
+	for (unsigned i = 0; i < worker->most && (work = take_one(engine)); i++)
+		list_add_tail(&worker->mine, &work->node);
+	looking = list_empty(&worker->mine);
+	if (worker->looking != looking) {
+		worker->looking = looking;
+		atomic_fetch_add(&engine->nlooking, looking ? 1 : -1u);
 	}
-	if (worker->looking != !work) {
-		worker->looking = !work;
-		engine->nlooking += worker->looking ? 1 : -1u;
-	}
-	set_ready(engine);
-	pthread_mutex_unlock(&engine->lock);
-	return work;
+	if (looking || has_ready(engine))
+		set_ready(engine);
 }
 
 bool dsa_may_sleep(struct dsa_worker *worker)
@@ -207,12 +307,15 @@ bool dsa_may_sleep(struct dsa_worker *worker)
 	bool may;
 
 	pthread_mutex_lock(&engine->lock);
-	may = !atomic_load_explicit(&engine->ready, memory_order_relaxed);
-	if (may) {
-		if (worker->looking)
-			engine->nlooking--;
-		worker->looking = worker->awake = false;
-		engine->nasleep++;
+	if (worker->looking)
+		atomic_fetch_sub(&engine->nlooking, 1);
+	atomic_fetch_add(&engine->nasleep, 1);
+	worker->looking = worker->awake = false;
+	get_submitted(engine);
+	may = !has_ready(engine);
+	if (!may) {
+		worker->awake = true;
+		atomic_fetch_sub(&engine->nasleep, 1);
 	}
 	pthread_mutex_unlock(&engine->lock);
 	return may;
@@ -299,26 +402,46 @@ static void tell_waits(struct dsa_wait *over)
 	}
 }
 
-/* completed() before anybody is told that this has ended: its argument lives until then. */
-void dsa_finish(struct dsa_work *work)
+/* Before anybody is told that it has ended: the argument lives until then. */
+void dsa_tell_completed(struct dsa_work *work)
+{
+	const struct dsa_queue_config *config = &work->queue->config;
+
+	if (config->ops && config->ops->completed)
+		config->ops->completed(config->arg, work->cookie, work->run.status);
+}
+
+static void finish(struct dsa_work *work, struct dsa_wait **over)
 {
 	struct dsa_queue *queue = work->queue;
-	const struct dsa_queue_ops *ops = queue->config.ops;
 	struct dsa_engine *engine = queue->engine;
-	struct dsa_wait *over = NULL;
 
-	if (ops && ops->completed)
-		ops->completed(queue->config.arg, work->cookie, work->run.status);
-	pthread_mutex_lock(&engine->lock);
 	list_del(&work->inflight);
 	work->state = DSA_FREE;
 	work->space->inflight--;
-	queue->nrunning--;
-	settle_waits(engine, work, &over);
+	if (work->seized)
+		give_back(queue);
+	else
+		queue->nrunning--;
+	settle_waits(engine, work, over);
 	settle_drains(engine, work);
 	list_add(&queue->free, &work->node);
 	queue_ready(queue);
-	set_ready(engine);
+}
+
+void dsa_swap(struct dsa_worker *worker)
+{
+	struct dsa_engine *engine = worker->engine;
+	struct dsa_wait *over = NULL;
+	struct list *node;
+
+	if (worker->looking && list_empty(&worker->ended) &&
+	    !atomic_load_explicit(&engine->ready, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&engine->lock);
+	while ((node = list_pop(&worker->ended)))
+		finish(list_entry(node, struct dsa_work, node), &over);
+	take_some(worker);
 	pthread_mutex_unlock(&engine->lock);
 	tell_waits(over);
 }
@@ -329,6 +452,7 @@ void dsa_finish(struct dsa_work *work)
 static bool wait_begin(struct dsa_engine *engine, const struct dsa_select *select,
 		       struct dsa_wait *wait)
 {
+	get_submitted(engine);
 	wait->select = *select;
 	wait->before = engine->seq;
 	wait->left = count_before(engine, select, wait->before);
@@ -358,8 +482,8 @@ static bool seize(struct dsa_work *work)
 	switch (work->state) {
 	case DSA_PENDING:
 		list_del(&work->node);
+		work->seized = true;
 		queue->npending--;
-		queue->nrunning++;
 		queue_ready(queue);
 		break;
 	case DSA_PARKED:
@@ -374,10 +498,28 @@ static bool seize(struct dsa_work *work)
 	return true;
 }
 
+/* What was seized: told, then ended. */
+static void finish_mine(struct dsa_engine *engine, struct list *mine)
+{
+	struct dsa_wait *over = NULL;
+	struct dsa_work *work;
+	struct list *node;
+
+	list_for_each_entry (work, mine, node)
+		dsa_tell_completed(work);
+	pthread_mutex_lock(&engine->lock);
+	while ((node = list_pop(mine)))
+		finish(list_entry(node, struct dsa_work, node), &over);
+	if (has_ready(engine))
+		set_ready(engine);
+	pthread_mutex_unlock(&engine->lock);
+	tell_waits(over);
+}
+
 void dsa_abort(struct dsa_engine *engine, const struct dsa_select *select, struct dsa_wait *wait)
 {
 	struct dsa_work *work;
-	struct list mine, *node;
+	struct list mine;
 	bool over;
 
 	list_init(&mine);
@@ -392,8 +534,7 @@ void dsa_abort(struct dsa_engine *engine, const struct dsa_select *select, struc
 	}
 	set_ready(engine);
 	pthread_mutex_unlock(&engine->lock);
-	while ((node = list_pop(&mine)))
-		dsa_finish(list_entry(node, struct dsa_work, node));
+	finish_mine(engine, &mine);
 	if (over)
 		vdpa_done_call(&wait->done, 0);
 }
