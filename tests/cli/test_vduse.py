@@ -2,6 +2,7 @@
 """The parent vduse: a device in a process of its own, on the daemon's endpoint."""
 import errno
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -311,6 +312,24 @@ def test_queues_are_memory(served):
     control.ioctl(vp.DESTROY, b'q0'.ljust(256, b'\0'))
     assert control.refused(vp.CREATE, vp.config('q5', nvqs=65535)) == 0
     control.close()
+
+
+def test_descriptors_of_others(served, process):
+    """Eventfds and connections of processes leave descriptors for everybody else."""
+    proc = process(nvqs=200)
+    resource.prlimit(served.proc.pid, resource.RLIMIT_NOFILE, (100, 100))
+    kick = os.eventfd(0)
+    refused = [proc.dev.refused(vp.SET_KICK, struct.pack('<Ii', i, 0), [kick]) for i in range(200)]
+    os.close(kick)
+    assert 10 < refused.count(0) < 50 and refused[-1] == errno.EMFILE
+    assert served.json('mgmtdev', 'show')
+    early = vp.socket.socket(vp.socket.AF_UNIX, vp.socket.SOCK_SEQPACKET)
+    early.connect(str(served.vduse))
+    assert early.recv(64) == b''
+    early.close()
+    proc.dev.close()
+    wait_for(lambda: proc.control.refused(vp.DESTROY, b'v0'.ljust(256, b'\0')) == 0)
+    vp.File(served.vduse, 'control').close()
 
 
 def test_versions(served):

@@ -24,6 +24,7 @@ void vdu_dev_free(struct vdu_dev *d)
 	for (uint32_t i = 0; d->vq && i < d->nvqs; i++) {
 		int fd = atomic_load(&d->vq[i].kickfd);
 
+		d->ep->nkicks -= fd >= 0;
 		vdpa_fd_close(&fd);
 	}
 	if (d->as)

@@ -40,8 +40,12 @@ int vdu_set_kickfd(struct vdu_vq *vq, int fd)
 	int mine = atomic_load(&vq->kickfd), ret = 0;
 	bool given = fd >= 0;
 
-	if (mine < 0) {
-		if (fd >= 0)
+	if (mine < 0 && given && !vdu_fds_left(vq->d->ep, 1)) {
+		vdpa_fd_close(&fd);
+		ret = -EMFILE;
+	} else if (mine < 0) {
+		vq->d->ep->nkicks += given;
+		if (given)
 			atomic_store(&vq->kickfd, fd);
 	} else {
 		if (dup3(fd >= 0 ? fd : vq->d->ep->nowhere, mine, O_CLOEXEC) < 0)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,6 +53,15 @@ void vdu_conn_close(struct vdu_conn *c)
 		return;
 	d->conn = NULL;
 	vdu_messages_disconnected(d);
+}
+
+/* Half of what we may have is the most: others need descriptors, too. */
+bool vdu_fds_left(const struct vdu_endpoint *ep, unsigned n)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) ||
+	       2ull * ep->nconns + ep->nkicks + n <= limit.rlim_cur / 2;
 }
 
 /* ---- answers ---- */
@@ -244,7 +254,8 @@ static int adopt(struct vdu_endpoint *ep, int sock)
 static int accepted(struct vdpa_listener *listener, int sock)
 {
 	struct vdu_endpoint *ep = vdpa_container_of(listener, struct vdu_endpoint, listen);
-	int ret = ep->nconns < VDU_CONNS_MAX ? adopt(ep, sock) : -EUSERS;
+	bool room = ep->nconns < VDU_CONNS_MAX && vdu_fds_left(ep, 2);
+	int ret = room ? adopt(ep, sock) : -EUSERS;
 
 	if (ret)
 		close(sock);

@@ -56,7 +56,7 @@ struct vdu_endpoint {
 	struct vdpa_ctx *ctx;
 	struct vdpa_listener listen;
 	struct list conns, devs;
-	unsigned nconns, ndevs, nvqs;
+	unsigned nconns, ndevs, nvqs, nkicks;
 	int nowhere;	  /* an eventfd that nobody reads: where kicks go that nobody waits for */
 	uint64_t refused; /* messages that were none */
 	struct vdpa_ratelimit limit, limit_made;
@@ -85,6 +85,8 @@ struct vdu_call {
 
 struct vdu_endpoint *vdu_endpoint(struct vdpa_ctx *ctx);
 struct vdu_dev *vdu_find(struct vdu_endpoint *ep, const char *name);
+/* May processes make us have @n descriptors more? */
+bool vdu_fds_left(const struct vdu_endpoint *ep, unsigned n);
 /* The process is cut off; what it left undone is the next one's. */
 void vdu_conn_close(struct vdu_conn *c);
 
