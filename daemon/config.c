@@ -163,16 +163,19 @@ static void create_next(struct load *l)
 	devs_create(l->d, &wish, created, l);
 }
 
-/* When the devices are there; they do not wait for anything. */
-static void load_mdevs(struct load *l)
+static void mdevs_removed(void *arg, int result)
 {
+	load_again(arg);
+}
+
+/* When the devices are there; they do not wait for anything. False: they have failed, and go. */
+static bool load_mdevs(struct load *l)
+{
+	const struct vdpa_done done = {mdevs_removed, l};
+
 	l->mdevs = true;
-	l->ret = dsas_load(l->d, json_object_get(l->doc, "dsas"), &l->err);
-	if (l->ret)
-		return;
-	l->ret = mdevs_load(l->d, json_object_get(l->doc, "mdevs"), &l->err);
-	if (l->ret)
-		dsas_unload(l->d, json_object_get(l->doc, "dsas"));
+	l->ret = mdevs_load(l->d, json_object_get(l->doc, "mdevs"), &done, &l->err);
+	return !l->ret;
 }
 
 /* One device forward; or, after an error, one back. */
@@ -182,8 +185,8 @@ static bool load_once(struct load *l)
 		create_next(l);
 		return true;
 	}
-	if (!l->ret && !l->mdevs)
-		load_mdevs(l);
+	if (!l->ret && !l->mdevs && !load_mdevs(l))
+		return true;
 	if (l->ret && l->at) {
 		l->at--;
 		devs_delete(l->d, device_name(l, l->at), removed, l);

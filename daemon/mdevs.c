@@ -134,10 +134,10 @@ static int bind_wished(struct mdev_device *mdev, const struct mdev_wish *w, stru
 	return bind(mdev, w, err);
 }
 
-int mdevs_create(struct daemon *d, const struct mdev_wish *w, struct vdpa_error *err)
+static int make(struct daemon *d, const struct mdev_wish *w, struct mdev_device **out,
+		struct vdpa_error *err)
 {
 	struct choice c = {.wish = w, .types = VDPA_NAME_LIST_INIT};
-	struct mdev_device *mdev;
 	struct vdpa_attr *attrs = NULL;
 	int ret = choose(d, &c, err);
 
@@ -146,9 +146,17 @@ int mdevs_create(struct daemon *d, const struct mdev_wish *w, struct vdpa_error 
 	if (!ret) {
 		const struct mdev_request req = {c.parent, c.type, w->uuid, attrs};
 
-		ret = mdev_create(&req, &mdev, err);
+		ret = mdev_create(&req, out, err);
 	}
 	ctl_attrs_free(attrs);
+	return ret;
+}
+
+int mdevs_create(struct daemon *d, const struct mdev_wish *w, struct vdpa_error *err)
+{
+	struct mdev_device *mdev;
+	int ret = make(d, w, &mdev, err);
+
 	if (ret || !w->driver)
 		return ret;
 	ret = bind_wished(mdev, w, err);
@@ -308,27 +316,34 @@ int mdevs_check(const json_t *list, struct vdpa_error *err)
 	return ret;
 }
 
-static int bind_vdpa(struct daemon *d, const char *uuid, const json_t *drv, struct vdpa_error *err)
+static int bind_vdpa(struct mdev_device *mdev, const json_t *drv, struct vdpa_error *err)
 {
 	const char *name = json_string_value(json_object_get(drv, "name"));
-	struct mdev_device *mdev = mdev_find(d->ctx, uuid);
-	struct vdpa_device *vdev = mdev ? mdev_virtio_vdpa(mdev) : NULL;
+	struct vdpa_device *vdev = mdev_virtio_vdpa(mdev);
 	struct vdpa_attr *attrs = NULL;
 	int ret;
 
 	if (!vdev)
-		return vdpa_error_set(err, ENODEV, object_of(uuid).s, "it has no vDPA device");
-	ret = ctl_attrs_from_json(json_object_get(drv, "attrs"), object_of(uuid).s, &attrs, err);
+		return vdpa_error_set(err, ENODEV, object_of(mdev->uuid).s,
+				      "it has no vDPA device");
+	ret = ctl_attrs_from_json(json_object_get(drv, "attrs"), object_of(mdev->uuid).s, &attrs,
+				  err);
 	if (!ret)
 		ret = vdpa_bind(vdev, name ? name : "", attrs, err);
 	ctl_attrs_free(attrs);
 	return ret;
 }
 
-static int load_one(struct daemon *d, const json_t *obj, struct vdpa_error *err)
+/* What of an entry was done: to be undone when it, or a later one, fails. */
+struct loaded {
+	struct mdev_device *mdev; /* NULL: it is not there; held */
+	bool defined;
+};
+
+static int load_active(struct daemon *d, const json_t *obj, struct loaded *l,
+		       struct vdpa_error *err)
 {
-	const json_t *active = json_object_get(obj, "active"),
-		     *drv = json_object_get(obj, "driver");
+	const json_t *drv = json_object_get(obj, "driver");
 	const json_t *vdrv = json_object_get(obj, "vdpa_driver");
 	const struct mdev_wish wish = {
 		.uuid = json_string_value(json_object_get(obj, "uuid")),
@@ -338,35 +353,67 @@ static int load_one(struct daemon *d, const json_t *obj, struct vdpa_error *err)
 		.driver = json_string_value(json_object_get(drv, "name")),
 		.driver_attrs = json_object_get(drv, "attrs"),
 	};
-	int ret = 0;
+	int ret = make(d, &wish, &l->mdev, err);
 
-	if (!active || json_is_true(active))
-		ret = mdevs_create(d, &wish, err);
-	if (!ret && vdrv) {
-		ret = bind_vdpa(d, wish.uuid, vdrv, err);
-		if (ret && mdev_find(d->ctx, wish.uuid))
-			mdev_remove(mdev_find(d->ctx, wish.uuid), NULL);
-	}
-	if (!ret && json_object_get(obj, "start") && !mdevs_definition(d, wish.uuid))
-		ret = mdevs_define(d, obj, err);
+	if (ret)
+		return ret;
+	mdev_get(l->mdev);
+	if (wish.driver)
+		ret = bind_wished(l->mdev, &wish, err);
+	return !ret && vdrv ? bind_vdpa(l->mdev, vdrv, err) : ret;
+}
+
+static int load_one(struct daemon *d, const json_t *obj, struct loaded *l, struct vdpa_error *err)
+{
+	const json_t *active = json_object_get(obj, "active");
+	const char *uuid = json_string_value(json_object_get(obj, "uuid"));
+	int ret = !active || json_is_true(active) ? load_active(d, obj, l, err) : 0;
+
+	if (ret || !json_object_get(obj, "start") || mdevs_definition(d, uuid))
+		return ret;
+	ret = mdevs_define(d, obj, err);
+	l->defined = !ret;
 	return ret;
 }
 
-static void unload(struct daemon *d, const json_t *list, size_t n)
-{
-	while (n--) {
-		const json_t *obj = json_array_get(list, n);
-		const char *uuid = json_string_value(json_object_get(obj, "uuid"));
-		struct mdev_device *mdev = mdev_find(d->ctx, uuid);
+/* Removals that somebody waits for, and one more while they begin. */
+struct unload {
+	unsigned left;
+	struct vdpa_done done;
+};
 
-		if (mdev)
-			mdev_remove(mdev, NULL);
-		if (json_object_get(obj, "start"))
-			mdevs_undefine(d, uuid, NULL);
-	}
+static void unloaded(void *arg, int result)
+{
+	struct unload *u = arg;
+	struct vdpa_done done = u->done;
+
+	if (--u->left)
+		return;
+	free(u);
+	vdpa_done_call(&done, 0);
 }
 
-int mdevs_load(struct daemon *d, const json_t *list, struct vdpa_error *err)
+static void unload(struct daemon *d, const json_t *list, const struct loaded *l, struct unload *u)
+{
+	const struct vdpa_done done = {unloaded, u};
+
+	u->left = 1;
+	for (size_t i = json_array_size(list); i--;) {
+		if (l[i].defined)
+			mdevs_undefine(
+				d,
+				json_string_value(json_object_get(json_array_get(list, i), "uuid")),
+				NULL);
+		if (!l[i].mdev)
+			continue;
+		u->left++;
+		if (mdev_remove(l[i].mdev, &done))
+			u->left--;
+	}
+	unloaded(u, 0);
+}
+
+static int load_all(struct daemon *d, const json_t *list, struct loaded *l, struct vdpa_error *err)
 {
 	struct vdpa_error why = {.msg = ""};
 	char path[32];
@@ -376,14 +423,39 @@ int mdevs_load(struct daemon *d, const json_t *list, struct vdpa_error *err)
 
 	json_array_foreach((json_t *)(uintptr_t)list, i, obj)
 	{
-		ret = load_one(d, obj, &why);
+		ret = load_one(d, obj, &l[i], &why);
 		if (!ret)
 			continue;
-		unload(d, list, i);
 		snprintf(path, sizeof(path), "$.mdevs[%zu]", i);
 		return vdpa_error_set(err, -ret, path, "%s: %s", why.object, why.msg);
 	}
 	return 0;
+}
+
+int mdevs_load(struct daemon *d, const json_t *list, const struct vdpa_done *done,
+	       struct vdpa_error *err)
+{
+	const size_t n = json_array_size(list);
+	struct unload *u = calloc(1, sizeof(*u));
+	struct loaded *l = calloc(n + 1, sizeof(*l));
+	int ret;
+
+	if (!u || !l) {
+		free(u);
+		free(l);
+		vdpa_done_call(done, 0);
+		return vdpa_error_set(err, ENOMEM, "$.mdevs", "out of memory");
+	}
+	u->done = *done;
+	ret = load_all(d, list, l, err);
+	if (ret)
+		unload(d, list, l, u);
+	else
+		free(u);
+	for (size_t i = 0; i < n; i++)
+		mdev_put(l[i].mdev);
+	free(l);
+	return ret;
 }
 
 /* ---- life of the daemon ---- */

@@ -53,9 +53,13 @@ int mdevs_start(struct daemon *d, const char *uuid, struct vdpa_error *err);
 json_t *mdevs_describe(struct mdev_device *mdev);
 /* NULL: there is nothing. */
 json_t *mdevs_dump(struct daemon *d);
-/* The part of a configuration that is ours (NULL: none); all or none. */
+/*
+ * The part of a configuration that is ours (NULL: none); all or none. After an error @done is
+ * called, maybe before this returns, when what was made is gone.
+ */
 int mdevs_check(const json_t *list, struct vdpa_error *err);
-int mdevs_load(struct daemon *d, const json_t *list, struct vdpa_error *err);
+int mdevs_load(struct daemon *d, const json_t *list, const struct vdpa_done *done,
+	       struct vdpa_error *err);
 
 #else
 
@@ -86,7 +90,8 @@ static inline int mdevs_check(const json_t *list, struct vdpa_error *err)
 				     "mediated devices are not built in")
 		    : 0;
 }
-static inline int mdevs_load(struct daemon *d, const json_t *list, struct vdpa_error *err)
+static inline int mdevs_load(struct daemon *d, const json_t *list, const struct vdpa_done *done,
+			     struct vdpa_error *err)
 {
 	return 0;
 }

@@ -113,6 +113,37 @@ static void check_dump(void)
 	json_decref(second);
 }
 
+static const char *const mdev_rests[] = {
+	"\"mdev_type\":\"mvnet_loopback-virtio\"",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"attrs\":{\"mac\":\"52:54:00:12:34:56\"}",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"start\":\"auto\"",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"start\":\"manual\",\"active\":false",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"vdpa_driver\":{\"name\":\"virtio-vdpa\"}",
+	/* Those that fail. */
+	"\"mdev_type\":\"nothing\"",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"attrs\":{\"mac\":7}",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"vdpa_driver\":{\"name\":7}",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"driver\":{\"name\":\"vfio_mdev\"}",
+	"\"mdev_type\":\"mvnet_loopback-virtio\",\"start\":\"never\"",
+};
+
+/* A byte makes a mediated device: one of sixteen UUIDs, and the rest of it. */
+static size_t mdevs(const uint8_t *data, size_t size, char *out, size_t max)
+{
+	size_t used = (size_t)snprintf(out, max, ",\"mdevs\":[");
+
+	for (size_t i = 1; i < size && i < 12; i++) {
+		const char *rest =
+			mdev_rests[(data[i] >> 4) % (sizeof(mdev_rests) / sizeof(mdev_rests[0]))];
+
+		used += (size_t)snprintf(out + used, max - used,
+					 "%s{\"uuid\":\"00000000-0000-0000-0000-00000000000%x\","
+					 "\"parent\":\"mvnet_loopback\",%s}",
+					 i > 1 ? "," : "", data[i] % 16, rest);
+	}
+	return used + (size_t)snprintf(out + used, max - used, "]");
+}
+
 /* Two bytes make a device: its head, with one of eight names, and the rest of it. */
 static size_t devices(const uint8_t *data, size_t size, char *out, size_t max)
 {
@@ -125,7 +156,10 @@ static size_t devices(const uint8_t *data, size_t size, char *out, size_t max)
 
 		used += (size_t)n;
 	}
-	return used + (size_t)snprintf(out + used, max - used, "]}");
+	used += (size_t)snprintf(out + used, max - used, "]");
+	if (size > 1 && data[0] & 0x80)
+		used += mdevs(data, size, out + used, max - used);
+	return used + (size_t)snprintf(out + used, max - used, "}");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
