@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Both ends of VDUSE: a device of one daemon, bound to the driver vduse, is on the bus of another one."""
 import json
+import re
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
-from cliutil import PATIENCE, wait_for
+from cliutil import BUILD, PATIENCE, clean_env, wait_for
 
 MAC = '52:54:00:12:34:56'
 
@@ -155,3 +157,50 @@ def test_own_endpoint(bus, folder):
     bus.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '8M')
     assert "this daemon's own" in bus.fails('dev', 'bind', 'd0', 'driver', 'vduse', 'endpoint', folder / 'vduse')
     assert show(bus, 'd0')['driver'] is None
+
+
+EXAMPLE = BUILD / 'examples' / 'vduse_device'
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason='built without libnl or libseccomp')
+@pytest.mark.parametrize('more', [(), ('isolation', 'bounce')], ids=['shared', 'bounce'])
+def test_example(bus, folder, more):
+    """The example's device process, which locks itself in; killed under way, and started again."""
+    image = folder / 'disk.img'
+    image.write_bytes(bytes(8 << 20))
+    argv = [str(EXAMPLE), '--endpoint', str(folder / 'vduse'), 'd0', '8M', str(image)]
+    procs = []
+
+    def begin():
+        with open(folder / 'example.log', 'ab') as log:
+            procs.append(subprocess.Popen(argv, env=clean_env(VDUSE_LOG_DIR=str(folder)), stdout=subprocess.PIPE,
+                                          stderr=log, text=True))
+        assert procs[-1].stdout.readline() == 'serving d0\n', (folder / 'example.log').read_text()
+
+    try:
+        begin()
+        status = open(f'/proc/{procs[0].pid}/status', encoding='ascii').read()
+        assert re.search(r'^NoNewPrivs:\s1$', status, re.M) and re.search(r'^Seccomp:\s2$', status, re.M)
+        bus.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'vduse', *more)
+        for _ in range(2):
+            bus.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+            bus.ok('drv', 'virtio0', 'blk', 'fill', '0', '8M', 'seed', 9)
+            bus.ok('drv', 'virtio0', 'blk', 'verify', '0', '8M', 'seed', 9)
+            bus.ok('drv', 'virtio0', 'blk', 'discard', '0', '64K')
+            bus.ok('drv', 'virtio0', 'blk', 'flush')
+            bus.ok('dev', 'unbind', 'd0')
+        bus.ok('dev', 'bind', 'd0', 'virtio-vdpa')
+        assert procs[0].poll() is None
+        procs[0].kill()
+        procs[0].wait()
+        wait_for(lambda: show(bus, 'd0')['show']['process'] == 'none')
+        begin()
+        bus.ok('drv', 'virtio0', 'blk', 'fill', '0', '8M', 'seed', 10)
+        bus.ok('drv', 'virtio0', 'blk', 'verify', '0', '8M', 'seed', 10)
+        bus.ok('dev', 'del', 'd0')
+        assert procs[1].poll() is None
+    finally:
+        for proc in procs:
+            proc.kill()
+            proc.wait()
+            proc.stdout.close()
