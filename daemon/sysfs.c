@@ -5,10 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 #include "sysfs.h"
+#include "uvdpa-config.h"
 
 static const struct sysfs_rule root_rule = {.pattern = "", .mode = S_IFDIR | 0755};
 
-static const struct sysfs_rule *const tables[] = {sysfs_mdev_rules};
+static const struct sysfs_rule *const tables[] = {
+	sysfs_mdev_rules,
+#ifdef VDPA_HAVE_DSA_DEV
+	sysfs_dsa_rules,
+#endif
+};
 
 #define NTABLES (sizeof(tables) / sizeof(tables[0]))
 

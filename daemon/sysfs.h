@@ -42,6 +42,7 @@ struct sysfs_rule {
 
 /* One table per file. */
 extern const struct sysfs_rule sysfs_mdev_rules[];
+extern const struct sysfs_rule sysfs_dsa_rules[];
 
 /* The rule of what is at @text ("", "class/mdev_bus"), with @path filled; NULL: nothing is. */
 const struct sysfs_rule *sysfs_find(struct daemon *d, const char *text, struct sysfs_path *path);

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Software DSAs: accel-config's words and files, states, mediated devices, interrupt message storage."""
 import json
+import os
 import re
 
 import pytest
 
 from cliutil import wait_for
 from test_completion import complete
+from test_sysfs import echo, refused
 
 U1 = '11111111-2222-3333-4444-555555555555'
 U2 = '11111111-2222-3333-4444-666666666666'
@@ -200,3 +202,37 @@ def test_completion(dsa):
     assert 'dsa0' in complete('uvdpa ims show ', sock)
     assert U1 in complete('uvdpa dsa regs ', sock)
     assert 'revoke' in complete(f'uvdpa dsa inject {U1} ', sock)
+
+
+@pytest.mark.skipif(not os.access('/dev/fuse', os.R_OK | os.W_OK), reason='the kernel has no FUSE')
+def test_tree(start, folder):
+    """As on a host with a real one: accel-config's way, and then a mediated device."""
+    daemon = start('--sysfs', folder / 'sys')
+    assert daemon.ready == b'\n', daemon.log()
+    tree = folder / 'sys'
+    devices, drivers = tree / 'bus/dsa/devices', tree / 'bus/dsa/drivers'
+    assert list(devices.iterdir()) == []
+    daemon.ok('dsa', 'add', 'dsa0', 'wqs', '2', 'engines', '1', 'groups', '1')
+    assert sorted(p.name for p in devices.iterdir()) == ['dsa0', 'engine0.0', 'group0.0', 'wq0.0', 'wq0.1']
+    assert sorted(p.name for p in drivers.iterdir()) == ['idxd', 'mdev']
+    wq = devices / 'wq0.0'
+    assert echo('0', devices / 'engine0.0/group_id') == 0
+    for key, value in (('group_id', '0'), ('size', '16'), ('mode', 'dedicated'), ('type', 'mdev'), ('name', 'm0')):
+        assert echo(value, wq / key) == 0
+        assert (wq / key).read_text() == value + '\n'
+    assert refused(wq / 'size', b'5000') == 'ERANGE' and refused(wq / 'state', b'enabled') == 'EINVAL'
+    assert refused(drivers / 'mdev/bind', b'wq0.0') == 'EBUSY'
+    assert echo('dsa0', drivers / 'idxd/bind') == 0 and echo('wq0.0', drivers / 'mdev/bind') == 0
+    assert (wq / 'state').read_text() == 'enabled\n' and (devices / 'dsa0/state').read_text() == 'enabled\n'
+    types = tree / 'class/mdev_bus/dsa0/mdev_supported_types' / DWQ
+    assert (types / 'available_instances').read_text() == '1\n'
+    assert echo(U1, types / 'create') == 0
+    assert (wq / 'state').read_text() == 'locked\n' and (types / 'available_instances').read_text() == '0\n'
+    assert refused(types / 'create', U2.encode()) == 'EUSERS'
+    assert refused(drivers / 'mdev/unbind', b'wq0.0') == 'EBUSY' and refused(drivers / 'idxd/unbind', b'dsa0') == 'EBUSY'
+    assert echo('1', tree / 'bus/mdev/devices' / U1 / 'remove') == 0
+    assert refused(drivers / 'mdev/unbind', b'dsa0') == 'ENODEV' and refused(drivers / 'idxd/bind', b'wq0.1') == 'ENODEV'
+    assert refused(drivers / 'mdev/bind', b'wq7.0/x') == 'ENODEV'
+    assert echo('wq0.0', drivers / 'mdev/unbind') == 0 and echo('dsa0', drivers / 'idxd/unbind') == 0
+    assert (devices / 'dsa0/state').read_text() == 'disabled\n'
+    assert daemon.stop() == 0, daemon.log()
