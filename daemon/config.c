@@ -165,15 +165,22 @@ static void create_next(struct load *l)
 
 static void mdevs_removed(void *arg, int result)
 {
-	load_again(arg);
+	struct load *l = arg;
+
+	dsas_unload(l->d, json_object_get(l->doc, "dsas"));
+	load_again(l);
 }
 
-/* When the devices are there; they do not wait for anything. False: they have failed, and go. */
+/* When the devices are there; they do not wait for anything. False: they have failed, and go; what
+ * they are made of goes after them. */
 static bool load_mdevs(struct load *l)
 {
 	const struct vdpa_done done = {mdevs_removed, l};
 
 	l->mdevs = true;
+	l->ret = dsas_load(l->d, json_object_get(l->doc, "dsas"), &l->err);
+	if (l->ret)
+		return true;
 	l->ret = mdevs_load(l->d, json_object_get(l->doc, "mdevs"), &done, &l->err);
 	return !l->ret;
 }
