@@ -183,7 +183,7 @@ static const struct vdpa_attr_spec attrs[] = {
 	{.name = "path", .type = VDPA_ATTR_PATH, .help = "socket to listen on"},
 	{.name = "socket_mode",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "permissions of the socket, octal (default 0600)"},
+	 .help = "permissions of the socket file, octal"},
 	{.name = "socket_owner",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "USER, USER:GROUP or :GROUP to give the socket to"},
