@@ -6,9 +6,9 @@
  * to this one address space, and the slot is only sent by work of this PASID: that is how two
  * guests are kept apart.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dsa_dev/mdev_impl.h"
@@ -182,45 +182,26 @@ static const struct dsa_vdev_ops vdev_ops = {
 static void reset_over(void *arg, int result)
 {
 	struct dsa_mdev *m = arg;
-	struct vdpa_done done = m->reset_done;
+	struct vdpa_done done[DSA_MDEV_RESETS];
+	unsigned n = m->nresets;
 
-	m->resetting = false;
+	memcpy(done, m->reset_done, sizeof(done));
+	m->nresets = 0;
 	pci_reset(m->pci);
-	vdpa_done_call(&done, result);
+	for (unsigned i = 0; i < n; i++)
+		vdpa_done_call(&done[i], result);
 }
 
-/* One after the other: whoever asks during a reset is told of the same one's end. */
-struct both {
-	struct vdpa_done first, second;
-};
-
-static void both_over(void *arg, int result)
-{
-	struct both *both = arg;
-
-	vdpa_done_call(&both->first, result);
-	vdpa_done_call(&both->second, result);
-	free(both);
-}
-
+/* Whoever asks during a reset is told of the same one's end. */
 void dsa_mdev_reset(struct dsa_mdev *m, const struct vdpa_done *done)
 {
 	const struct vdpa_done over = {reset_over, m};
 
-	if (m->resetting) {
-		struct both *both = malloc(sizeof(*both));
-
-		if (!both) {
-			vdpa_done_call(done, -ENOMEM);
-			return;
-		}
-		*both = (struct both){m->reset_done, *done};
-		m->reset_done = (struct vdpa_done){both_over, both};
-		return;
-	}
-	m->resetting = true;
-	m->reset_done = *done;
-	dsa_vdev_reset(m->vdev, &over);
+	/* One of the client's, one when it goes, one when the device does. */
+	assert(m->nresets < DSA_MDEV_RESETS);
+	m->reset_done[m->nresets++] = *done;
+	if (m->nresets == 1)
+		dsa_vdev_reset(m->vdev, &over);
 }
 
 /* ---- life ---- */

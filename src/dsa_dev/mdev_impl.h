@@ -8,6 +8,8 @@
 #include "dsa_dev/dev_impl.h"
 #include "pci/pci.h"
 
+#define DSA_MDEV_RESETS 3u
+
 /* Someone waits for descriptors: see quiesce(). */
 struct mdev_wait {
 	struct dsa_wait wait;
@@ -30,8 +32,9 @@ struct dsa_mdev {
 	struct pci_dev *pci;
 	struct dsa_vdev *vdev;
 	struct mdev_wait waits[DSA_VDEV_WHYS];
-	struct vdpa_done reset_done, remove_done;
-	bool resetting;
+	struct vdpa_done reset_done[DSA_MDEV_RESETS]; /* of who waits for the reset under way */
+	unsigned nresets;
+	struct vdpa_done remove_done;
 
 	/* Portals as memory. */
 	int pages_fd; /* -1: every write is trapped */

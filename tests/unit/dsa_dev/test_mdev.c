@@ -5,6 +5,8 @@
  */
 #include "host.h"
 
+#include "alloc_fail.h"
+
 static const char uuid_a[] = "11111111-1111-4111-8111-111111111111";
 static const char uuid_b[] = "22222222-2222-4222-8222-222222222222";
 static const char uuid_c[] = "33333333-3333-4333-8333-333333333333";
@@ -506,6 +508,58 @@ static void test_next_client(void **state)
 	down(&a);
 }
 
+/* ---- memory that is not there ---- */
+
+static int create_without_memory(void *arg)
+{
+	struct host_create c = {.type = "idxd-1dwq-v1", .uuid = uuid_a};
+
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		int r = host_do_create(&c);
+
+		alloc_fail_off();
+		if (!r)
+			return 0;
+		assert_int_equal(r, -ENOMEM);
+		assert_null(mdev_find(host.ctx, uuid_a));
+		assert_int_equal(ims_used(dsa_dev_ims(dsa_dev_find(host.ctx, "dsa0"))), 0);
+	}
+	return -EIO;
+}
+
+/* Whatever allocation fails, nothing is left, and the queue is free. */
+static void test_create_without_memory(void **state)
+{
+	struct mdev_device *mdev;
+
+	assert_int_equal(host_call(create_without_memory, NULL), 0);
+	mdev = mdev_find(host.ctx, uuid_a);
+	assert_non_null(mdev);
+	host_remove(mdev);
+	up(&a, uuid_a, false);
+	down(&a);
+}
+
+static int add_without_memory(void *arg)
+{
+	int r = -ENOMEM;
+
+	for (alloc_fail_begin(); r && alloc_fail_more();) {
+		r = dsa_dev_add(host.ctx, "dsa1", NULL, NULL, NULL);
+		alloc_fail_off();
+		if (r && (r != -ENOMEM || dsa_dev_find(host.ctx, "dsa1")))
+			return -EIO;
+	}
+	return r;
+}
+
+static void test_add_without_memory(void **state)
+{
+	assert_int_equal(host_call(add_without_memory, NULL), 0);
+	assert_int_equal(host_words(host_do_config, "dsa1/engine1.0", "group_id", "0", NULL), 0);
+	assert_int_equal(host_words(host_do_enable, "dsa1", NULL), 0);
+}
+
 /* ---- threads ---- */
 
 static _Atomic bool stop;
@@ -584,6 +638,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_none_is_left, start, end),
 		cmocka_unit_test_setup_teardown(test_remove_while_open, start, end),
 		cmocka_unit_test_setup_teardown(test_next_client, start, end),
+		cmocka_unit_test_setup_teardown(test_create_without_memory, start, end),
+		cmocka_unit_test_setup_teardown(test_add_without_memory, start, end),
 		cmocka_unit_test_setup_teardown(test_threads, start, end),
 	};
 
