@@ -230,3 +230,26 @@ def test_completion(daemon):
 def test_usage(daemon, words, says):
     assert says in daemon.fails('mdev', *words, code=2)
 
+
+
+def test_folder_of_sockets(start, folder):
+    """A device of class vfio is served as soon as it is made; without the folder, when it is told where."""
+    (folder / 'sockets').mkdir()
+    daemon = start('--mdev-socket-dir', folder / 'sockets')
+    daemon.ok('mdev', 'create', 'mtty-1', U1)
+    shown = daemon.json('mdev', 'show', U1)[0]
+    assert shown['driver']['show']['path'] == str(folder / 'sockets' / f'{U1}.sock')
+    assert shown['modalias'] == 'mdev:c03' and (folder / 'sockets' / f'{U1}.sock').is_socket()
+    daemon.ok('mdev', 'remove', U1)
+    assert not (folder / 'sockets' / f'{U1}.sock').exists()
+    other = start(sock='other.sock')
+    other.ok('mdev', 'create', 'mtty-1', U1)
+    assert other.json('mdev', 'show', U1)[0]['driver'] is None
+    assert 'bind with path' in other.fails('mdev', 'bind', U1, 'vfio_mdev')
+    other.ok('mdev', 'bind', U1, 'vfio_mdev', 'path', 'here.sock', cwd=folder)
+    assert (folder / 'here.sock').is_socket()
+    dump = other.json('config', 'dump')
+    assert dump['mdevs'][0]['driver'] == {'name': 'vfio_mdev', 'attrs': {'path': str(folder / 'here.sock')}}
+    other.ok('mdev', 'remove', U1)
+    other.client().call('config.load', config=dump)
+    assert (folder / 'here.sock').is_socket()
