@@ -441,6 +441,7 @@ static void op_free(struct vdpa_soft *soft)
 	atomic_store(&b->d->status, 0);
 	b->d->user = NULL;
 	b->d->vdev = NULL;
+	vdu_engine_run(b->d);
 }
 
 static const struct vdpa_soft_ops ops = {

@@ -476,7 +476,15 @@ static void op_free(struct vdpa_device *vdev)
 	if (!d)
 		return;
 	vdu_map_clear(d);
+	/* Whoever began something and did not wait for it. */
+	vdu_forget(&d->resets);
+	vdu_forget(&d->suspends);
+	for (uint32_t i = 0; i < d->nvqs; i++)
+		vdu_forget(&d->vq[i].stops);
 	d->vdev = NULL;
+	forget_driver(d, 0);
+	d->config_cb = (struct vdpa_callback){.trigger = -1};
+	vdu_engine_run(d);
 }
 
 static const struct vdpa_config_ops config_ops = {

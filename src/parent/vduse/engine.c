@@ -73,6 +73,14 @@ void vdu_wake(struct vdu_dev *d, struct list *waiters, int result)
 	vdpa_loop_post(vdu_loop(d), &d->wake_msg, tell_woken);
 }
 
+void vdu_forget(struct list *waiters)
+{
+	struct list *node;
+
+	while ((node = list_pop(waiters)))
+		free(list_entry(node, struct vdu_waiter, node));
+}
+
 int vdu_done(struct vdu_dev *d, const struct vdpa_done *done)
 {
 	struct list one = LIST_INIT(one);

@@ -231,6 +231,8 @@ int vdu_wait(struct list *waiters, const struct vdpa_done *done);
  * device. It has to be on the bus.
  */
 void vdu_wake(struct vdu_dev *d, struct list *waiters, int result);
+/* Nobody waits any more. */
+void vdu_forget(struct list *waiters);
 /* @done is due. 0 or -ENOMEM. */
 int vdu_done(struct vdu_dev *d, const struct vdpa_done *done);
 /* Where the driver's ring stands, as far as one can see from here. */
