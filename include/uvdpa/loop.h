@@ -139,6 +139,19 @@ VDPA_API void vdpa_loop_poller_add(struct vdpa_loop *loop, struct vdpa_loop_poll
 				   bool (*fn)(struct vdpa_loop_poller *poller));
 VDPA_API void vdpa_loop_poller_del(struct vdpa_loop_poller *poller);
 
+/**
+ * The loop inside of @loop, which its thread runs as well: what is watched on it and posted to it
+ * is served with the rest, and also while something on @loop waits, by vdpa_loop_serve_urgent().
+ * For what must go on then: it must not touch what may be waiting. Of an inner one: itself.
+ */
+VDPA_API struct vdpa_loop *vdpa_loop_urgent(struct vdpa_loop *loop);
+/**
+ * One iteration of an inner loop, by the thread of its outer one: 1, 0, or -errno as
+ * vdpa_loop_run_once(); -EBUSY: it is being run already, further down the stack; -EINVAL: it is an
+ * outer one.
+ */
+VDPA_API int vdpa_loop_serve_urgent(struct vdpa_loop *urgent, int64_t timeout_ns);
+
 /** CLOCK_MONOTONIC in nanoseconds. */
 VDPA_API uint64_t vdpa_clock_ns(void);
 /** The same, read at most once per iteration of @loop. Loop's thread, inside of an iteration. */

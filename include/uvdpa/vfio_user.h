@@ -94,9 +94,10 @@ enum vfio_user_mig_state {
 struct vfio_user_ops {
 	size_t size; /**< sizeof(struct vfio_user_ops) */
 	/**
-	 * Operations may also begin while something else on the server's loop waits for the
-	 * client's memory by message: a client that serves such a request only after its own read
-	 * was answered gets the answer. They must not touch what may wait there then.
+	 * The server is on a loop that is inside of another one (vdpa_loop_urgent()), and
+	 * operations may also begin while something on the outer one waits for a client's memory by
+	 * message: a client that serves such a request only after its own read was answered gets
+	 * the answer. They must not touch what may wait there then.
 	 */
 	bool reentrant;
 	/** A client has come, and its version fits. May be NULL. */

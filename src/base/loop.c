@@ -84,6 +84,8 @@ bool vdpa_loop_is_current(const struct vdpa_loop *loop)
 void loop_claim(struct vdpa_loop *loop)
 {
 	atomic_store_explicit(&loop->owner, thread_self(), memory_order_relaxed);
+	if (loop->urgent)
+		atomic_store_explicit(&loop->urgent->owner, thread_self(), memory_order_relaxed);
 }
 
 static bool loop_pollers(struct vdpa_loop *loop)
@@ -293,6 +295,27 @@ int vdpa_loop_run_once(struct vdpa_loop *loop, int64_t timeout_ns)
 	ret = loop_iterate(loop, timeout_ns);
 	loop_leave(loop);
 	return ret;
+}
+
+struct vdpa_loop *vdpa_loop_urgent(struct vdpa_loop *loop)
+{
+	return loop->urgent ? loop->urgent : loop;
+}
+
+int vdpa_loop_serve_urgent(struct vdpa_loop *urgent, int64_t timeout_ns)
+{
+	int ret = urgent->urgent ? -EINVAL : loop_enter(urgent);
+
+	if (ret)
+		return ret;
+	ret = loop_iterate(urgent, timeout_ns);
+	loop_leave(urgent);
+	return ret;
+}
+
+void loop_on_urgent(struct vdpa_loop_fd *lfd, uint32_t revents)
+{
+	vdpa_loop_serve_urgent(lfd->loop->urgent, 0);
 }
 
 void vdpa_loop_stop(struct vdpa_loop *loop)

@@ -28,7 +28,16 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static int loop_new(struct vdpa_loop_group *group, unsigned index, struct vdpa_loop **out)
+static void loop_free(struct vdpa_loop *loop)
+{
+	if (!loop)
+		return;
+	loop_free(loop->urgent);
+	loop_fini(loop);
+	free(loop);
+}
+
+static int loop_new_one(struct vdpa_loop_group *group, unsigned index, struct vdpa_loop **out)
 {
 	/* A line of its own: loops are written to by many threads. */
 	size_t bytes = (sizeof(struct vdpa_loop) + 63) / 64 * 64;
@@ -46,12 +55,22 @@ static int loop_new(struct vdpa_loop_group *group, unsigned index, struct vdpa_l
 	return 0;
 }
 
-static void loop_free(struct vdpa_loop *loop)
+static int loop_new(struct vdpa_loop_group *group, unsigned index, struct vdpa_loop **out)
 {
-	if (!loop)
-		return;
-	loop_fini(loop);
-	free(loop);
+	struct vdpa_loop *loop;
+	int ret = loop_new_one(group, index, &loop);
+
+	if (ret)
+		return ret;
+	ret = loop_new_one(group, index, &loop->urgent);
+	if (!ret)
+		ret = vdpa_loop_fd_add(loop, &loop->urgent_fd, loop->urgent->epfd, EPOLLIN,
+				       loop_on_urgent);
+	if (ret)
+		loop_free(loop);
+	else
+		*out = loop;
+	return ret;
 }
 
 /*
@@ -88,6 +107,8 @@ static int worker_start(struct vdpa_loop_group *group, unsigned i)
 	/* Before anybody can ask whether the loop is his: the thread may not have come to it yet.
 	 */
 	atomic_store_explicit(&loop->owner, (uintptr_t)group->threads[i], memory_order_relaxed);
+	atomic_store_explicit(&loop->urgent->owner, (uintptr_t)group->threads[i],
+			      memory_order_relaxed);
 	snprintf(name, sizeof(name), "vdpa-worker%u", i);
 	pthread_setname_np(group->threads[i], name);
 	group->workers++;

@@ -49,11 +49,16 @@ struct vdpa_loop {
 	uint64_t timerfd_ns;		 /* what timerfd is armed for; 0: nothing */
 	struct vdpa_loop_poller *pollers;
 	struct vdpa_loop_poller *next_poller; /* cursor of a walk */
+
+	struct vdpa_loop *urgent; /* the one inside of it; NULL: this is one */
+	struct vdpa_loop_fd urgent_fd;
 };
 
 int loop_init(struct vdpa_loop *loop, struct vdpa_loop_group *group, unsigned index);
 void loop_fini(struct vdpa_loop *loop);
 int loop_run(struct vdpa_loop *loop);
+/* What there is for the loop inside. */
+void loop_on_urgent(struct vdpa_loop_fd *lfd, uint32_t revents);
 void loop_claim(struct vdpa_loop *loop);
 
 /* Each returns whether something ran. */

@@ -88,15 +88,33 @@ static bool is_done(struct vfu_conn *conn, const struct vfu_waiter *w)
 	return done;
 }
 
+/*
+ * The loop inside goes on, with this connection and with all others of its thread: a client that
+ * serves our request only after one of its own was answered may have sent that to another device.
+ * -EBUSY: it is the one that waits.
+ */
+static int serve_until(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t deadline)
+{
+	uint64_t now = vdpa_clock_ns();
+	int r = 0;
+
+	for (; !is_done(conn, w) && r >= 0 && now < deadline; now = vdpa_clock_ns())
+		r = vdpa_loop_serve_urgent(conn->loop, (int64_t)(deadline - now));
+	return r < 0 ? r : is_done(conn, w) ? 0 : -ETIMEDOUT;
+}
+
 /* The reader reads on until its reply is there. */
 static int read_until(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t deadline)
 {
-	int r = 0;
+	int r = conn->reentrant ? serve_until(conn, w, deadline) : -EBUSY;
 
+	if (r != -EBUSY)
+		return r;
+	r = 0;
 	while (!is_done(conn, w) && r >= 0) {
 		r = vfu_conn_read_wait(conn, deadline);
 		/* Without a loop nobody else serves the peer's commands. */
-		if (r > 0 && (!conn->loop || conn->reentrant))
+		if (r > 0 && !conn->loop)
 			vfu_conn_dispatch(conn);
 	}
 	if (r < 0)

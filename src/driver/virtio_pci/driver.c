@@ -92,7 +92,8 @@ static int serve(struct vpci *d, const struct vdpa_attr *attrs, struct vdpa_erro
 
 	pci_vfio_regions(d->pci, regions);
 	pci_vfio_irqs(d->pci, irqs);
-	r = vfio_user_server_new(vdpa_get_vq_loop(d->vdev, 0), &config, &server, err);
+	r = vfio_user_server_new(vdpa_loop_urgent(vdpa_get_vq_loop(d->vdev, 0)), &config, &server,
+				 err);
 	if (!r)
 		atomic_store(&d->server, server);
 	return r;
@@ -121,6 +122,7 @@ static int begin(struct vpci *d, const struct vdpa_attr *attrs, struct vdpa_erro
 	if (!path)
 		return vdpa_error_set(err, EINVAL, NULL, "\"path\" is needed: the socket");
 	r = check_features(d, attrs, err);
+	d->layout.msix = vdpa_attr_bool(attrs, "msix", true);
 	if (!r)
 		r = vpci_layout(d, err);
 	if (r)
@@ -251,6 +253,9 @@ static const struct vdpa_attr_spec attrs[] = {
 	 .type = VDPA_ATTR_STRING,
 	 .help = "owner of the socket file, USER, USER:GROUP or :GROUP"},
 	{.name = "packed", .type = VDPA_ATTR_BOOL, .help = "offer RING_PACKED (default on)"},
+	{.name = "msix",
+	 .type = VDPA_ATTR_BOOL,
+	 .help = "offer MSI-X (default on; QEMU 11 dies when a device with it is unplugged)"},
 	{.name = NULL},
 };
 

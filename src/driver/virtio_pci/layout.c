@@ -110,6 +110,8 @@ static int add_bars(struct vpci *d)
 				      (uint32_t)table};
 	int r = pci_add_bar(d->pci, VPCI_BAR, &bar);
 
+	if (!d->layout.msix)
+		return r;
 	if (!r)
 		r = pci_add_bar(d->pci, VPCI_MSIX_BAR, &msix_bar);
 	return r ? r : pci_add_msix(d->pci, &msix);
@@ -146,7 +148,8 @@ int vpci_layout(struct vpci *d, struct vdpa_error *err)
 				      "%zu bytes of configuration; there is room for %u", config,
 				      VPCI_CONFIG_MAX);
 	/* One for the configuration, one for each queue, as far as MSI-X goes. */
-	d->layout.vectors = d->vdev->nvqs < PCI_MSIX_MAX ? d->vdev->nvqs + 1 : PCI_MSIX_MAX;
+	if (d->layout.msix)
+		d->layout.vectors = d->vdev->nvqs < PCI_MSIX_MAX ? d->vdev->nvqs + 1 : PCI_MSIX_MAX;
 	r = pci_dev_new(&params, &d->pci);
 	if (!r)
 		r = add_bars(d);

@@ -113,6 +113,8 @@ static int save(struct vpci *d)
 	size_t fixed = fixed_bytes(d), own = 0;
 	int r = vdpa_save_state(d->vdev, NULL, &own);
 
+	/* One that was not fetched, before a reset. */
+	vpci_mig_free(d);
 	if (r && r != -ENOSPC)
 		return r;
 	d->state = malloc(fixed + own);
@@ -286,7 +288,7 @@ int vpci_mig_arc(void *arg, enum vfio_user_mig_state from, enum vfio_user_mig_st
 {
 	const struct vpci_op op = {.run = run_arc, .done = *done, .from = from, .to = to};
 
-	vpci_op_post(arg, &op, false);
+	vpci_op_post(arg, &op);
 	return 0;
 }
 

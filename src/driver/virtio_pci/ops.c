@@ -30,9 +30,9 @@ static int map(struct vpci *d, struct vpci_op *op)
 
 int vpci_dma_map(void *arg, const struct vfio_user_dma *dma, const struct vdpa_done *done)
 {
-	const struct vpci_op op = {.run = map, .done = *done, .dma = *dma};
+	const struct vpci_op op = {.run = map, .done = *done, .now = true, .dma = *dma};
 
-	vpci_op_post(arg, &op, true);
+	vpci_op_post(arg, &op);
 	return 0;
 }
 
@@ -52,7 +52,7 @@ int vpci_dma_unmap(void *arg, iova_t iova, uint64_t size, const struct vdpa_done
 	const struct vpci_op op = {
 		.run = unmap, .done = *done, .dma = {.iova = iova, .size = size}};
 
-	vpci_op_post(arg, &op, false);
+	vpci_op_post(arg, &op);
 	return 0;
 }
 
@@ -67,7 +67,7 @@ int vpci_dirty_log(void *arg, struct vdpa_dirty_log *log, const struct vdpa_done
 {
 	const struct vpci_op op = {.run = dirty_log, .done = *done, .log = log};
 
-	vpci_op_post(arg, &op, false);
+	vpci_op_post(arg, &op);
 	return 0;
 }
 
@@ -85,29 +85,34 @@ static int set_config(struct vpci *d, struct vpci_op *op)
 int vpci_config_write(struct vpci *d, unsigned off, const void *buf, unsigned len,
 		      const struct vdpa_done *done)
 {
-	const struct vpci_op op = {
-		.run = set_config, .done = *done, .config = {.off = off, .buf = buf, .len = len}};
+	const struct vpci_op op = {.run = set_config,
+				   .done = *done,
+				   .now = true,
+				   .config = {.off = off, .buf = buf, .len = len}};
 
-	vpci_op_post(d, &op, true);
+	vpci_op_post(d, &op);
 	return 0;
 }
 
 /* ---- reset; the end of a client ---- */
 
 /* What the registers wished has been done. */
-static int nothing(struct vpci *d, struct vpci_op *op)
+static int was_reset(struct vpci *d, struct vpci_op *op)
 {
+	vpci_mig_free(d);
+	d->loaded = false;
 	return VPCI_OVER;
 }
 
 int vpci_reset(void *arg, const struct vdpa_done *done)
 {
-	const struct vpci_op op = {.run = nothing, .done = *done, .patience_ns = RESET_PATIENCE_NS};
+	const struct vpci_op op = {
+		.run = was_reset, .done = *done, .patience_ns = RESET_PATIENCE_NS};
 	struct vpci *d = arg;
 
 	vpci_regs_reset(d);
 	pci_reset(d->pci);
-	vpci_op_post(d, &op, false);
+	vpci_op_post(d, &op);
 	return 0;
 }
 
@@ -124,5 +129,5 @@ void vpci_gone(void *arg, const struct vdpa_done *done)
 	pthread_mutex_unlock(&d->lock);
 	vpci_isr_take(d);
 	pci_reset(d->pci);
-	vpci_op_post(d, &op, false);
+	vpci_op_post(d, &op);
 }

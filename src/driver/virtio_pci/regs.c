@@ -309,7 +309,7 @@ static enum follows write_one(struct vpci *d, unsigned off, const void *buf, uns
 int vpci_common_write(struct vpci *d, unsigned off, const void *buf, unsigned len,
 		      const struct vdpa_done *done)
 {
-	struct vpci_op op = {.run = vpci_negotiate, .done = *done};
+	struct vpci_op op = {.run = vpci_negotiate, .done = *done, .now = true};
 	enum follows follows;
 
 	pthread_mutex_lock(&d->lock);
@@ -317,7 +317,7 @@ int vpci_common_write(struct vpci *d, unsigned off, const void *buf, unsigned le
 	pthread_mutex_unlock(&d->lock);
 	if (follows == NEGOTIATE) {
 		memcpy(&op.status, buf, 1);
-		vpci_op_post(d, &op, true);
+		vpci_op_post(d, &op);
 		return 0;
 	}
 	if (off == VIRTIO_PCI_COMMON_STATUS && len == 1 && !*(const uint8_t *)buf)

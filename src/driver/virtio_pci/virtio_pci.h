@@ -55,6 +55,7 @@
 struct vpci;
 
 struct vpci_layout {
+	bool msix; /* given */
 	unsigned vectors;
 	unsigned pci_cfg; /* offset of the capability with a window into the BARs */
 };
@@ -117,6 +118,7 @@ struct vpci_op {
 	/* Control. 0: op ends later, by vpci_op_end(); else what it ended with (0 is VPCI_OVER). */
 	int (*run)(struct vpci *d, struct vpci_op *op);
 	struct vdpa_done done;
+	bool now;	      /* also while a queue on the control loop waits for memory */
 	uint64_t patience_ns; /* 0: none; else it ends after so long, with 0, if it has not begun */
 	struct vfio_user_dma dma;
 	uint8_t status;
@@ -195,9 +197,8 @@ void vpci_regs_init(struct vpci *d);
 
 /* There may be a wish. Any thread. */
 void vpci_wake(struct vpci *d);
-/* The server's loop: have d->op run on control. @now: at once if this is it and nothing is in the
- * way, also when a queue of this loop waits for its memory. */
-void vpci_op_post(struct vpci *d, const struct vpci_op *op, bool now);
+/* The server's loop: have it run on control. */
+void vpci_op_post(struct vpci *d, const struct vpci_op *op);
 /* Control. */
 void vpci_op_end(struct vpci *d, int result);
 struct vdpa_done vpci_op_done(struct vpci *d);

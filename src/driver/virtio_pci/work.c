@@ -353,34 +353,43 @@ static void op_late(struct vdpa_loop_timer *timer)
 	end(d, 0);
 }
 
-static void op_came(struct vdpa_loop_msg *msg)
-{
-	struct vpci *d = vdpa_container_of(msg, struct vpci, op_msg);
-
-	d->op_pending = true;
-	if (d->op.patience_ns)
-		vdpa_loop_timer_set(vdpa_ctx_control(d->vdev->ctx), &d->op_timer,
-				    vdpa_clock_ns() + d->op.patience_ns, op_late);
-	vpci_work(d);
-}
-
-static bool nothing_wished(struct vpci *d)
+/* Nothing is under way, or wished, that would come first. */
+static bool free_to_go(struct vpci *d)
 {
 	bool none;
 
 	pthread_mutex_lock(&d->lock);
 	none = !d->wish.open && !d->wish.reset && !d->wish.queues && !d->wish.start;
 	pthread_mutex_unlock(&d->lock);
-	return none;
+	return none && !d->busy && !d->working;
 }
 
-void vpci_op_post(struct vpci *d, const struct vpci_op *op, bool now)
+static void op_came(struct vdpa_loop_msg *msg)
+{
+	struct vpci *d = vdpa_container_of(msg, struct vpci, op_msg);
+
+	d->op_pending = true;
+	/* Something on this loop may be waiting: what is not free to go is left for later. */
+	if (d->op.now) {
+		if (free_to_go(d))
+			vpci_work(d);
+		else
+			vpci_wake(d);
+		return;
+	}
+	if (d->op.patience_ns)
+		vdpa_loop_timer_set(vdpa_ctx_control(d->vdev->ctx), &d->op_timer,
+				    vdpa_clock_ns() + d->op.patience_ns, op_late);
+	vpci_work(d);
+}
+
+void vpci_op_post(struct vpci *d, const struct vpci_op *op)
 {
 	struct vdpa_loop *control = vdpa_ctx_control(d->vdev->ctx);
 
 	d->op = *op;
-	if (now && vdpa_loop_is_current(control) && !d->busy && !d->working && nothing_wished(d))
-		run_op(d);
+	if (op->now)
+		vdpa_loop_call(vdpa_loop_urgent(control), &d->op_msg, op_came);
 	else
 		vdpa_loop_post(control, &d->op_msg, op_came);
 }

@@ -451,6 +451,53 @@ static void group_allocation_failures(void **state)
 	assert_int_equal(vdpa_loop_group_new(100000, &g), -EINVAL);
 }
 
+/* ---- the loop inside ---- */
+
+static struct named_msg inner, outer;
+static int inner_again;
+
+static void on_inner(struct vdpa_loop_msg *msg)
+{
+	on_msg(msg);
+	inner_again = vdpa_loop_serve_urgent(vdpa_loop_urgent(loop), 0);
+}
+
+/* Something on the outer loop waits: the inner one goes on, the outer one does not. */
+static void on_outer(struct vdpa_loop_msg *msg)
+{
+	struct vdpa_loop *urgent = vdpa_loop_urgent(loop);
+	static struct named_msg later = {.name = "later "};
+
+	note("begin ");
+	vdpa_loop_post(loop, &later.msg, on_msg);
+	vdpa_loop_post(urgent, &inner.msg, on_inner);
+	assert_int_equal(vdpa_loop_serve_urgent(urgent, 1000000), 1);
+	assert_int_equal(vdpa_loop_serve_urgent(urgent, 1000000), 0);
+	note("end ");
+}
+
+static void inner_loop_goes_on(void **state)
+{
+	struct vdpa_loop *urgent = vdpa_loop_urgent(loop);
+
+	assert_ptr_not_equal(urgent, loop);
+	assert_ptr_equal(vdpa_loop_urgent(urgent), urgent);
+	assert_ptr_equal(vdpa_loop_get_group(urgent), group);
+	assert_int_equal(vdpa_loop_serve_urgent(loop, 0), -EINVAL);
+	/* With the rest, where nothing waits. */
+	inner = (struct named_msg){.name = "inner "};
+	vdpa_loop_post(urgent, &inner.msg, on_inner);
+	while (!trace[0])
+		assert_true(vdpa_loop_run_once(loop, 1000000000) >= 0);
+	assert_string_equal(trace, "inner ");
+	assert_int_equal(inner_again, -EBUSY);
+	trace[0] = '\0';
+	vdpa_loop_post(loop, &outer.msg, on_outer);
+	while (vdpa_loop_run_once(loop, 1000000) > 0)
+		;
+	assert_string_equal(trace, "begin inner end later ");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -474,6 +521,7 @@ int main(void)
 		T(running_from_inside_is_refused),
 		T(stop_before_run_is_not_lost),
 		T(sync_without_workers_is_asynchronous_too),
+		T(inner_loop_goes_on),
 		cmocka_unit_test(group_allocation_failures),
 	};
 
