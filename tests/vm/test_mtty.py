@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The sample mtty: a stock kernel's 8250_pci drives serial cards behind QEMU's vfio-user-pci."""
+"""
+The samples: a stock kernel's 8250_pci drives mtty's serial cards behind QEMU's vfio-user-pci, and its pktgen
+sends packets through a virtio-pci NIC of mvnet_loopback.
+"""
 import json
 import os
 
@@ -43,19 +46,59 @@ dmesg | grep -c 'ttyS[1-3].*16550A' > $W/serial
 """
 
 
+PKTGEN = r"""
+echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+modprobe virtio_net
+wait_path /sys/class/net/eth0
+ip link set eth0 up
+modprobe pktgen
+P=/proc/net/pktgen
+echo "add_device eth0" > $P/kpktgend_0
+# pktgen BYTES: of a frame, without its checksum.
+pktgen() {
+    for word in "pkt_size $1" "count 5000" "dst_mac $(cat /sys/class/net/eth0/address)" "delay 0"; do
+        echo "$word" > $P/eth0
+    done
+    before=$(cat /sys/class/net/eth0/statistics/rx_packets)
+    echo start > $P/pgctrl
+    for i in $(seq 50); do
+        got=$(($(cat /sys/class/net/eth0/statistics/rx_packets) - before))
+        [ $got -lt 5000 ] || break
+        sleep 0.1
+    done
+    echo "pktgen $1: sent 5000 received $got $(grep -o '[0-9]*pps' $P/eth0)"
+    [ $got = 5000 ]
+}
+pktgen 60
+pktgen 1514
+"""
+
+
 def card(daemon, work, kind, uuid):
     path = os.path.join(work, f"{kind}.sock")
     daemon.cli(f"mdev create {kind} {uuid} driver vfio_mdev path {path}")
-    return ["-device", json.dumps({"driver": "vfio-user-pci", "id": kind,
+    return vfio_user(path, kind)
+
+
+def vfio_user(path, name):
+    return ["-device", json.dumps({"driver": "vfio-user-pci", "id": name,
                                    "socket": {"type": "unix", "path": path}})]
 
 
-def test_stock_serial_driver(cache, work, daemon):
-    """Loopback of one port, both ways between two, by interrupts; and the cards are there afterwards."""
+def nic(daemon, work, uuid):
+    path = os.path.join(work, "mvnet.sock")
+    daemon.cli(f"mdev create mvnet_loopback-virtio {uuid}")
+    daemon.cli(f"dev bind {uuid} virtio-pci path {path}")
+    return vfio_user(path, "mvnet")
+
+
+def test_stock_drivers(cache, work, daemon):
+    """Loopback of one port, both ways between two, by interrupts; packets come back, none is lost."""
     one = "11111111-0000-0000-0000-000000000001"
     two = "11111111-0000-0000-0000-000000000002"
-    devices = card(daemon, work, "mtty-1", one) + card(daemon, work, "mtty-2", two)
-    guest = vmlib.Guest(cache, work, SCRIPT, devices)
+    net = "11111111-0000-0000-0000-000000000003"
+    devices = card(daemon, work, "mtty-1", one) + card(daemon, work, "mtty-2", two) + nic(daemon, work, net)
+    guest = vmlib.Guest(cache, work, SCRIPT + PKTGEN, devices)
     guest.run(timeout=150)
     assert guest.read("out-1").count("moved") == 3, guest.read("out-1")
     assert int(guest.read("serial")) >= 3
@@ -63,3 +106,5 @@ def test_stock_serial_driver(cache, work, daemon):
     assert shown["port0"].startswith("sent 8000 received 8000 lost"), shown
     daemon.cli(f"mdev remove {one}")
     daemon.cli(f"mdev remove {two}")
+    print([line for line in guest.read("out-1").splitlines() if line.startswith("pktgen")])
+    daemon.cli(f"mdev remove {net}")
