@@ -43,9 +43,11 @@ end() {
 	rmmod dmatest
 	$accel disable-wq dsa$1/wq$1.0
 }
+# A reset of the function, after which the driver wants to be bound again.
 rebind() {
 	for dev in /sys/bus/pci/drivers/idxd/0000:*; do
 		dev=${dev##*/}
+		echo 1 > /sys/bus/pci/devices/$dev/reset
 		echo $dev > /sys/bus/pci/drivers/idxd/unbind
 		echo $dev > /sys/bus/pci/drivers/idxd/bind
 	done
@@ -111,7 +113,7 @@ def summaries(guest, copies):
 
 @pytest.mark.parametrize("shared", [True, False], ids=["fd", "message"])
 def test_idxd(cache, work, shared):
-    """Stock driver: probe, tool, copies, faults, drain, unbind and bind."""
+    """Stock driver: probe, tool, copies, faults, drain, reset, rebind."""
     with vmlib.Uvdpad(work, "--workers", "2",
                       "--mdev-socket-dir", work) as daemon:
         add_dsa(daemon)
