@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The endpoint for device processes: the n-th allocation fails, and who waits when a device goes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <uvdpa/compat.h>
+#include <uvdpa/vduse.h>
+
+#include "alloc_fail.h"
+#include "base/fd.h"
+#include "base/unix.h"
+#include "vdpa/vduse_wire.h"
+
+#define MEM_BYTES 0x10000u
+
+static struct vdpa_ctx *ctx;
+static struct vdpa_region *region;
+static char path[108];
+static int control, conn, file;
+
+static void turn(void)
+{
+	for (int i = 0; i < 20; i++)
+		vdpa_loop_run_once(vdpa_ctx_control(ctx), 0);
+}
+
+/* What a device process says; the answer's descriptor, or -1. */
+static int say(int sock, uint32_t type, uint32_t cmd, const void *arg, uint32_t bytes)
+{
+	struct vduse_wire_request head = {.type = type, .cmd = cmd, .bytes = bytes};
+	struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)(uintptr_t)arg, bytes}};
+	uint8_t reply[VDUSE_WIRE_REPLY_MAX];
+	struct vdpa_fds fds = {.n = 0};
+	int fd;
+
+	vdpa_sock_send(sock, iov, bytes ? 2 : 1, NULL, 0);
+	turn();
+	vdpa_sock_recv(sock, reply, sizeof(reply), &fds, MSG_DONTWAIT);
+	fd = vdpa_fds_take(&fds, 0);
+	vdpa_fds_close(&fds);
+	return fd;
+}
+
+static int open_file(const char *name, int *sock)
+{
+	struct vduse_wire_open open = {.name = ""};
+	struct sockaddr_un addr;
+
+	strcpy(open.name, name);
+	assert_int_equal(vdpa_unix_address(path, &addr, NULL), 0);
+	*sock = vdpa_unix_socket(SOCK_SEQPACKET);
+	if (connect(*sock, (struct sockaddr *)&addr, sizeof(addr)))
+		return -1;
+	return say(*sock, VDUSE_WIRE_OPEN, VDUSE_WIRE_VERSION, &open, sizeof(open));
+}
+
+static void process_begins(void)
+{
+	const struct vduse_dev_config config = {.name = "a",
+						.device_id = VIRTIO_ID_BLOCK,
+						.features = VDPA_BIT(VIRTIO_F_VERSION_1) |
+							    VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM),
+						.vq_num = 1,
+						.vq_align = 4096};
+	const struct vduse_vq_config vq = {.max_size = 16};
+	int fd = open_file("control", &control);
+
+	say(control, VDUSE_WIRE_IOCTL, VDUSE_CREATE_DEV, &config, sizeof(config));
+	vdpa_fd_close(&fd);
+	file = open_file("a", &conn);
+	say(conn, VDUSE_WIRE_IOCTL, VDUSE_VQ_SETUP, &vq, sizeof(vq));
+}
+
+static void answer_all(void)
+{
+	struct vduse_dev_request req;
+
+	while (file >= 0 && recv(file, &req, sizeof(req), MSG_DONTWAIT) == sizeof(req)) {
+		struct vduse_dev_response resp = {.request_id = req.request_id};
+
+		send(file, &resp, sizeof(resp), MSG_NOSIGNAL);
+		turn();
+	}
+}
+
+static void add(const char *isolation)
+{
+	struct vdpa_attr attrs[] = {{"isolation", isolation}, {"bounce_size", "1M"}, {0}};
+	struct vdpa_dev_set_config config = {.attrs = attrs};
+
+	vdpa_dev_add(vdpa_mgmtdev_find(ctx, "vduse"), "a", &config, NULL);
+}
+
+static void drive(struct vdpa_device *dev)
+{
+	vdpa_dma_map(dev, 0, MEM_BYTES, MEM_BYTES, vdpa_region_addr(region, 0), VHOST_MAP_RW,
+		     region);
+	vdpa_set_status(dev, 3);
+	vdpa_set_features(dev, VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM));
+	vdpa_set_status(dev, 11);
+	vdpa_set_vq_num(dev, 0, 16);
+	vdpa_set_vq_address(dev, 0, MEM_BYTES, MEM_BYTES + 0x1000, MEM_BYTES + 0x2000);
+	vdpa_set_vq_ready(dev, 0);
+	vdpa_set_status(dev, 15);
+	turn();
+	answer_all();
+}
+
+static void stop(struct vdpa_device *dev)
+{
+	vdpa_stop_vq(dev, 0, NULL);
+	answer_all();
+	vdpa_suspend(dev, NULL);
+	answer_all();
+	vdpa_dma_unmap(dev, 0, MEM_BYTES, MEM_BYTES, NULL);
+	answer_all();
+	vdpa_reset(dev, NULL);
+	answer_all();
+}
+
+static void all_gone(void)
+{
+	struct vdpa_device *dev = vdpa_find_device(ctx, "a");
+	int tries = 0;
+
+	vdpa_fd_close(&file);
+	vdpa_fd_close(&conn);
+	vdpa_fd_close(&control);
+	turn();
+	if (dev)
+		assert_int_equal(vdpa_dev_del(dev, NULL, NULL), 0);
+	while (vduse_unlisten(ctx) && tries++ < 1000)
+		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
+	assert_true(tries < 1000);
+	turn();
+}
+
+static void alloc(const char *isolation)
+{
+	struct vdpa_device *dev;
+
+	for (alloc_fail_begin(); alloc_fail_more();) {
+		file = conn = control = -1;
+		if (!vduse_listen(ctx, path, NULL, NULL)) {
+			process_begins();
+			add(isolation);
+			dev = vdpa_find_device(ctx, "a");
+			if (dev) {
+				drive(dev);
+				stop(dev);
+			}
+		}
+		alloc_fail_off();
+		all_gone();
+	}
+}
+
+static void test_alloc_shared(void **state)
+{
+	alloc("shared");
+}
+
+static void test_alloc_bounce(void **state)
+{
+	alloc("bounce");
+}
+
+/* A reset that nobody waits for is under way when the device goes. */
+static void test_deleted_in_a_reset(void **state)
+{
+	struct vdpa_device *dev;
+
+	assert_int_equal(vduse_listen(ctx, path, NULL, NULL), 0);
+	process_begins();
+	add("shared");
+	dev = vdpa_find_device(ctx, "a");
+	assert_non_null(dev);
+	drive(dev);
+	assert_int_equal(vdpa_stop_vq(dev, 0, NULL), 0);
+	assert_int_equal(vdpa_reset(dev, NULL), 0);
+	assert_int_equal(vdpa_dev_del(dev, NULL, NULL), 0);
+	turn();
+	answer_all();
+	all_gone();
+}
+
+static int set_up(void **state)
+{
+	struct vdpa_ctx_config config = {.size = sizeof(config)};
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, MEM_BYTES))
+		return -1;
+	snprintf(path, sizeof(path), "/tmp/uvdpa-test-vduse.%d", (int)getpid());
+	if (vdpa_region_map(fd, 0, MEM_BYTES, 0, PROT_READ | PROT_WRITE, &region, NULL))
+		return -1;
+	close(fd);
+	return vdpa_ctx_new(&config, &ctx) || vdpa_register_builtin(ctx);
+}
+
+static int tear_down(void **state)
+{
+	vdpa_region_put(region);
+	for (int i = 0; i < 1000 && vdpa_ctx_free(ctx); i++)
+		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_alloc_shared),
+		cmocka_unit_test(test_alloc_bounce),
+		cmocka_unit_test(test_deleted_in_a_reset),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
