@@ -179,7 +179,7 @@ static void do_answer(struct fuzz *f, struct conn *c)
 	resp.result = (how & 0x7e) == 0x7e;
 	resp.vq_state.index = (how >> 1) & 1;
 	resp.vq_state.state.avail_index = (uint16_t)take(f->in, 2);
-	send(c->file, &resp, (how & 0x1c) == 0x1c ? take(f->in, 1) : sizeof(resp),
+	send(c->file, &resp, (how & 0x1c) == 0x1c ? take(f->in, 1) % sizeof(resp) : sizeof(resp),
 	     MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
