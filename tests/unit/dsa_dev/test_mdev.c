@@ -79,6 +79,20 @@ static void test_copies_by_message(void **state)
 	check_copies(true);
 }
 
+/* Engines, registers and the guest's messages on one thread. */
+static void test_copies_on_one_thread(void **state)
+{
+	check_copies(false);
+	check_copies(true);
+}
+
+static int start_alone(void **state)
+{
+	host_start(0);
+	host_dsa("8");
+	return 0;
+}
+
 static void test_identity(void **state)
 {
 	struct vfio_user_device_info info;
@@ -619,6 +633,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_copies, start, end),
 		cmocka_unit_test_setup_teardown(test_copies_by_message, start, end),
+		cmocka_unit_test_setup_teardown(test_copies_on_one_thread, start_alone, end),
 		cmocka_unit_test_setup_teardown(test_identity, start, end),
 		cmocka_unit_test_setup_teardown(test_bus_master, start, end),
 		cmocka_unit_test_setup_teardown(test_command_interrupt, start, end),
