@@ -25,6 +25,8 @@ static int map(struct vpci *d, struct vpci_op *op)
 
 	if (!d->open)
 		return -EIO;
+	if (d->strict)
+		vpci_forgive(d);
 	return vhost_vdpa_iotlb_map(d->v, &update, op->dma.region, 0, &done);
 }
 

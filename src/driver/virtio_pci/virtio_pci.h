@@ -149,7 +149,7 @@ struct vpci {
 	/* Any thread. */
 	_Atomic uint16_t config_vector;
 	_Atomic uint8_t isr;
-	_Atomic bool woken, connected;
+	_Atomic bool woken, connected, missed;
 	struct vdpa_loop_msg wake_msg;
 
 	/* From the server to the control loop: its until it is done. */
@@ -160,7 +160,8 @@ struct vpci {
 	bool open, started, busy, working, op_pending;
 	bool failed; /* what the driver asked for could not be done */
 	bool loaded; /* a state, and it was not resumed yet */
-	struct vdpa_loop_timer op_timer;
+	bool strict; /* holes in the memory are faults */
+	struct vdpa_loop_timer op_timer, hole_timer;
 	struct vdpa_subscriber events;
 	struct vdpa_ratelimit limit;
 	struct vpci_vq *resetting_vq;
@@ -208,6 +209,8 @@ void vpci_broke(struct vpci *d, const char *why);
 /* Control: look at the device's configuration and status again. */
 void vpci_look(struct vpci *d);
 int vpci_negotiate(struct vpci *d, struct vpci_op *op);
+/* Control: memory came, or everything is new: a hole may be filled again. */
+void vpci_forgive(struct vpci *d);
 /* Control: the client has gone. */
 int vpci_close(struct vpci *d, struct vpci_op *op);
 

@@ -67,6 +67,44 @@ static void config_changed(void *priv)
 	vpci_wake(d);
 }
 
+/* ---- holes ---- */
+
+/*
+ * A client changes its map piece by piece: QEMU takes a whole range away to put most of it back
+ * (firmware that makes its memory read-only does that, with a ring in it). What finds a hole waits
+ * so long for it to be filled; then it is an error.
+ */
+#define HOLE_NS 500000000ull
+
+static void missed(void *arg, unsigned asid, iova_t iova, uint32_t perm)
+{
+	struct vpci *d = arg;
+
+	atomic_store(&d->missed, true);
+	vpci_wake(d);
+}
+
+void vpci_forgive(struct vpci *d)
+{
+	d->strict = false;
+	vdpa_set_miss(d->vdev, 0, missed, d);
+}
+
+static void hole_stays(struct vdpa_loop_timer *timer)
+{
+	struct vpci *d = vdpa_container_of(timer, struct vpci, hole_timer);
+
+	d->strict = true;
+	vdpa_set_miss(d->vdev, 0, NULL, NULL);
+}
+
+static void wait_for_hole(struct vpci *d)
+{
+	if (!d->hole_timer.loop)
+		vdpa_loop_timer_set(vdpa_ctx_control(d->vdev->ctx), &d->hole_timer,
+				    vdpa_clock_ns() + HOLE_NS, hole_stays);
+}
+
 /* ---- open, close ---- */
 
 static void opened(void *arg, int result)
@@ -83,6 +121,7 @@ static void opened(void *arg, int result)
 	} else {
 		vhost_vdpa_set_owner(d->v);
 		vhost_vdpa_set_config_cb(d->v, &cb);
+		vpci_forgive(d);
 		vpci_look(d);
 	}
 	vpci_work(d);
@@ -111,6 +150,8 @@ static void closed(void *arg, int result)
 
 int vpci_close(struct vpci *d, struct vpci_op *op)
 {
+	vdpa_loop_timer_cancel(&d->hole_timer);
+	vdpa_set_miss(d->vdev, 0, NULL, NULL);
 	return d->open ? vhost_vdpa_release(d->v, &(struct vdpa_done){closed, d}) : VPCI_OVER;
 }
 
@@ -122,6 +163,8 @@ static void reset_over(void *arg, int result)
 
 	d->busy = d->started = d->failed = d->loaded = false;
 	vpci_vqs_stopped(d);
+	if (d->strict)
+		vpci_forgive(d);
 	if (result) {
 		vpci_log(d, VDPA_LOG_ERR, "virtio-pci: the device does not reset: %s",
 			 strerror(-result));
@@ -302,6 +345,8 @@ static bool step(struct vpci *d)
 	}
 	if (d->open && step_open(d))
 		return true;
+	if (d->open && atomic_exchange(&d->missed, false))
+		wait_for_hole(d);
 	if (take(d, &d->wish.look)) {
 		vpci_look(d);
 		return true;

@@ -654,6 +654,27 @@ static void test_ring_nowhere(void **state)
 	until_reset();
 }
 
+/* Memory that goes and comes back, as QEMU's does: a queue that looks at its ring meanwhile waits.
+ */
+static void test_hole(void **state)
+{
+	struct vfio_user_mem mem = {.iova = MEM_IOVA, .size = MEM_BYTES, .perm = VHOST_MAP_RW};
+
+	up(0, 0);
+	mem.fd = rig.memfd;
+	for (unsigned i = 0; i < 5; i++) {
+		submit(VIRTIO_BLK_T_IN);
+		await();
+		assert_int_equal(vfio_user_dma_unmap(rig.c, MEM_IOVA, MEM_BYTES), 0);
+		put_at(rig.at.notify, 0, 2);
+		usleep(20000);
+		assert_int_equal(vfio_user_dma_map(rig.c, &mem), 0);
+		submit(VIRTIO_BLK_T_OUT);
+		await();
+		assert_int_equal(status(), BEGIN | OK | DRIVER_OK);
+	}
+}
+
 /* ---- interrupts ---- */
 
 static void test_vectors(void **state)
@@ -1105,6 +1126,7 @@ int main(void)
 		TEST(test_every_access),
 		TEST(test_bad_ring),
 		TEST(test_ring_nowhere),
+		TEST(test_hole),
 		TEST(test_vectors),
 		TEST(test_flr),
 		TEST(test_queue_reset),
