@@ -120,18 +120,6 @@ bool pci_msi_enabled(struct pci_dev *dev)
 	return on;
 }
 
-bool pci_msix_direct(struct pci_dev *dev, unsigned vector)
-{
-	bool direct;
-
-	pthread_mutex_lock(&dev->lock);
-	direct = msix_on(dev) && vector < dev->msix.at.vectors && !dev->msix.masked[vector] &&
-		 !pending(dev, vector) &&
-		 !(pci_get16(dev, dev->msi_x + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_MASKALL);
-	pthread_mutex_unlock(&dev->lock);
-	return direct;
-}
-
 /* ---- INTx ---- */
 
 /* While MSI or MSI-X is enabled a function must not use INTx (PCI 3.0, 6.8.1.3 and 6.8.2.3). */

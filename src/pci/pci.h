@@ -167,12 +167,6 @@ bool pci_msi_raise(struct pci_dev *dev, unsigned vector);
 void pci_intx(struct pci_dev *dev, bool level);
 /* Is MSI or MSI-X enabled? Any thread. */
 bool pci_msi_enabled(struct pci_dev *dev);
-/*
- * May who raises @vector signal the client's eventfd of it without asking here? False while it is
- * masked, pending, or MSI-X is off. Any thread; it changes with every access to the table, with
- * PCI_EVENT_MSIX and with pci_irqs_changed().
- */
-bool pci_msix_direct(struct pci_dev *dev, unsigned vector);
 
 /* Eventfds came or went (irqs_changed of vfio_user.h): what is pending may be told now. */
 void pci_irqs_changed(struct pci_dev *dev, unsigned index, unsigned start, unsigned count);
