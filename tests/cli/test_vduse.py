@@ -539,7 +539,7 @@ def test_refuses(served, process, status):
 def test_nth_message(served, process, how):
     """For every n: the n-th message fails, and the device comes back."""
     proc = process()
-    add(served, 'v0', 'msg_timeout_ms', 200)
+    add(served, 'v0', 'msg_timeout_ms', 600)
     path = bind(served)
     calls = UP + ('SLEEP', 'SUSPEND', 'GET_VRING_BASE', 'index=0', 'RESUME', 'SLEEP')
     failed, n = True, 0
