@@ -72,6 +72,20 @@ json_t *cli_ask(struct cli *cli, const char *method, json_t *params)
 	return ctl_client_call(cli->client, method, params, &result, NULL) ? NULL : result;
 }
 
+json_t *cli_list(struct cli *cli, int argc, const char *method, int *ret)
+{
+	json_t *list = NULL;
+
+	*ret = cli_args(cli, argc, 0, 0);
+	if (*ret >= 0)
+		return NULL;
+	*ret = cli_call(cli, method, NULL, &list);
+	if (*ret || !cli->json)
+		return *ret ? NULL : list;
+	*ret = cli_print_json(cli, list);
+	return NULL;
+}
+
 int cli_do(struct cli *cli, const char *method, json_t *params)
 {
 	json_t *result = NULL;

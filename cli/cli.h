@@ -76,6 +76,11 @@ int cli_call(struct cli *cli, const char *method, json_t *params, json_t **resul
 /* The same without messages, for completion: NULL on any error. */
 json_t *cli_ask(struct cli *cli, const char *method, json_t *params);
 int cli_error(const struct vdpa_error *err);
+/*
+ * What a command shows that takes no words: the caller's; or NULL when *@ret is its end already
+ * (wrong words, an error, printed as JSON).
+ */
+json_t *cli_list(struct cli *cli, int argc, const char *method, int *ret);
 /* Call a method that answers nothing of interest. */
 int cli_do(struct cli *cli, const char *method, json_t *params);
 

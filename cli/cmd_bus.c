@@ -129,18 +129,14 @@ int cmd_monitor(struct cli *cli, int argc, char **argv)
 
 static int cmd_bus_devices(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *dev;
+	json_t *dev;
 	size_t i;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "bus.devices", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "bus.devices", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, dev)
 		printf("%" JSON_INTEGER_FORMAT " %s parent %s driver %s\n",
 		       json_integer_value(json_object_get(dev, "index")), str(dev, "name"),
@@ -151,18 +147,14 @@ static int cmd_bus_devices(struct cli *cli, int argc, char **argv)
 
 static int cmd_bus_drivers(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *drv, *attr;
+	json_t *drv, *attr;
 	size_t i, k;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "bus.drivers", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "bus.drivers", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, drv)
 	{
 		printf("%s: %s\n  devices ", str(drv, "name"), str(drv, "help"));

@@ -58,18 +58,14 @@ static void print_dsa(const struct cli *cli, const json_t *dsa)
 
 static int cmd_show(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *dsa;
+	json_t *dsa;
 	size_t i;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "dsa.show", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "dsa.show", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, dsa) print_dsa(cli, dsa);
 	json_decref(list);
 	return EXIT_OK;

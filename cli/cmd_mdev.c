@@ -416,18 +416,14 @@ static int cmd_define(struct cli *cli, int argc, char **argv)
 
 static int cmd_buses(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *bus, *class;
+	json_t *bus, *class;
 	size_t i, k;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "mdev.buses", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "mdev.buses", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, bus)
 	{
 		puts(str(bus, "name"));
@@ -442,18 +438,14 @@ static int cmd_buses(struct cli *cli, int argc, char **argv)
 
 static int cmd_drivers(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *drv, *attr;
+	json_t *drv, *attr;
 	size_t i, k;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "mdev.drivers", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "mdev.drivers", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, drv)
 	{
 		printf("%s: %s (bus %s)\n", str(drv, "name"), str(drv, "help"), str(drv, "bus"));
@@ -467,18 +459,14 @@ static int cmd_drivers(struct cli *cli, int argc, char **argv)
 
 static int cmd_plugins(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *plugin;
+	json_t *plugin;
 	size_t i;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "mdev.plugins", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "mdev.plugins", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, plugin)
 	{
 		printf("%s: ", str(plugin, "name"));

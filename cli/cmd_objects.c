@@ -91,18 +91,14 @@ static void print_method(const json_t *m)
 
 static int cmd_daemon_methods(struct cli *cli, int argc, char **argv)
 {
-	json_t *list, *m;
+	json_t *m;
 	size_t i;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret;
+	json_t *list = cli_list(cli, argc, "rpc.describe", &ret);
 
 	(void)argv;
-	if (ret >= 0)
+	if (!list)
 		return ret;
-	ret = cli_call(cli, "rpc.describe", NULL, &list);
-	if (ret)
-		return ret;
-	if (cli->json)
-		return cli_print_json(cli, list);
 	json_array_foreach(list, i, m) print_method(m);
 	json_decref(list);
 	return EXIT_OK;

@@ -20,6 +20,16 @@ struct vdpa_unix {
 	ino_t ino;
 };
 
+/* Of those who listen, in their tables of attributes: what vdpa_unix_listen() looks for. */
+#define VDPA_UNIX_ATTR_SPECS                                                                       \
+	{.name = "socket_mode",                                                                    \
+	 .type = VDPA_ATTR_STRING,                                                                 \
+	 .help = "permissions of the socket file, octal"},                                         \
+	{                                                                                          \
+		.name = "socket_owner", .type = VDPA_ATTR_STRING,                                  \
+		.help = "owner of the socket file, USER, USER:GROUP or :GROUP"                     \
+	}
+
 /* 0, or -ENAMETOOLONG with @err. */
 int vdpa_unix_address(const char *path, struct sockaddr_un *addr, struct vdpa_error *err);
 /* Of @type (SOCK_STREAM, ...), not blocking, close-on-exec. fd or -errno. */

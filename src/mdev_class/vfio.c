@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/unix.h"
 #include "mdev_class/class.h"
 
 /* Under its address a context keeps the folder's name. */
@@ -181,12 +182,7 @@ static void show(struct mdev_device *mdev, vdpa_emit_fn emit, void *arg)
 
 static const struct vdpa_attr_spec attrs[] = {
 	{.name = "path", .type = VDPA_ATTR_PATH, .help = "socket to listen on"},
-	{.name = "socket_mode",
-	 .type = VDPA_ATTR_STRING,
-	 .help = "permissions of the socket file, octal"},
-	{.name = "socket_owner",
-	 .type = VDPA_ATTR_STRING,
-	 .help = "USER, USER:GROUP or :GROUP to give the socket to"},
+	VDPA_UNIX_ATTR_SPECS,
 	{0},
 };
 

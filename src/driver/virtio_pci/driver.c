@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/list.h"
+#include "base/unix.h"
 #include "driver/virtio_pci/virtio_pci.h"
 
 /* Features of transports that are not offered: doorbells carry no data (an eventfd could not), and
@@ -246,12 +247,7 @@ static void show(struct vdpa_device *vdev, vdpa_emit_fn emit, void *arg)
 
 static const struct vdpa_attr_spec attrs[] = {
 	{.name = "path", .type = VDPA_ATTR_PATH, .help = "socket to listen on"},
-	{.name = "socket_mode",
-	 .type = VDPA_ATTR_STRING,
-	 .help = "permissions of the socket file, octal"},
-	{.name = "socket_owner",
-	 .type = VDPA_ATTR_STRING,
-	 .help = "owner of the socket file, USER, USER:GROUP or :GROUP"},
+	VDPA_UNIX_ATTR_SPECS,
 	{.name = "packed", .type = VDPA_ATTR_BOOL, .help = "offer RING_PACKED (default on)"},
 	{.name = "msix",
 	 .type = VDPA_ATTR_BOOL,
