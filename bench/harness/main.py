@@ -13,6 +13,7 @@ import xml.etree.ElementTree as et
 from . import rows as table
 from .blk import null_groups
 from .cpu import cpu_groups
+from .doorbell import DoorbellGroup
 from .dsa import DsaGroup
 from .files import file_groups
 from .idle import IdleGroup
@@ -29,7 +30,8 @@ def say(text):
 
 def all_groups(bench):
     return [*net_groups(bench), *null_groups(bench), *file_groups(bench), *cpu_groups(bench),
-            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench), PktgenGroup(bench), VduseGroup(bench)]
+            IdleGroup(bench), IotlbGroup(bench), DsaGroup(bench), PktgenGroup(bench),
+            DoorbellGroup(bench), VduseGroup(bench)]
 
 
 def run_group(group, wanted):

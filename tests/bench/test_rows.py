@@ -182,3 +182,20 @@ def test_rows_of_vduse_are_judged_by_vhost_vdpa_only():
     assert targets['vduse-vhost-vdpa-randread-qd32'] == 1.2 and targets['vduse-vhost-vdpa-randwrite-qd1'] == 1.1
     assert targets['vduse-vhost-vdpa-randread-qd1-cpu'] == 0.9
     assert not any(t for name, t in targets.items() if 'virtio' in name)
+
+
+def test_doorbells_by_ioeventfd_are_judged_and_messages_are_not():
+    from harness import doorbell  # pylint: disable=import-outside-toplevel
+
+    class Group(doorbell.DoorbellGroup):
+        disks = staticmethod(lambda _: [])
+        once = staticmethod(lambda _: {'event': {'ours': 65, 'peer': 50}, 'post': {'ours': 90, 'peer': 50}})
+
+    class Bench:
+        pairs = 3
+        daemon = staticmethod(lambda _: None)
+    event, post = Group(Bench()).run(Group.specs)
+    assert event['id'] == 'vfio-user-event-qd1-latency' and event['lower_is_better']
+    assert (event['ratio'], event['target'], event['met']) == (1.3, 1.3, True)
+    assert post['id'] == 'vfio-user-post-qd1-latency' and (post['ratio'], post['met']) == (1.8, None)
+    assert [row['id'] for row in Group(Bench()).run(Group.specs[1:])] == [post['id']]

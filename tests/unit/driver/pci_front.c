@@ -550,7 +550,8 @@ int pci_front_new(struct vdpa_ctx *ctx, const struct pci_front_config *config,
 	}
 	virtio_device_init(&f->vd, ctx, &front_ops, id);
 	snprintf(f->vd.bus_name, sizeof(f->vd.bus_name), "vfio-user/%s", config->path);
-	vdpa_loop_timer_set(vdpa_ctx_control(ctx), &f->timer, vdpa_clock_ns(), serve);
+	if (!config->unserved)
+		vdpa_loop_timer_set(vdpa_ctx_control(ctx), &f->timer, vdpa_clock_ns(), serve);
 	r = virtio_device_register(&f->vd, config->options, err);
 	if (!r)
 		*out = &f->vd;
@@ -565,4 +566,9 @@ void pci_front_free(struct virtio_device *dev, const struct vdpa_done *done)
 struct vfio_user_client *pci_front_client(struct virtio_device *dev)
 {
 	return to_front(dev)->c;
+}
+
+bool pci_front_has_ioeventfd(struct virtio_device *dev, uint16_t index)
+{
+	return to_front(dev)->vqs[index].kick >= 0;
 }

@@ -15,6 +15,7 @@ struct pci_front_config {
 	bool by_message; /* no file comes with the memory */
 	bool intx;	 /* no MSI-X */
 	bool post;	 /* doorbells are messages, no ioeventfds */
+	bool unserved;	 /* the server has no requests for us: its socket is not looked at */
 };
 
 /* 0 or -errno with @err. */
@@ -22,6 +23,8 @@ int pci_front_new(struct vdpa_ctx *ctx, const struct pci_front_config *config,
 		  struct virtio_device **out, struct vdpa_error *err);
 void pci_front_free(struct virtio_device *dev, const struct vdpa_done *done);
 struct vfio_user_client *pci_front_client(struct virtio_device *dev);
+/* The doorbell of queue @index is an ioeventfd. */
+bool pci_front_has_ioeventfd(struct virtio_device *dev, uint16_t index);
 
 /* ---- registers, for tests without a driver ---- */
 

@@ -150,6 +150,8 @@ static inline void pci_connect(struct rig *rig, uint32_t id)
 	}
 	if (r)
 		fail_msg("%s: %s: %s", rig->t->name, strerror(-r), err.msg);
+	/* Else the doorbells would not be of the kind that is tested. */
+	assert_int_equal(pci_front_has_ioeventfd(rig->dev, 0), !rig->t->post);
 }
 
 static inline void up_pci(struct rig *rig, const char *mgmtdev, uint32_t id,
