@@ -66,6 +66,8 @@ static const int allowed[] = {
 	SCMP_SYS(pwrite64),
 	SCMP_SYS(preadv),
 	SCMP_SYS(pwritev),
+	SCMP_SYS(preadv2),
+	SCMP_SYS(pwritev2),
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(poll),

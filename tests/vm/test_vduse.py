@@ -15,6 +15,7 @@ ROUNDS = int(os.environ.get("UVDPA_TEST_ROUNDS", 1))
 BLKIO_VERIFY = os.path.join(vmlib.TOP, "tests", "interop", "blkio_verify.c")
 TRANSFER = os.path.join(vmlib.HERE, "transfer.py")
 MANY = os.path.join(vmlib.HERE, "many.py")
+EXAMPLE = os.path.join(vmlib.BUILD, "examples", "vduse_device")
 
 # Shell functions for the guest's scripts.
 DAEMON = VDPA + r"""
@@ -261,4 +262,63 @@ def test_daemon_is_killed(cache, work, packed):
         daemon_down
         [ ! -e $node ]
     """)
+    guest.run(timeout=120 + 20 * ROUNDS)
+
+
+@pytest.mark.skipif(not os.path.exists(EXAMPLE),
+                    reason="built without libnl or libseccomp")
+@pytest.mark.parametrize("kernel", ["newest", "older"] if ROUNDS > 1 else ["newest"])
+def test_device_process(cache, work, kernel):
+    """The example, which locks itself in; killed under load, and started again."""
+    guest = daemon_guest(cache, work, f"""
+        modprobe -a virtio_vdpa virtio_blk ext4
+        truncate -s 64M /tmp/p0.raw
+        begin() {{
+            : > /tmp/p0.out
+            VDUSE_LOG_DIR=/tmp LD_LIBRARY_PATH=$W/lib \\
+                $W/vduse_device p0 64M /tmp/p0.raw > /tmp/p0.out 2>> $W/p0.log &
+            process=$!
+            until grep -q "^serving p0" /tmp/p0.out; do
+                [ -e /proc/$process/exe ]
+                sleep 0.1
+            done
+            grep -q "^NoNewPrivs:.1" /proc/$process/status
+            grep -q "^Seccomp:.2" /proc/$process/status
+        }}
+        killed() {{
+            [ -e /proc/$process/exe ]
+            kill -9 $process
+            wait $process || true
+        }}
+        begin
+        use_fs /dev/vda
+        mount -t ext4 /dev/vda $MNT
+        until [ -e /tmp/enough ]; do
+            fio_verify --directory=$MNT
+        done &
+        load=$!
+        writes() {{ set -- $(cat /sys/block/vda/stat); echo $5; }}
+        for i in $(seq {3 * ROUNDS}); do
+            before=$(writes)
+            while [ $(writes) -lt $((before + 100)) ]; do sleep 0.05; done
+            killed
+            [ -b /dev/vda ]
+            begin
+            echo "killed $i times"
+        done
+        touch /tmp/enough
+        wait $load
+        umount $MNT
+        # With nothing under way, too.
+        killed
+        begin
+        mount -t ext4 /dev/vda $MNT
+        (cd $MNT && sha256sum -c sum)
+        umount $MNT
+        e2fsck -f -n /dev/vda
+        vdpa dev del p0
+        wait_gone /dev/vda
+        killed
+        ! grep '^<[0-4]>' $W/p0.log
+    """, programs=[EXAMPLE], kernel=cache.kernel(kernel))
     guest.run(timeout=120 + 20 * ROUNDS)
