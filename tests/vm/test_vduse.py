@@ -267,8 +267,7 @@ def test_daemon_is_killed(cache, work, packed):
 
 @pytest.mark.skipif(not os.path.exists(EXAMPLE),
                     reason="built without libnl or libseccomp")
-@pytest.mark.parametrize("kernel", ["newest", "older"] if ROUNDS > 1 else ["newest"])
-def test_device_process(cache, work, kernel):
+def test_device_process(cache, work):
     """The example, which locks itself in; killed under load, and started again."""
     guest = daemon_guest(cache, work, f"""
         modprobe -a virtio_vdpa virtio_blk ext4
@@ -320,5 +319,5 @@ def test_device_process(cache, work, kernel):
         wait_gone /dev/vda
         killed
         ! grep '^<[0-4]>' $W/p0.log
-    """, programs=[EXAMPLE], kernel=cache.kernel(kernel))
+    """, programs=[EXAMPLE])
     guest.run(timeout=120 + 20 * ROUNDS)
