@@ -27,7 +27,7 @@ def test_only_eventfds(owner):
 
 def test_changes_while_running(guest):
     guest.start()
-    before = guest.server.fds()
+    before = guest.server.fds_at_rest()
     for n in range(100):
         other = os.eventfd(0, os.EFD_NONBLOCK)
         guest.client.ok(vu.SET_VRING_CALL, vu.u64(0), [other])

@@ -54,7 +54,7 @@ def test_polling(guest):
 def test_replaced_while_running(guest):
     """Back and forth under load; descriptors do not pile up."""
     guest.start()
-    before = guest.server.fds()
+    before = guest.server.fds_at_rest()
     other = os.eventfd(0, os.EFD_NONBLOCK)
     for n in range(200):
         guest.client.ok(vu.SET_VRING_KICK, vu.u64(0), [other if n % 2 else guest.ring.kick])

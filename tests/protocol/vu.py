@@ -127,6 +127,15 @@ class Server:
         want = want or self.baseline
         return wait_for(lambda: self.fds() == want)
 
+    def fds_at_rest(self):
+        """The same, once what is being opened or closed has been."""
+        same, now = 0, self.fds()
+        while same < 20:
+            time.sleep(0.01)
+            before, now = now, self.fds()
+            same = same + 1 if now == before else 0
+        return now
+
     def rss_kib(self):
         with open(f'/proc/{self.proc.pid}/status', encoding='ascii') as f:
             return int(next(l for l in f if l.startswith('VmRSS')).split()[1])
