@@ -41,7 +41,8 @@ move $1 $2 8000
 move $2 $1 8000
 after=$(count)
 echo "interrupts $before $after"
-[ $after -gt $((before + 3)) ]
+# One at least each time: a handler goes on for as long as there are bytes.
+[ $after -ge $((before + 3)) ]
 dmesg | grep -c 'ttyS[1-3].*16550A' > $W/serial
 """
 
