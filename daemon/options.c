@@ -208,11 +208,43 @@ static int set_socket(struct options *opt, const char *text)
 	return -1;
 }
 
+/* Where the text of an option goes that is taken as it is; NULL: it is none of these. */
+static const char **text_of(struct options *opt, int c)
+{
+	switch (c) {
+	case 'c':
+		return &opt->config;
+	case O_PLUGINS:
+		return &opt->plugin_dir;
+	case O_MDEV:
+		return &opt->mdev_dir;
+#ifdef VDPA_HAVE_SYSFS
+	case O_SYSFS:
+		return &opt->sysfs;
+#endif
+	case O_MDEV_SOCKETS:
+		return &opt->mdev_socket_dir;
+	case O_VDUSE:
+		return &opt->vduse;
+	case O_VDUSE_MODE:
+		return &opt->vduse_mode;
+	case O_VDUSE_OWNER:
+		return &opt->vduse_owner;
+	default:
+		return NULL;
+	}
+}
+
 static int parse_one(struct options *opt, int c)
 {
+	const char **text = text_of(opt, c);
 	unsigned long n = 0;
 	int ret;
 
+	if (text) {
+		*text = optarg;
+		return -1;
+	}
 	switch (c) {
 	case 's':
 		return set_socket(opt, optarg);
@@ -226,23 +258,6 @@ static int parse_one(struct options *opt, int c)
 		return add_fd(opt, optarg);
 	case O_READY:
 		return parse_fd("--ready-fd", optarg, &opt->ready_fd);
-	case 'c':
-		opt->config = optarg;
-		return -1;
-	case O_PLUGINS:
-		opt->plugin_dir = optarg;
-		return -1;
-	case O_MDEV:
-		opt->mdev_dir = optarg;
-		return -1;
-#ifdef VDPA_HAVE_SYSFS
-	case O_SYSFS:
-		opt->sysfs = optarg;
-		return -1;
-#endif
-	case O_MDEV_SOCKETS:
-		opt->mdev_socket_dir = optarg;
-		return -1;
 	case 'w':
 		ret = parse_number("--workers", optarg, 10, 256, &n);
 		opt->workers = (unsigned)n;
@@ -253,15 +268,6 @@ static int parse_one(struct options *opt, int c)
 		return ret;
 	case O_CPUS:
 		return parse_cpus(opt, optarg);
-	case O_VDUSE:
-		opt->vduse = optarg;
-		return -1;
-	case O_VDUSE_MODE:
-		opt->vduse_mode = optarg;
-		return -1;
-	case O_VDUSE_OWNER:
-		opt->vduse_owner = optarg;
-		return -1;
 	case O_LEVEL:
 		return parse_level(opt, optarg);
 	case 'h':
