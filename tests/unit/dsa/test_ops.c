@@ -3,16 +3,9 @@
  * Each operation once, as its user would, with known answers. What each does with every flag,
  * layout of memory and fault is test_random's.
  */
-#include "ref.h"
-
-#define RECORD 0x1f000u
-#define SRC 0x0u
-#define DST 0x8000u
+#include "single.h"
 
 static const uint8_t digits[] = "123456789";
-
-static struct bench bench, *b = &bench;
-static uint8_t d[DSA_DESC_BYTES], record[DSA_RECORD_BYTES];
 
 static int setup(void **state)
 {
@@ -20,28 +13,6 @@ static int setup(void **state)
 
 	bench_open(b, &config);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	bench_close(b);
-	return 0;
-}
-
-static void make(uint8_t op, uint64_t src, uint64_t dst, uint32_t size)
-{
-	struct desc desc = {op, CRAV_RCR, iova_of(RECORD), src, dst, size, 0};
-
-	desc_make(d, &desc);
-}
-
-/* Run @d; its record is in @record. */
-static uint8_t run(void)
-{
-	memset(bench_at(b, RECORD), 0xee, DSA_RECORD_BYTES);
-	bench_run(b, d);
-	bench_get(b, RECORD, record, DSA_RECORD_BYTES);
-	return record[0];
 }
 
 static void fill_random(uint64_t off, size_t len)

@@ -3,18 +3,12 @@
  * Every status that can occur, each from a descriptor that is right but for one thing; errors that
  * no record can tell; memory that changes while it is read.
  */
-#include "ref.h"
+#include "single.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define RECORD 0x1f000u
-#define SRC 0x0u
-#define DST 0x8000u
 #define LIST 0x18000u
-
-static struct bench bench, *b = &bench;
-static uint8_t d[DSA_DESC_BYTES], record[DSA_RECORD_BYTES];
 
 static int setup(void **state)
 {
@@ -30,27 +24,6 @@ static int setup_bof(void **state)
 
 	bench_open(b, &config);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	bench_close(b);
-	return 0;
-}
-
-static void make(uint8_t op, uint64_t src, uint64_t dst, uint32_t size)
-{
-	struct desc desc = {op, CRAV_RCR, iova_of(RECORD), src, dst, size, 0};
-
-	desc_make(d, &desc);
-}
-
-static uint8_t run(void)
-{
-	memset(bench_at(b, RECORD), 0xee, DSA_RECORD_BYTES);
-	bench_run(b, d);
-	bench_get(b, RECORD, record, DSA_RECORD_BYTES);
-	return record[0];
 }
 
 static void make_move(void)
