@@ -42,8 +42,7 @@ struct dsa_mdev {
 	struct vfio_user_area areas[1];
 	struct vdpa_loop_poller poller;
 
-	struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS];
-	struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS];
+	struct pci_vfio vfio;
 	/* Engines signal interrupts on threads of their own. */
 	pthread_mutex_t srv_lock;
 	struct vfio_user_server *srv; /* NULL: nobody listens */

@@ -222,10 +222,9 @@ static int describe(struct mdev_device *mdev, struct vfio_user_config *config,
 		    struct vdpa_error *err)
 {
 	struct dsa_mdev *m = mdev_of(mdev);
-	struct vfio_user_region *bar2 = &m->regions[VFIO_PCI_BAR2_REGION_INDEX];
+	struct vfio_user_region *bar2 = &m->vfio.regions[VFIO_PCI_BAR2_REGION_INDEX];
 
-	pci_vfio_regions(m->pci, m->regions);
-	pci_vfio_irqs(m->pci, m->irqs);
+	pci_vfio_describe(m->pci, &m->vfio, config);
 	if (m->pages) {
 		/* Portals for MSI-X; those for IMS are trapped. */
 		m->areas[0] = (struct vfio_user_area){0, 2ull * DSA_PORTAL_BYTES};
@@ -234,11 +233,6 @@ static int describe(struct mdev_device *mdev, struct vfio_user_config *config,
 		bar2->areas = m->areas;
 		bar2->nareas = 1;
 	}
-	config->flags = VFIO_DEVICE_FLAGS_PCI;
-	config->regions = m->regions;
-	config->nregions = VFIO_PCI_NUM_REGIONS;
-	config->irqs = m->irqs;
-	config->nirqs = VFIO_PCI_NUM_IRQS;
 	config->ops = &ops;
 	config->arg = m;
 	return 0;

@@ -315,8 +315,8 @@ unsigned pci_power_state(const struct pci_dev *dev)
 
 /* ---- for a server of vfio-user ---- */
 
-void pci_vfio_regions(const struct pci_dev *dev,
-		      struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS])
+static void describe_regions(const struct pci_dev *dev,
+			     struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS])
 {
 	const uint32_t rw = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
 
@@ -328,4 +328,16 @@ void pci_vfio_regions(const struct pci_dev *dev,
 	}
 	regions[VFIO_PCI_CONFIG_REGION_INDEX].size = dev->size;
 	regions[VFIO_PCI_CONFIG_REGION_INDEX].flags = rw;
+}
+
+void pci_vfio_describe(const struct pci_dev *dev, struct pci_vfio *vfio,
+		       struct vfio_user_config *config)
+{
+	describe_regions(dev, vfio->regions);
+	pci_vfio_irqs(dev, vfio->irqs);
+	config->flags = VFIO_DEVICE_FLAGS_PCI;
+	config->regions = vfio->regions;
+	config->nregions = VFIO_PCI_NUM_REGIONS;
+	config->irqs = vfio->irqs;
+	config->nirqs = VFIO_PCI_NUM_IRQS;
 }

@@ -289,7 +289,7 @@ void pci_vfio_irqs(const struct pci_dev *dev, struct vfio_user_irqs irqs[VFIO_PC
 	if (dev->msi_x)
 		irqs[VFIO_PCI_MSIX_IRQ_INDEX] =
 			(struct vfio_user_irqs){dev->msix.at.vectors, VFIO_IRQ_INFO_EVENTFD};
-	/* Errors of the bus, and a wish to have the device back: asked for, and never told. */
+	/* Errors of the bus, and a wish to have the device back: told by whoever has the device. */
 	irqs[VFIO_PCI_ERR_IRQ_INDEX] = (struct vfio_user_irqs){1, VFIO_IRQ_INFO_EVENTFD};
 	irqs[VFIO_PCI_REQ_IRQ_INDEX] = (struct vfio_user_irqs){1, VFIO_IRQ_INFO_EVENTFD};
 }

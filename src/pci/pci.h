@@ -175,10 +175,18 @@ void pci_irq_mask(struct pci_dev *dev, unsigned index, unsigned sub, bool mask);
 
 /* ---- for a server of vfio-user ---- */
 
-/* Sizes and flags of the BARs and of the configuration space: for struct vfio_user_config. */
-void pci_vfio_regions(const struct pci_dev *dev,
-		      struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS]);
-void pci_vfio_irqs(const struct pci_dev *dev, struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS]);
+struct pci_vfio {
+	struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS];
+	struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS];
+};
+
+/*
+ * Sizes and flags of the BARs, of the configuration space and of the interrupts into @vfio, which
+ * may be changed afterwards; and into @config that the device is PCI and has these, of which it
+ * keeps the place.
+ */
+void pci_vfio_describe(const struct pci_dev *dev, struct pci_vfio *vfio,
+		       struct vfio_user_config *config);
 
 /* ---- save and load ---- */
 

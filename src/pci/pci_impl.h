@@ -46,4 +46,7 @@ void pci_irq_reset(struct pci_dev *dev);
 /* Which bits of byte @at of an entry of the table can be written. */
 uint8_t pci_msix_writable(unsigned at);
 
+/* irq.c, for pci_vfio_describe(). */
+void pci_vfio_irqs(const struct pci_dev *dev, struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS]);
+
 #endif

@@ -30,8 +30,7 @@ struct mtty {
 	struct mdev_device mdev;
 	struct mtty_uart uart;
 	struct pci_dev *pci;
-	struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS];
-	struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS];
+	struct pci_vfio vfio;
 	struct vfio_user_server *srv; /* NULL: nobody serves it */
 	uint8_t *state;		      /* that is being saved or loaded; NULL: none */
 	size_t state_at;	      /* bytes that were read or written */
@@ -251,13 +250,7 @@ static int describe(struct mdev_device *mdev, struct vfio_user_config *config,
 {
 	struct mtty *m = to_mtty(mdev);
 
-	pci_vfio_regions(m->pci, m->regions);
-	pci_vfio_irqs(m->pci, m->irqs);
-	config->flags = VFIO_DEVICE_FLAGS_PCI;
-	config->regions = m->regions;
-	config->nregions = VFIO_PCI_NUM_REGIONS;
-	config->irqs = m->irqs;
-	config->nirqs = VFIO_PCI_NUM_IRQS;
+	pci_vfio_describe(m->pci, &m->vfio, config);
 	config->ops = &mtty_ops;
 	config->arg = m;
 	return 0;

@@ -72,18 +72,12 @@ static int vpci_new(struct vdpa_device *vdev, struct vpci **out)
 
 static int serve(struct vpci *d, const struct vdpa_attr *attrs, struct vdpa_error *err)
 {
-	struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS];
-	struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS];
+	struct pci_vfio vfio;
 	struct vfio_user_config config = {
 		.size = sizeof(config),
 		.path = d->path,
 		.name = d->vdev->name,
 		.attrs = attrs,
-		.flags = VFIO_DEVICE_FLAGS_PCI,
-		.regions = regions,
-		.nregions = VFIO_PCI_NUM_REGIONS,
-		.irqs = irqs,
-		.nirqs = VFIO_PCI_NUM_IRQS,
 		.log = vdpa_ctx_log(d->vdev->ctx),
 		.ops = vpci_ops(d->vdev),
 		.arg = d,
@@ -91,8 +85,7 @@ static int serve(struct vpci *d, const struct vdpa_attr *attrs, struct vdpa_erro
 	struct vfio_user_server *server;
 	int r;
 
-	pci_vfio_regions(d->pci, regions);
-	pci_vfio_irqs(d->pci, irqs);
+	pci_vfio_describe(d->pci, &vfio, &config);
 	r = vfio_user_server_new(vdpa_loop_urgent(vdpa_get_vq_loop(d->vdev, 0)), &config, &server,
 				 err);
 	if (!r)

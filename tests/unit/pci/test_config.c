@@ -252,17 +252,23 @@ static void test_every_write_of_everything(void **state)
 
 static void test_regions_and_irqs(void **state)
 {
-	struct vfio_user_region regions[VFIO_PCI_NUM_REGIONS];
-	struct vfio_user_irqs irqs[VFIO_PCI_NUM_IRQS];
+	struct pci_vfio vfio;
+	struct vfio_user_config config = {.size = sizeof(config)};
+	const struct vfio_user_region *regions = vfio.regions;
+	const struct vfio_user_irqs *irqs = vfio.irqs;
 	struct pci_dev *dev = new (NULL);
 
-	pci_vfio_regions(dev, regions);
+	pci_vfio_describe(dev, &vfio, &config);
+	assert_int_equal(config.flags, VFIO_DEVICE_FLAGS_PCI);
+	assert_ptr_equal(config.regions, regions);
+	assert_int_equal(config.nregions, VFIO_PCI_NUM_REGIONS);
+	assert_ptr_equal(config.irqs, irqs);
+	assert_int_equal(config.nirqs, VFIO_PCI_NUM_IRQS);
 	assert_int_equal(regions[0].size, 0x4000);
 	assert_int_equal(regions[1].size, 0);
 	assert_int_equal(regions[2].size, 0x1000);
 	assert_int_equal(regions[VFIO_PCI_CONFIG_REGION_INDEX].size, 4096);
 	assert_int_equal(regions[VFIO_PCI_CONFIG_REGION_INDEX].flags, 3);
-	pci_vfio_irqs(dev, irqs);
 	assert_int_equal(irqs[VFIO_PCI_INTX_IRQ_INDEX].count, 1);
 	assert_true(irqs[VFIO_PCI_INTX_IRQ_INDEX].flags & VFIO_IRQ_INFO_AUTOMASKED);
 	assert_int_equal(irqs[VFIO_PCI_MSI_IRQ_INDEX].count, 4);
