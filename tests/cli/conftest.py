@@ -62,6 +62,15 @@ def nic(daemon):
 
 
 @pytest.fixture
+def served(start, folder):
+    """A daemon with an endpoint for device processes."""
+    daemon = start('--vduse', folder / 'vduse')
+    assert daemon.ready == b'\n', daemon.log()
+    daemon.vduse = folder / 'vduse'
+    return daemon
+
+
+@pytest.fixture
 def uvdpa():
     return run
 

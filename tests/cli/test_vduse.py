@@ -17,14 +17,6 @@ FEATURES = vp.F_VERSION_1 | vp.F_ACCESS_PLATFORM
 
 
 @pytest.fixture
-def served(start, folder):
-    daemon = start('--vduse', folder / 'vduse')
-    assert daemon.ready == b'\n', daemon.log()
-    daemon.vduse = folder / 'vduse'
-    return daemon
-
-
-@pytest.fixture
 def process(served):
     """process(...) -> a device process that answers; all end with the test."""
     made = []

@@ -104,14 +104,6 @@ class Disk(vp.Process):
 
 
 @pytest.fixture
-def served(start, folder):
-    daemon = start('--vduse', folder / 'vduse')
-    assert daemon.ready == b'\n', daemon.log()
-    daemon.vduse = folder / 'vduse'
-    return daemon
-
-
-@pytest.fixture
 def disk(served):
     """disk(...) -> a device process; all end with the test."""
     made = []
