@@ -197,6 +197,26 @@ uint64_t pci_bar_address(const struct pci_dev *dev, unsigned index)
 	return address;
 }
 
+static bool overlaps(const struct pci_dev *dev, unsigned index, uint64_t addr, uint64_t size)
+{
+	uint64_t bar = pci_bar_address(dev, index);
+
+	if (!bar || dev->bars[index].type == PCI_BAR_IO)
+		return false;
+	return bar <= addr ? addr - bar < pci_bar_size(dev, index) : bar - addr < size;
+}
+
+bool pci_bar_overlaps(const struct pci_dev *dev, uint64_t addr, uint64_t size)
+{
+	bool any = false;
+
+	if (!(pci_get16(dev, PCI_COMMAND) & PCI_COMMAND_MEMORY))
+		return false;
+	for (unsigned i = 0; i < PCI_BARS && !any; i++)
+		any = overlaps(dev, i, addr, size);
+	return any;
+}
+
 /* ---- the driver's accesses ---- */
 
 void pci_config_read(const struct pci_dev *dev, unsigned off, void *buf, unsigned len)

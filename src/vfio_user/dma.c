@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <uvdpa/vhost_iotlb.h>
 
 #define TIMEOUT_NS 4000000000ull
@@ -184,6 +185,23 @@ static int mapped(struct vfio_user_server *srv, int result)
 	return result;
 }
 
+/* The file of a region of the device itself is no memory for the device. */
+static bool is_own(const struct vfio_user_server *srv, int fd)
+{
+	struct stat file, own;
+
+	if (fstat(fd, &file))
+		return false;
+	for (unsigned i = 0; i < srv->config.nregions; i++) {
+		const struct vfio_user_region *region = &srv->regions[i];
+
+		if (region->flags & VFIO_REGION_INFO_FLAG_MMAP && !fstat(region->fd, &own) &&
+		    own.st_dev == file.st_dev && own.st_ino == file.st_ino)
+			return true;
+	}
+	return false;
+}
+
 static int new_region(struct vfio_user_server *srv, const struct vfu_dma_map *map, int fd,
 		      struct vdpa_region **out)
 {
@@ -191,6 +209,8 @@ static int new_region(struct vfio_user_server *srv, const struct vfu_dma_map *ma
 
 	if (fd < 0 || map->flags & VFU_DMA_F_FILE_IO)
 		return region_by_message(srv, map, out);
+	if (is_own(srv, fd))
+		return -EINVAL;
 	return vdpa_region_map(fd, map->offset, map->size, map->addr, prot, out, NULL);
 }
 

@@ -33,8 +33,13 @@ static int map(struct vpci *d, struct vpci_op *op)
 int vpci_dma_map(void *arg, const struct vfio_user_dma *dma, const struct vdpa_done *done)
 {
 	const struct vpci_op op = {.run = map, .done = *done, .now = true, .dma = *dma};
+	struct vpci *d = arg;
 
-	vpci_op_post(arg, &op);
+	/* No ring and no buffer lies in the device's own registers. */
+	if (pci_bar_overlaps(d->pci, dma->iova, dma->size))
+		vdpa_done_call(done, 0);
+	else
+		vpci_op_post(d, &op);
 	return 0;
 }
 

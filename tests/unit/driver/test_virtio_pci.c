@@ -637,14 +637,13 @@ static void test_bad_ring(void **state)
 	await();
 }
 
-/* Addresses that nobody mapped: the queue stops, the device says so. */
-static void test_ring_nowhere(void **state)
+/* A ring that cannot be reached: the queue stops, the device says so. */
+static void no_ring_at(uint64_t at)
 {
-	come(0);
 	assert_int_equal(negotiate(VDPA_BIT(VIRTIO_F_VERSION_1)), BEGIN | OK);
-	put(VIRTIO_PCI_COMMON_Q_DESCLO, 0x7000000000, 8);
-	put(VIRTIO_PCI_COMMON_Q_AVAILLO, 0x7000001000, 8);
-	put(VIRTIO_PCI_COMMON_Q_USEDLO, 0x7000002000, 8);
+	put(VIRTIO_PCI_COMMON_Q_DESCLO, at, 8);
+	put(VIRTIO_PCI_COMMON_Q_AVAILLO, at + 0x1000, 8);
+	put(VIRTIO_PCI_COMMON_Q_USEDLO, at + 0x2000, 8);
 	put(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
 	set_status(BEGIN | OK | DRIVER_OK);
 	for (unsigned i = 0; i < 5000 && !(status() & NEEDS_RESET); i++)
@@ -652,6 +651,36 @@ static void test_ring_nowhere(void **state)
 	assert_true(status() & NEEDS_RESET);
 	set_status(0);
 	until_reset();
+}
+
+static void test_ring_nowhere(void **state)
+{
+	come(0);
+	no_ring_at(0x7000000000);
+}
+
+/* A client maps what is memory to it, the device's own registers too: no ring lies there. */
+static void test_ring_on_own_bar(void **state)
+{
+	struct vfio_user_mem mem = {
+		.iova = 0x70000000, .size = MEM_BYTES, .perm = VHOST_MAP_RW, .fd = -1};
+
+	come(0);
+	share_memory(false);
+	config_put(PCI_BASE_ADDRESS_0 + 4 * rig.at.bar, (uint32_t)mem.iova, 4);
+	config_put(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	mem.fd = rig.memfd;
+	assert_int_equal(vfio_user_dma_map(rig.c, &mem), 0);
+	no_ring_at(mem.iova);
+	assert_int_equal(vfio_user_dma_unmap(rig.c, mem.iova, mem.size), 0);
+	/* Somewhere else, it is memory. */
+	config_put(PCI_BASE_ADDRESS_0 + 4 * rig.at.bar, 0x60000000, 4);
+	assert_int_equal(vfio_user_dma_map(rig.c, &mem), 0);
+	assert_int_equal(negotiate(offered()), BEGIN | OK);
+	queue_up(offered());
+	set_status(BEGIN | OK | DRIVER_OK);
+	submit(VIRTIO_BLK_T_OUT);
+	await();
 }
 
 /* Memory that goes and comes back, as QEMU's does: a queue that looks at its ring meanwhile waits.
@@ -1126,6 +1155,7 @@ int main(void)
 		TEST(test_every_access),
 		TEST(test_bad_ring),
 		TEST(test_ring_nowhere),
+		TEST(test_ring_on_own_bar),
 		TEST(test_hole),
 		TEST(test_vectors),
 		TEST(test_flr),

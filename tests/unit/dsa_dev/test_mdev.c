@@ -376,6 +376,44 @@ static void test_mapped_portal(void **state)
 	down(&a);
 }
 
+/* What a descriptor writes becomes no descriptor: its own portals are not memory to a device. */
+static void test_own_portals(void **state)
+{
+	const uint32_t bar = 0x70000000;
+	struct vfio_user_mem mem = {.iova = bar, .size = GUEST_BYTES, .perm = VHOST_MAP_RW};
+	struct vfio_user_region_info region;
+	struct dsa_hw_desc desc;
+
+	guest_create(&a, "idxd-1dwq-v1", uuid_a, "mapped");
+	guest_connect(&a, false);
+	guest_config(&a, 0x18, 0); /* BAR 2 */
+	guest_config(&a, 0x1a, bar >> 16);
+	guest_enable(&a);
+	mem.fd = a.fd;
+	assert_int_equal(vfio_user_dma_map(a.client, &mem), 0);
+	memset(a.mem, 0xee, 64);
+	desc = guest_move(&a, 0, 0x10000, 64, 0x1000);
+	desc.dst_addr = bar;
+	assert_int_equal(guest_submit(&a, 0, &desc), 0);
+	assert_int_equal(guest_complete(&a, 0x1000) & DSA_COMP_STATUS_MASK,
+			 DSA_COMP_PAGE_FAULT_NOBOF);
+	assert_int_equal(a.mem[0], 0xee);
+	desc = guest_move(&a, 0x40000, 0x10000, 64, 0x1000);
+	desc.completion_addr = bar + 64;
+	assert_int_equal(guest_submit(&a, 0, &desc), 0);
+	assert_true(guest_wait(&a, a.irq[0]));
+	assert_int_equal(guest_read(&a, DSA_SWERR) >> 8 & 0x7f, DSA_COMP_CRA_XLAT);
+	assert_int_equal(vfio_user_dma_unmap(a.client, bar, GUEST_BYTES), 0);
+	/* Nor by their file, wherever. */
+	assert_int_equal(vfio_user_get_region(a.client, 2, &region), 0);
+	mem.iova = 0x90000000;
+	mem.size = 0x2000;
+	mem.fd = region.fd;
+	assert_int_equal(vfio_user_dma_map(a.client, &mem), -EINVAL);
+	close(region.fd);
+	down(&a);
+}
+
 /* ---- two guests ---- */
 
 /* The same addresses, and other memory: neither reads or writes what is the other's. */
@@ -647,6 +685,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_dedicated_queue_drops, start, end),
 		cmocka_unit_test_setup_teardown(test_shared_queue_says_retry, start, end),
 		cmocka_unit_test_setup_teardown(test_mapped_portal, start, end),
+		cmocka_unit_test_setup_teardown(test_own_portals, start, end),
 		cmocka_unit_test_setup_teardown(test_memory_is_apart, start, end),
 		cmocka_unit_test_setup_teardown(test_interrupts_are_apart, start, end),
 		cmocka_unit_test_setup_teardown(test_queues_are_apart, start, end),

@@ -137,6 +137,17 @@ static void test_bars(void **state)
 	assert_int_equal(pci_bar_size(dev, 0), 0x4000);
 	assert_int_equal(pci_bar_address(dev, 1), 0);
 	assert_int_equal(pci_bar_address(dev, 7), 0);
+	/* What the function answers at, once it does. */
+	wr(dev, PCI_BASE_ADDRESS_2, 0, 4);
+	assert_false(pci_bar_overlaps(dev, 0x8012344000, 0x1000));
+	wr(dev, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	assert_true(pci_bar_overlaps(dev, 0x8012344000, 1));
+	assert_true(pci_bar_overlaps(dev, 0x8012347fff, 1));
+	assert_true(pci_bar_overlaps(dev, 0x8012343fff, 2));
+	assert_true(pci_bar_overlaps(dev, 0, UINT64_MAX));
+	assert_false(pci_bar_overlaps(dev, 0x8012343fff, 1));
+	assert_false(pci_bar_overlaps(dev, 0x8012348000, UINT64_MAX - 0x8012348000));
+	assert_false(pci_bar_overlaps(dev, 0, 0x8012344000)); /* and no port of BAR 3 counts */
 	/* What cannot be. */
 	assert_int_equal(pci_add_bar(dev, 4, &bad), -EINVAL);
 	assert_int_equal(pci_add_bar(dev, 0, &bar2), -EINVAL);
