@@ -174,9 +174,12 @@ static int write_config(struct dsa_mdev *m, uint64_t off, const void *buf, size_
 {
 	unsigned events = pci_config_write(m->pci, (unsigned)off, buf, (unsigned)len);
 
-	if (!(events & PCI_EVENT_FLR))
-		return finished(done, 0);
-	dsa_mdev_reset(m, done);
+	if (events & PCI_EVENT_FLR)
+		dsa_mdev_reset(m, done);
+	else if (events & PCI_EVENT_COMMAND && !pci_bus_master(m->pci))
+		dsa_vdev_stop(m->vdev, done);
+	else
+		vdpa_done_call(done, 0);
 	return 0;
 }
 

@@ -103,6 +103,12 @@ void dsa_vdev_reset(struct dsa_vdev *vdev, const struct vdpa_done *done);
 void dsa_vdev_idle(struct dsa_vdev *vdev, enum dsa_vdev_why why);
 /* The hardware failed: nothing goes on before a reset of this type. */
 void dsa_vdev_halt(struct dsa_vdev *vdev, enum dsa_reset_type reset);
+/*
+ * It may not read and write memory by itself any more. One that is enabled halts, without an
+ * interrupt (which would be a write), until a reset by command; @done when nothing is in flight.
+ * One at a time.
+ */
+void dsa_vdev_stop(struct dsa_vdev *vdev, const struct vdpa_done *done);
 /* Interrupt handles are void: the driver is told, and asks for others. */
 void dsa_vdev_revoke(struct dsa_vdev *vdev);
 /* An error of queue @wq that no completion record tells. Any thread. */

@@ -316,7 +316,7 @@ static void reset_over(struct dsa_vdev *vdev)
 	vdpa_done_call(&done, 0);
 }
 
-void dsa_vdev_idle(struct dsa_vdev *vdev, enum dsa_vdev_why why)
+static void idle(struct dsa_vdev *vdev, enum dsa_vdev_why why)
 {
 	bool all;
 
@@ -332,6 +332,18 @@ void dsa_vdev_idle(struct dsa_vdev *vdev, enum dsa_vdev_why why)
 		all = !vdev->waiting[DSA_VDEV_COMMAND];
 	if (vdev->cmd_waits && all)
 		command_over(vdev);
+}
+
+void dsa_vdev_idle(struct dsa_vdev *vdev, enum dsa_vdev_why why)
+{
+	struct vdpa_done stopped = {NULL, NULL};
+
+	if (why == DSA_VDEV_RESET) {
+		stopped = vdev->stop_done;
+		vdev->stop_done.fn = NULL;
+	}
+	idle(vdev, why); /* may be the end of @vdev */
+	vdpa_done_call(&stopped, 0);
 }
 
 void dsa_vdev_reset(struct dsa_vdev *vdev, const struct vdpa_done *done)

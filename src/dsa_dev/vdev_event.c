@@ -46,17 +46,32 @@ void dsa_vdev_error(struct dsa_vdev *vdev, unsigned wq, const struct dsa_error *
 	pthread_mutex_unlock(&vdev->lock);
 }
 
-void dsa_vdev_halt(struct dsa_vdev *vdev, enum dsa_reset_type reset)
+static void halt(struct dsa_vdev *vdev, enum dsa_reset_type reset, bool tell)
 {
 	if (vdev->resetting || vdev_state(vdev) == DSA_HALTED)
 		return;
 	pthread_mutex_lock(&vdev->lock);
 	*vdev_reg(vdev, DSA_GENSTS) = DSA_HALTED | (uint32_t)reset << DSA_GENSTS_RESET_SHIFT;
-	if (*vdev_reg(vdev, DSA_GENCTRL) & DSA_GENCTRL_HALT)
+	if (tell && *vdev_reg(vdev, DSA_GENCTRL) & DSA_GENCTRL_HALT)
 		vdev_cause(vdev, DSA_INTCAUSE_HALT);
 	pthread_mutex_unlock(&vdev->lock);
 	vdev->closed = vdev_all_wqs(vdev);
 	vdev_quiesce(vdev, DSA_VDEV_RESET, vdev_all_wqs(vdev), true);
+}
+
+void dsa_vdev_halt(struct dsa_vdev *vdev, enum dsa_reset_type reset)
+{
+	halt(vdev, reset, true);
+}
+
+void dsa_vdev_stop(struct dsa_vdev *vdev, const struct vdpa_done *done)
+{
+	if (vdev_state(vdev) != DSA_DISABLED)
+		halt(vdev, DSA_RESET_SOFTWARE, false);
+	if (vdev->waiting[DSA_VDEV_RESET])
+		vdev->stop_done = *done;
+	else
+		vdpa_done_call(done, 0);
 }
 
 void dsa_vdev_revoke(struct dsa_vdev *vdev)

@@ -31,7 +31,7 @@ struct dsa_vdev {
 	uint32_t cmd_wqs; /* and for which queues */
 	uint32_t closed;  /* queues that take nothing, since they are to be disabled */
 	bool resetting;
-	struct vdpa_done reset_done;
+	struct vdpa_done reset_done, stop_done;
 	struct vdev_part parts[VDEV_PARTS];
 	uint64_t age;
 	void *pages;

@@ -396,6 +396,48 @@ static void test_halt_over_a_command(void **state)
 	assert_int_equal(rig_cmd(&rig, DSA_CMD_RESET_DEVICE, 0), 0);
 }
 
+static void stopped(void *arg, int result)
+{
+	(*(unsigned *)arg)++;
+}
+
+/* Bus master is cleared: told when nothing is in flight, once, whatever else is under way. */
+static void test_stop(void **state)
+{
+	unsigned n = 0;
+	const struct vdpa_done done = {stopped, &n};
+
+	dsa_vdev_stop(rig.vdev, &done);
+	assert_int_equal(n, 1);
+	assert_int_equal(dsa_vdev_state(rig.vdev), DSA_DISABLED);
+	rig_write(&rig, DSA_GENCTRL, DSA_GENCTRL_HALT);
+	rig_enable_all(&rig);
+	rig.at_once = false;
+	rig_cmd(&rig, DSA_CMD_RESET_DEVICE, 0);
+	dsa_vdev_stop(rig.vdev, &done);
+	assert_int_equal(dsa_vdev_state(rig.vdev), DSA_HALTED);
+	assert_true(rig.quiet[DSA_VDEV_RESET].abort);
+	rig_quiet(&rig, DSA_VDEV_COMMAND);
+	assert_int_equal(n, 1);
+	rig_quiet(&rig, DSA_VDEV_RESET);
+	assert_int_equal(n, 2);
+	assert_int_equal(rig_read(&rig, DSA_CMDSTS), 0);
+	assert_int_equal(dsa_vdev_state(rig.vdev), DSA_DISABLED);
+	/* After a halt it waits for the same. */
+	rig.at_once = true;
+	rig_enable_all(&rig);
+	rig.at_once = false;
+	dsa_vdev_halt(rig.vdev, DSA_RESET_FLR);
+	dsa_vdev_stop(rig.vdev, &done);
+	assert_int_equal(rig.quiet[DSA_VDEV_RESET].calls, 2);
+	dsa_vdev_reset(rig.vdev, rig_reset(&rig));
+	rig_quiet(&rig, DSA_VDEV_RESET);
+	assert_int_equal(n, 3);
+	assert_int_equal(rig.resets, 1);
+	assert_int_equal(rig.interrupts, 0);
+	rig.at_once = true;
+}
+
 /* The command that ends a halt is not over before what the halt has aborted. */
 static void test_reset_after_halt_waits_for_both(void **state)
 {
@@ -524,6 +566,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_queue_mode, start, end),
 		cmocka_unit_test_setup_teardown(test_draining_state, start, end),
 		cmocka_unit_test_setup_teardown(test_halt_over_a_command, start, end),
+		cmocka_unit_test_setup_teardown(test_stop, start, end),
 		cmocka_unit_test_setup_teardown(test_reset_after_halt_waits_for_both, start, end),
 		cmocka_unit_test_setup_teardown(test_reset_leaves_nothing, start, end),
 		cmocka_unit_test_setup_teardown(test_handles, start, end),

@@ -133,15 +133,6 @@ static void test_bus_master(void **state)
 	down(&a);
 }
 
-static void test_command_interrupt(void **state)
-{
-	up(&a, uuid_a, false);
-	assert_int_equal(guest_cmd(&a, DSA_CMD_DRAIN_ALL, DSA_CMD_INT), 0);
-	assert_true(guest_wait(&a, a.irq[0]));
-	assert_int_equal(guest_read(&a, DSA_INTCAUSE), DSA_INTCAUSE_CMD);
-	down(&a);
-}
-
 /* What blocks on a fault is waited for by a drain, and cancelled by an abort. */
 static void block(struct guest *g)
 {
@@ -150,6 +141,48 @@ static void block(struct guest *g)
 	desc.flags |= IDXD_OP_FLAG_BOF;
 	desc.src_addr = GUEST_IOVA + GUEST_BYTES; /* nothing there yet */
 	assert_int_equal(guest_submit(g, 0, &desc), 0);
+}
+
+/* Cleared under a device that works: nothing is in flight when the write is over. */
+static void test_bus_master_is_taken(void **state)
+{
+	for (int by_message = 0; by_message < 2; by_message++) {
+		struct dsa_hw_desc desc;
+
+		up(&a, uuid_a, by_message);
+		block(&a);
+		guest_config(&a, 4, 2);
+		assert_int_equal(guest_read(&a, DSA_GENSTS), DSA_HALTED);
+		assert_int_equal(guest_status(&a, 0x1000), 0); /* no record of it */
+		assert_int_equal(vdpa_eventfd_drain(a.irq[0]), 0);
+		desc = guest_move(&a, 0x40000, 0x10000, 64, 0x2000);
+		guest_submit(&a, 0, &desc);
+		assert_int_equal(guest_cmd(&a, DSA_CMD_DRAIN_ALL, 0), DSA_CMDSTS_HW_ERR);
+		assert_int_equal(guest_status(&a, 0x2000), 0);
+		/* Setting it again is not enough: the driver resets what lost its work. */
+		guest_config(&a, 4, 6);
+		assert_int_equal(guest_cmd(&a, DSA_CMD_ENABLE_WQ, 0), DSA_CMDSTS_HW_ERR);
+		assert_int_equal(guest_cmd(&a, DSA_CMD_RESET_DEVICE, 0), 0);
+		guest_enable(&a);
+		desc = guest_move(&a, 0x40000, 0x10000, 64, 0x2000);
+		assert_int_equal(guest_submit(&a, 0, &desc), 0);
+		assert_int_equal(guest_complete(&a, 0x2000), DSA_COMP_SUCCESS);
+		/* Of one that is not enabled it is nothing: also what is written again. */
+		assert_int_equal(guest_cmd(&a, DSA_CMD_DISABLE_DEVICE, 0), 0);
+		guest_config(&a, 4, 2);
+		guest_config(&a, 4, 2);
+		assert_int_equal(guest_read(&a, DSA_GENSTS), DSA_DISABLED);
+		down(&a);
+	}
+}
+
+static void test_command_interrupt(void **state)
+{
+	up(&a, uuid_a, false);
+	assert_int_equal(guest_cmd(&a, DSA_CMD_DRAIN_ALL, DSA_CMD_INT), 0);
+	assert_true(guest_wait(&a, a.irq[0]));
+	assert_int_equal(guest_read(&a, DSA_INTCAUSE), DSA_INTCAUSE_CMD);
+	down(&a);
 }
 
 static void test_drain_waits(void **state)
@@ -674,6 +707,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_copies_on_one_thread, start_alone, end),
 		cmocka_unit_test_setup_teardown(test_identity, start, end),
 		cmocka_unit_test_setup_teardown(test_bus_master, start, end),
+		cmocka_unit_test_setup_teardown(test_bus_master_is_taken, start, end),
 		cmocka_unit_test_setup_teardown(test_command_interrupt, start, end),
 		cmocka_unit_test_setup_teardown(test_drain_waits, start, end),
 		cmocka_unit_test_setup_teardown(test_abort_cancels, start, end),
