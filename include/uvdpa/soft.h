@@ -175,8 +175,8 @@ VDPA_API void vdpa_soft_params_attrs(struct vdpa_soft_params *params,
 				     const struct vdpa_attr *attrs);
 
 /**
- * dev_del for parents: unregister, reset what nobody drives any more, then @done. The device is
- * freed with its last reference, which a stuck backend may hold for longer.
+ * dev_del for parents: unregister, reset what nobody drives any more, free, then @done. The device
+ * is freed with its last reference, which a stuck backend, or somebody else, may hold for longer.
  */
 VDPA_API int vdpa_soft_dev_del(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 			       const struct vdpa_done *done);

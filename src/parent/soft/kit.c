@@ -294,16 +294,29 @@ struct vdpa_soft_vq *vdpa_soft_get_vq(struct vdpa_soft *dev, uint16_t idx)
 struct soft_del {
 	struct vdpa_soft *dev;
 	struct vdpa_done done;
+	struct vdpa_loop_sync sync;
 };
 
+/*
+ * The device first: who is told that it is gone may use at once what it had, an image or a tap, and
+ * may do so from another process.
+ */
+static void del_told(struct vdpa_loop_sync *sync)
+{
+	struct soft_del *del = vdpa_container_of(sync, struct soft_del, sync);
+	struct vdpa_done done = del->done;
+
+	vdpa_put_device(&del->dev->vdpa);
+	free(del);
+	vdpa_done_call(&done, 0);
+}
+
+/* Messages that are under way to its queues, and the one that brought us here, hold the device. */
 static void del_end(void *arg, int result)
 {
 	struct soft_del *del = arg;
-	struct vdpa_device *vdev = &del->dev->vdpa;
 
-	vdpa_done_call(&del->done, 0);
-	free(del);
-	vdpa_put_device(vdev);
+	vdpa_loop_group_sync(vdpa_ctx_loops(del->dev->vdpa.ctx), &del->sync, del_told);
 }
 
 /* Whoever drove it without a bus driver may have left queues running. */

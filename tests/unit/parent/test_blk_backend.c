@@ -19,7 +19,7 @@ static struct trace {
 	enum blk_op ops[MAX_OPS];
 	uint32_t flags[MAX_OPS];
 	bool writeback_at[MAX_OPS]; /* when the op came */
-	unsigned nops, submits, cancels, opens, closes;
+	unsigned nops, submits, cancels, opens, closes, ends;
 	int writeback; /* -1: never set */
 	int open_error;
 	bool no_cancel;
@@ -48,6 +48,7 @@ int __wrap_blk_backend_open(const char *name, const struct backend_open_params *
 static void trace_close(struct blk_backend *be)
 {
 	assert_int_equal(trace.nheld, 0);
+	trace.ends++;
 }
 
 static void trace_info(struct blk_backend *be, struct blk_backend_info *info)
@@ -132,7 +133,7 @@ static struct blk_backend_ops trace_ops = {
 
 static uint64_t capacity = 1 << 20; /* of the next disk */
 
-static void open_trace(struct soft_guest *g, const struct vdpa_attr *attrs)
+static void open_trace_on(struct soft_guest *g, unsigned workers, const struct vdpa_attr *attrs)
 {
 	memset(&trace, 0, sizeof(trace));
 	trace.info = (struct blk_backend_info){
@@ -144,8 +145,13 @@ static void open_trace(struct soft_guest *g, const struct vdpa_attr *attrs)
 		.volatile_cache = true,
 	};
 	trace.writeback = -1;
-	sg_open(g, 0);
+	sg_open(g, workers);
 	sg_add(g, "soft_blk", attrs);
+}
+
+static void open_trace(struct soft_guest *g, const struct vdpa_attr *attrs)
+{
+	open_trace_on(g, 0, attrs);
 }
 
 /* A request that is not waited for; its data and status are at @slot. */
@@ -448,6 +454,38 @@ static void test_memory(void **state)
 	sg_close(&g);
 }
 
+static void closed_by_now(void *arg, int result)
+{
+	struct sg_wait *wait = arg;
+
+	assert_int_equal(result, 0);
+	assert_int_equal(trace.ends, 1);
+	wait->done = true;
+}
+
+/* Who is told that a disk is gone may use its image at once. */
+static void test_gone_is_gone(void **state)
+{
+	for (unsigned workers = 0; workers < 3; workers++) {
+		for (int running = 0; running < 2; running++) {
+			struct sg_wait wait = {0};
+			struct vdpa_done done = {closed_by_now, &wait};
+			struct soft_guest g;
+
+			open_trace_on(&g, workers, NULL);
+			if (running)
+				sg_start(&g, SG_V1, 1, 16);
+			else /* a message that is on its way to the queue */
+				vdpa_kick_vq(g.dev, 0);
+			vdpa_put_device(g.dev);
+			assert_int_equal(vdpa_dev_del(g.dev, &done, NULL), 0);
+			g.dev = NULL;
+			sg_wait(&g, &wait);
+			sg_close(&g);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,7 +494,7 @@ int main(void)
 		cmocka_unit_test(test_drain_waits), cmocka_unit_test(test_late),
 		cmocka_unit_test(test_batch),	    cmocka_unit_test(test_turn_of_bytes),
 		cmocka_unit_test(test_offers),	    cmocka_unit_test(test_queue_open_fails),
-		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_memory),	    cmocka_unit_test(test_gone_is_gone),
 	};
 
 	return cmocka_run_group_tests_name("blk backend", tests, NULL, NULL);
