@@ -110,12 +110,13 @@ static int add_device(struct serve *s, struct vdpa_mgmt_dev *mgmt,
 		      const struct vdpa_dev_set_config *config, struct vdpa_error *err)
 {
 	uint64_t deadline = vdpa_clock_ns() + BUSY_TIMEOUT_NS;
-	int ret;
+	int ret = vdpa_dev_add(mgmt, s->opt.name, config, err);
 
-	do {
+	if (ret == -EBUSY)
+		vdpa_log(vdpa_ctx_log(s->ctx), VDPA_LOG_WARN, s->opt.name, "waits: %s", err->msg);
+	while (ret == -EBUSY && !s->ending && vdpa_clock_ns() < deadline &&
+	       vdpa_loop_run_once(s->loop, BUSY_RETRY_NS) >= 0)
 		ret = vdpa_dev_add(mgmt, s->opt.name, config, err);
-	} while (ret == -EBUSY && !s->ending && vdpa_clock_ns() < deadline &&
-		 vdpa_loop_run_once(s->loop, BUSY_RETRY_NS) >= 0);
 	return ret;
 }
 

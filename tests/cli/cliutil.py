@@ -41,11 +41,24 @@ def wait_for(what, seconds=PATIENCE):
         time.sleep(0.01)
 
 
-def hold_lock(path, seconds):
-    """Something else uses a disk image, for a while."""
+def hold_lock(path, until):
+    """Something else uses a disk image, until until() is true."""
     fd = os.open(path, os.O_RDWR)
     fcntl.fcntl(fd, F_OFD_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    threading.Timer(seconds, os.close, [fd]).start()
+
+    def hold():
+        try:
+            wait_for(until)
+        finally:
+            os.close(fd)
+
+    threading.Thread(target=hold).start()
+
+
+def logs_say(folder, name, text, times=1):
+    """Is @text as often in the logs of @folder, whose names begin with @name?"""
+    logs = [path.read_text(errors='replace') for path in pathlib.Path(folder).glob(f'{name}.*')]
+    return sum(log.count(text) for log in logs) >= times
 
 
 class Client:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cliutil import hold_lock
+from cliutil import hold_lock, logs_say
 
 
 def fill(daemon, folder):
@@ -62,14 +62,13 @@ def test_the_predecessors_last_requests_are_waited_for(start, folder):
             ('d0', {'backend': 'ram', 'size': 65536}),
             ('d1', {'backend': 'file', 'path': str(folder / 'disk.img')}),
             ('d2', {'backend': 'null', 'size': 65536}))]}))
-    hold_lock(folder / 'disk.img', 0.5)
+    hold_lock(folder / 'disk.img', lambda: logs_say(folder, 'log', 'd1: waits: '))
     daemon = start('--config', folder / 'c.json')
     assert daemon.ready == b'\n', daemon.log()
     assert set(daemon.json('dev', 'show')['dev']) == {'d0', 'd1', 'd2'}
-    assert 'd1: waits: ' in daemon.log()
     for name in ('d0', 'd1', 'd2'):
         daemon.ok('dev', 'del', name)
-    hold_lock(folder / 'disk.img', 0.5)
+    hold_lock(folder / 'disk.img', lambda: logs_say(folder, 'log', 'd1: waits: ', 2))
     daemon.ok('config', 'load', folder / 'c.json')
     assert set(daemon.json('dev', 'show')['dev']) == {'d0', 'd1', 'd2'}
 

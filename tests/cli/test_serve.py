@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from cliutil import PATIENCE, UVDPA, as_nobody, clean_env, hold_lock, run, wait_for
+from cliutil import PATIENCE, UVDPA, as_nobody, clean_env, hold_lock, logs_say, run, wait_for
 
 
 class Server:
@@ -93,7 +93,7 @@ def test_read_only(serve, folder, image):
 
 
 def test_the_predecessors_last_requests_are_waited_for(serve, folder, image):
-    hold_lock(image, 0.5)
+    hold_lock(image, lambda: logs_say(folder, 'serve', ': waits: '))
     server = serve('blk', '--socket-path', folder / 'v.sock', '--blk-file', image)
     assert server.ready == b'\n', server.log()
 
