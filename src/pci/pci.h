@@ -90,8 +90,8 @@ int pci_add_bar(struct pci_dev *dev, unsigned index, const struct pci_bar *bar);
 /* Where the driver put it; 0: nowhere yet, or there is none. */
 uint64_t pci_bar_address(const struct pci_dev *dev, unsigned index);
 uint64_t pci_bar_size(const struct pci_dev *dev, unsigned index);
-/* Does [@addr, @addr + @size) touch what the function itself answers at (memory BARs that the driver
- * has placed and switched on)? */
+/* Does [@addr, @addr + @size) touch what the function itself answers at (memory BARs that the
+ * driver has placed and switched on)? */
 bool pci_bar_overlaps(const struct pci_dev *dev, uint64_t addr, uint64_t size);
 
 /* ---- capabilities: at which offset, or -ENOSPC ---- */
