@@ -157,6 +157,9 @@ static int wait_reply(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t time
 	if (!w->done) {
 		list_del(&w->link);
 		w->result = r < 0 ? r : -ETIMEDOUT;
+	} else if (r == -ETIMEDOUT) {
+		/* The reader has ended the connection for it, which to all others is -EIO. */
+		w->result = r;
 	}
 	pthread_mutex_unlock(&conn->lock);
 	if (w->result == -ETIMEDOUT)
