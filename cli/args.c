@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cli.h"
@@ -28,6 +29,16 @@ int cli_pairs(const struct cli *cli, int argc, char **argv, const char *stop, js
 	*used = i;
 	*out = obj;
 	return EXIT_OK;
+}
+
+int cli_number(const char *word, uint64_t max, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(word, &end, 0);
+	/* It would take signs and blanks as well. */
+	return errno || *end || *word < '0' || *word > '9' || *out > max ? -EINVAL : 0;
 }
 
 json_t *cli_named(const json_t *list, const char *name)

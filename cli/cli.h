@@ -17,13 +17,15 @@
 
 struct ctl_client;
 struct cli_cmd;
+struct vfu;
 
 struct cli {
 	const char *socket; /* NULL: the default */
 	bool json, pretty, all;
 	bool qemu_args;		       /* mdev show: what QEMU is to be given */
 	struct ctl_client *client;     /* NULL: not connected yet */
-	const struct cli_cmd *path[3]; /* words matched so far, for messages */
+	struct vfu *vfu;	       /* vfu: the device behind the socket */
+	const struct cli_cmd *path[5]; /* words matched so far, for messages */
 	unsigned depth;
 };
 
@@ -55,6 +57,7 @@ extern const struct cli_cmd cli_config_cmds[];
 extern const struct cli_cmd cli_mdev_cmds[];
 extern const struct cli_cmd cli_dsa_cmds[];
 extern const struct cli_cmd cli_ims_cmds[];
+extern const struct cli_cmd cli_vfu_cmds[];
 
 /* ---- match.c ---- */
 
@@ -108,6 +111,8 @@ int cli_pairs(const struct cli *cli, int argc, char **argv, const char *stop, js
  * {name, type}, as the daemon describes attributes; ended by NULL. EXIT_OK or EXIT_FAILED.
  */
 int cli_resolve_paths(json_t *attrs, const json_t *const *specs);
+/* All of @word is a number, decimal, 0x or 0, of at most @max: 0, else -EINVAL. */
+int cli_number(const char *word, uint64_t max, uint64_t *out);
 /* Member of @list (array of objects) whose "name" is @name, or NULL. Borrowed. */
 json_t *cli_named(const json_t *list, const char *name);
 /* A file ("-": standard input) that holds one value. EXIT_OK, or EXIT_FAILED after a message. */
@@ -140,6 +145,7 @@ int cmd_pktgen(struct cli *cli, int argc, char **argv);
 int cmd_bench(struct cli *cli, int argc, char **argv);
 int cmd_raw(struct cli *cli, int argc, char **argv);
 int cmd_run(struct cli *cli, int argc, char **argv);
+int cmd_vfu(struct cli *cli, int argc, char **argv);
 int cmd_serve(struct cli *cli, int argc, char **argv);
 int cmd_completion(struct cli *cli, int argc, char **argv);
 int cmd_complete(struct cli *cli, int argc, char **argv);
@@ -150,6 +156,7 @@ void complete_dev_set(struct cli *cli, int argc, char **argv);
 void complete_dev_bind(struct cli *cli, int argc, char **argv);
 void complete_mgmtdev(struct cli *cli, int argc, char **argv);
 void complete_virtio(struct cli *cli, int argc, char **argv);
+void complete_vfu(struct cli *cli, int argc, char **argv);
 void complete_driver(struct cli *cli, int argc, char **argv);
 
 #endif

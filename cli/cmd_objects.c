@@ -257,6 +257,11 @@ const struct cli_cmd cli_objects[] = {
 	{"iotlb", 0, "", "all that is mapped in an address space", NULL, iotlb_cmds, NULL},
 	{"raw", 0, "{ PATH | DEV | NAME } { CALL [ KEY=NUMBER ]... }...",
 	 "calls of the vhost-vdpa uAPI by hand", cmd_raw, NULL, complete_device},
+#ifdef VDPA_HAVE_VFIO_USER
+	{"vfu", 0, "SOCKET [ COMMAND [ , COMMAND ]... ]",
+	 "a device behind a socket of vfio-user by hand; \"vfu SOCKET help\" has the commands",
+	 cmd_vfu, NULL, complete_vfu},
+#endif
 	{"debug", 0, "", "references", NULL, debug_cmds, NULL},
 	{"log", 0, "[ LINES ]", "the last lines of the daemon's log", cmd_log, NULL, NULL},
 	{"worker", 0, "", "threads that serve queues", NULL, worker_cmds, NULL},

@@ -266,12 +266,9 @@ static int unknown_call(struct cli *cli, const char *word)
 static int parse_key(struct cli *cli, struct raw_call *call, const char *word)
 {
 	const char *eq = strchr(word, '=');
-	char *end = NULL;
 	uint64_t value;
 
-	errno = 0;
-	value = strtoull(eq + 1, &end, 0);
-	if (errno || *end || end == eq + 1 || eq[1] == '-')
+	if (cli_number(eq + 1, UINT64_MAX, &value))
 		return cli_usage(cli, "\"%s\": %s is no number", word, eq + 1);
 	for (unsigned i = 0; i < KEYS && call->keys[i].name; i++) {
 		if (strncmp(call->keys[i].name, word, (size_t)(eq - word)) ||

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include "cli.h"
+#include "uvdpa-config.h"
 
 static const char script[] =
 	"# bash completion of uvdpa: source this, or put it where bash-completion looks\n"
@@ -233,6 +234,24 @@ static const struct cli_cmd *entry(const struct cli_cmd *table, const char *word
 	}
 	return hit;
 }
+
+#ifdef VDPA_HAVE_VFIO_USER
+/* After the socket: commands with "," between. */
+void complete_vfu(struct cli *cli, int argc, char **argv)
+{
+	const struct cli_cmd *table = cli_vfu_cmds, *cmd = NULL;
+
+	(void)cli;
+	if (argc == 1)
+		puts("@path");
+	for (int i = 1; i + 1 < argc; i++) {
+		cmd = table && strcmp(argv[i], ",") ? entry(table, argv[i]) : NULL;
+		table = !strcmp(argv[i], ",") ? cli_vfu_cmds : cmd ? cmd->sub : NULL;
+	}
+	if (table && argc > 1)
+		print_table(table);
+}
+#endif
 
 int cmd_complete(struct cli *cli, int argc, char **argv)
 {

@@ -69,10 +69,7 @@ static int exchange(struct message *m)
 static int number(const struct message *m, const char *what, const char *word, uint64_t max,
 		  uint64_t *out)
 {
-	char *end;
-
-	*out = strtoull(word, &end, 0);
-	if (*end || end == word || *word == '-' || *out > max)
+	if (cli_number(word, max, out))
 		return cli_usage(m->t->cli, "%s \"%s\": a number up to %llu is allowed", what, word,
 				 (unsigned long long)max);
 	return EXIT_OK;

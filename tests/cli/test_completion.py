@@ -41,6 +41,10 @@ def complete(line, sock=None):
     ('uvdpa dev config ', {'show'}, set()),
     ('uvdpa -j dev ', {'show'}, set()),
     ('uvdpa nonsense ', set(), {'dev'}),
+    ('uvdpa vfu /run/x.sock ', {'info', 'region', 'migrate'}, set()),
+    ('uvdpa vfu /run/x.sock region ', {'read', 'show'}, {'info'}),
+    ('uvdpa vfu /run/x.sock reset , mig s', {'show', 'save'}, {'info'}),
+    ('uvdpa vfu /run/x.sock info ', set(), {'read', 'info'}),
 ])
 def test_words(line, has, has_not):
     got = complete(line)
