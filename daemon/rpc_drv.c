@@ -17,6 +17,32 @@ static void ended(void *arg, int ret, json_t *result, const struct vdpa_error *e
 	rpc_end(arg, ret, result, err);
 }
 
+struct by_name {
+	const char *name;
+	struct virtio_device *dev;
+};
+
+static bool match_vdpa(void *arg, struct virtio_device *dev)
+{
+	struct by_name *by = arg;
+	const char *bus = virtio_bus_name(dev);
+
+	if (strncmp(bus, "vdpa/", 5) || strcmp(bus + 5, by->name))
+		return true;
+	by->dev = dev;
+	return false;
+}
+
+/* By its own name, or by that of the vDPA device that it is made of. */
+static struct virtio_device *find(struct vdpa_ctx *ctx, const char *name)
+{
+	struct by_name by = {.name = name, .dev = virtio_find(ctx, name)};
+
+	if (!by.dev)
+		virtio_for_each(ctx, match_vdpa, &by);
+	return by.dev;
+}
+
 static bool list_virtio(void *arg, struct virtio_device *dev)
 {
 	vdpa_name_list_add(arg, virtio_name(dev));
@@ -48,7 +74,7 @@ static int no_operation(const char *name, const char *op, struct vdpa_error *err
 static void call_op(struct rpc_call *call)
 {
 	const char *name = rpc_str(call, "name"), *opname = rpc_str(call, "op");
-	struct virtio_device *dev = virtio_find(call->d->ctx, name);
+	struct virtio_device *dev = find(call->d->ctx, name);
 	const struct drv_op *op = drv_find(opname);
 	json_t *params = json_object_get(call->params, "params");
 	json_t *none = params ? NULL : json_object();
@@ -80,7 +106,10 @@ static void drv_describe(struct rpc_call *call)
 }
 
 static const struct ctl_param call_params[] = {
-	{.name = "name", .type = CTL_STRING, .required = true, .help = "of the virtio device"},
+	{.name = "name",
+	 .type = CTL_STRING,
+	 .required = true,
+	 .help = "of the virtio device, or of the vDPA device that it is made of"},
 	{.name = "op", .type = CTL_STRING, .required = true, .help = "as drv.ops lists them"},
 	{.name = "params", .type = CTL_OBJECT, .help = "of the operation"},
 	{.name = NULL},

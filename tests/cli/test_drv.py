@@ -32,6 +32,11 @@ def test_list(virtio):
     assert virtio.ok('drv') == 'virtio0: bus vdpa/d0 driver virtio-blk\n'
 
 
+def test_name_of_the_vdpa_device(virtio):
+    assert virtio.ok('drv', 'd0', 'blk', 'info') == virtio.ok('drv', 'virtio0', 'blk', 'info')
+    assert 'there is no such virtio device' in virtio.fails('drv', 'd', 'blk', 'info')
+
+
 def test_info_features(target):
     daemon, words = target
     assert 'capacity_sectors 16384' in daemon.ok(*words, 'blk', 'info')
