@@ -71,7 +71,7 @@ static unsigned print_cmds(const char *group, const char *name)
 		print_cmd(&cmds[i], !n++);
 	}
 	if (n)
-		fputs("VIRTIO: a virtio device of the daemon (\"uvdpa drv\" lists them), \n"
+		fputs("VIRTIO: a virtio device of the daemon (\"uvdpa drv\" lists them),\n"
 		      "  by its name or that of its vDPA device, or\n"
 		      "  --socket PATH [ --type blk | net ]: the back end behind a vhost-user "
 		      "socket.\n"
