@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include "cli.h"
 
 static const char *str(const json_t *obj, const char *key)
@@ -317,19 +318,52 @@ static int take_pairs(struct cli *cli, int argc, char **argv, json_t *params)
 	return ret;
 }
 
+/* Any: RFC 4122, version 4. */
+static const char *new_uuid(char text[37])
+{
+	uint8_t b[16];
+
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return NULL;
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	snprintf(text, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+		 b[13], b[14], b[15]);
+	return text;
+}
+
+static int print_uuid(const struct cli *cli, const char *uuid)
+{
+	if (cli->json)
+		return cli_print_json(cli, json_pack("{s:s}", "uuid", uuid));
+	puts(uuid);
+	return EXIT_OK;
+}
+
+/* What follows a UUID comes in pairs, and no key has a dash. */
+static bool uuid_given(int argc, char **argv)
+{
+	return argc > 1 && (argc % 2 == 0 || strchr(argv[1], '-'));
+}
+
 static int cmd_create(struct cli *cli, int argc, char **argv)
 {
+	int given = uuid_given(argc, argv), ret;
+	char text[37];
+	const char *uuid = given ? argv[1] : new_uuid(text);
 	json_t *params;
-	int ret;
 
-	if (argc < 2)
-		return cli_usage(cli, "something is missing");
-	params = json_pack("{s:s, s:s}", "mdev_type", argv[0], "uuid", argv[1]);
-	ret = take_pairs(cli, argc - 2, argv + 2, params);
-	if (!ret)
-		return cli_do(cli, "mdev.create", params);
-	json_decref(params);
-	return ret;
+	if (!argc || !uuid)
+		return cli_usage(cli, argc ? "no random numbers" : "a type is missing");
+	params = json_pack("{s:s, s:s}", "mdev_type", argv[0], "uuid", uuid);
+	ret = take_pairs(cli, argc - 1 - given, argv + 1 + given, params);
+	if (ret) {
+		json_decref(params);
+		return ret;
+	}
+	ret = cli_do(cli, "mdev.create", params);
+	return ret || given ? ret : print_uuid(cli, uuid);
 }
 
 static int by_name(struct cli *cli, int argc, char **argv, const char *method)
@@ -533,7 +567,8 @@ static void complete_create(struct cli *cli, int argc, char **argv)
 	json_t *parents, *parent, *type;
 	size_t i, k;
 
-	if (argc != 1 && (argc < 3 || argc % 2 == 0))
+	/* With a UUID before them keys are the odd words. */
+	if (argc > 2 && argc % 2 == !strchr(argv[1], '-'))
 		return;
 	if (argc > 1)
 		puts("parent\ndriver");
@@ -565,8 +600,9 @@ const struct cli_cmd cli_mdev_cmds[] = {
 	{"types", 0, "[ PARENT ]", "what can be made; with --all its attributes", cmd_types, NULL,
 	 complete_parent},
 	{"create", 0,
-	 "TYPE UUID [ parent PARENT ] [ KEY VALUE ]... [ driver DRIVER [ KEY VALUE ]... ]",
-	 "make a device", cmd_create, NULL, complete_create},
+	 "TYPE [ UUID ] [ parent PARENT ] [ KEY VALUE ]... [ driver DRIVER [ KEY VALUE ]... ]",
+	 "make a device; without a UUID it gets one, which is printed", cmd_create, NULL,
+	 complete_create},
 	{"remove", 0, "UUID", "remove a device, also while it is in use", cmd_remove, NULL,
 	 complete_uuid},
 	{"set", 0, "UUID { KEY VALUE }...", "change attributes", cmd_set, NULL, complete_uuid},

@@ -2,6 +2,7 @@
 """Mediated devices: mdevctl's words and its JSON, definitions, configurations, removal under traffic."""
 import json
 import threading
+import uuid
 
 import pytest
 
@@ -210,19 +211,28 @@ def test_events_have_the_modalias(daemon):
     assert mine[0]['modalias'] == 'mdev_virtio:c01' and mine[0]['parent'] == 'mvnet_loopback'
 
 
+@pytest.mark.parametrize('words', [[], ['mac', '52:54:00:00:00:07'], ['parent', 'mvnet_loopback']])
+def test_a_uuid_of_its_own(daemon, words):
+    made = [daemon.ok('mdev', 'create', TYPE, *words), daemon.json('mdev', 'create', TYPE, *words)['uuid'] + '\n']
+    assert len(set(made)) == 2 and all(uuid.UUID(u.strip()).version == 4 for u in made)
+    assert sorted(daemon.json('dev', 'show')['dev']) == sorted(u.strip() for u in made)
+
+
 def test_completion(daemon):
     daemon.ok('mdev', 'create', TYPE, U1)
     sock = daemon.socket
     assert {'create', 'types', 'define', 'undefine'} <= complete('uvdpa mdev ')
     assert TYPE in complete('uvdpa mdev create ', sock)
     assert {'mac', 'parent', 'driver'} <= complete(f'uvdpa mdev create {TYPE} {U2} ', sock)
+    assert {'mac', 'parent'} <= complete(f'uvdpa mdev create {TYPE} ', sock)
+    assert not complete(f'uvdpa mdev create {TYPE} {U2} mac ', sock)
     assert U1 in complete('uvdpa mdev remove ', sock)
     assert {'virtio_mdev'} <= complete(f'uvdpa mdev bind {U1} ', sock)
     assert {'mvnet_loopback'} <= complete('uvdpa mdev types ', sock)
 
 
 @pytest.mark.parametrize('words,says', [
-    (['create'], 'something is missing'), (['create', TYPE, U1, 'mac'], '"mac" has no value'),
+    (['create'], 'a type is missing'), (['create', TYPE, U1, 'mac'], '"mac" has no value'),
     (['create', TYPE, U1, 'driver'], '"driver" has no value'), (['remove'], 'something is missing'),
     (['set', U1, 'mac'], 'something is missing'), (['bind', U1], 'something is missing'),
     (['define', U1, 'auto', TYPE], 'a parent is wanted'), (['list', 'all'], 'only "defined" is allowed'),
