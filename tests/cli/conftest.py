@@ -77,6 +77,9 @@ def uvdpa():
 
 def pytest_terminal_summary(terminalreporter):
     """For the figures of the long loops."""
-    stops = sum('at_any_moment' in report.nodeid for report in terminalreporter.stats.get('passed', ()))
-    if stops:
-        terminalreporter.write_line(f'{stops} stops')
+    passed = terminalreporter.stats.get('passed', ())
+    stops = sum('at_any_moment' in report.nodeid for report in passed)
+    kills = sum(number for report in passed for what, number in report.user_properties if what == 'kills')
+    for number, what in ((stops, 'stops'), (kills, 'kills')):
+        if number:
+            terminalreporter.write_line(f'{number} {what}')

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Both ends of VDUSE: a device of one daemon, bound to the driver vduse, is on the bus of another one."""
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from cliutil import BUILD, PATIENCE, clean_env, wait_for
 
+ROUNDS = int(os.environ.get('UVDPA_TEST_ROUNDS', 1))
 MAC = '52:54:00:12:34:56'
 
 
@@ -83,7 +85,7 @@ def test_nic(bus, maker, folder, more):
 
 
 @pytest.mark.parametrize('more', [(), ('isolation', 'bounce')], ids=['shared', 'bounce'])
-def test_killed(bus, maker, start, folder, more):
+def test_killed(bus, maker, start, folder, more, record_property):
     """kill -9 of the maker under load, five times: a new one goes on by its log, and nothing is lost."""
     image = folder / 'disk.img'
     image.write_bytes(bytes(8 << 20))
@@ -109,7 +111,7 @@ def test_killed(bus, maker, start, folder, more):
 
     worker = threading.Thread(target=load)
     worker.start()
-    for _ in range(5):
+    for _ in range(5 * ROUNDS):
         wait_for(lambda: failed or show(bus, 'd0')['show']['process'] == 'connected')
         time.sleep(0.3)
         maker.proc.send_signal(signal.SIGKILL)
@@ -122,6 +124,7 @@ def test_killed(bus, maker, start, folder, more):
     worker.join(PATIENCE * 2)
     assert not worker.is_alive() and not failed, failed
     bus.ok('dev', 'del', 'd0')
+    record_property('kills', 5 * ROUNDS)
 
 
 def test_refused(maker, folder):

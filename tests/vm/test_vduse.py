@@ -189,7 +189,7 @@ def test_many(cache, work):
         ! grep '^<[0-4]>' $W/uvdpad.log
     """)
     shutil.copy(MANY, guest.share)
-    guest.run(timeout=120 + 40 * ROUNDS)
+    guest.run(timeout=160 * ROUNDS)
 
 
 def test_what_is_missing(cache, work):
@@ -262,7 +262,7 @@ def test_daemon_is_killed(cache, work, packed):
         daemon_down
         [ ! -e $node ]
     """)
-    guest.run(timeout=120 + 20 * ROUNDS)
+    guest.run(timeout=140 * ROUNDS)
 
 
 @pytest.mark.skipif(not os.path.exists(EXAMPLE),
@@ -320,4 +320,4 @@ def test_device_process(cache, work):
         killed
         ! grep '^<[0-4]>' $W/p0.log
     """, programs=[EXAMPLE])
-    guest.run(timeout=120 + 20 * ROUNDS)
+    guest.run(timeout=140 * ROUNDS)

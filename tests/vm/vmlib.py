@@ -281,6 +281,10 @@ class Uvdpad(Process):
             walk("", json.loads(text))
         return found
 
+    def descriptors(self):
+        """How many it has open."""
+        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
+
     def driver_shows(self, name):
         """What the bus driver of a device tells about it."""
         shown = json.loads(self.cli(f"dev show {name} -j --all"))
