@@ -4,26 +4,13 @@
  * is the character device) and ours (PATH is the socket that stands for it). It prints a line for
  * each check and "N checks, N failed" at the end; the exit status says whether all passed.
  */
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-
-#include <uvdpa/virtqueue.h>
-
+#include "disk.h"
 #include "uapi.h"
 
-#define PAGE 4096ull
-#define MEM_BYTES (64 * PAGE)
-#define BASE 0x100000ull /* IOVA of the memory */
-#define NUM 64u
 /* Newer than the oldest headers that this builds on. */
 #define GET_VRING_DESC_GROUP _IOWR(VHOST_VIRTIO, 0x7F, struct vhost_vring_state)
 #define SUSPEND _IO(VHOST_VIRTIO, 0x7D)
 #define RESUME _IO(VHOST_VIRTIO, 0x7E)
-
-static uint8_t *mem;
-static int mem_fd;
-static uint32_t asid; /* that messages are for, and a disk's groups are tied to */
 
 /* The kernel says EFAULT of every message that it refuses, whatever was wrong; ours says what. */
 static void refused(const char *what, long got, long why)
@@ -35,24 +22,6 @@ static void refused(const char *what, long got, long why)
 static void is_or_absent(const char *what, long got, long want)
 {
 	is(what, got == -EOPNOTSUPP ? want : got, want);
-}
-
-static long message(struct cdev_client *c, uint8_t type, uint64_t iova, uint64_t size)
-{
-	struct vhost_msg_v2 msg = {.type = VHOST_IOTLB_MSG_V2, .asid = asid};
-	uint64_t off = iova >= BASE && iova < BASE + MEM_BYTES ? iova - BASE : 0;
-	struct cdev_client_mem m = {{.uaddr = (uintptr_t)mem + off,
-				     .size = size && size <= MEM_BYTES ? size : PAGE,
-				     .offset = off,
-				     .writable = true},
-				    mem_fd};
-
-	msg.iotlb.iova = iova;
-	msg.iotlb.size = size;
-	msg.iotlb.uaddr = (uintptr_t)mem + off;
-	msg.iotlb.perm = VHOST_ACCESS_RW;
-	msg.iotlb.type = type;
-	return cdev_client_write(c, &msg, sizeof(msg), &m, type == VHOST_IOTLB_UPDATE ? 1 : 0);
 }
 
 /* ---- what must hold of any device ---- */
@@ -307,57 +276,13 @@ static void test_groups(void)
 
 /* ---- a disk in use ---- */
 
-struct disk {
-	struct cdev_client c;
-	struct virtqueue *vq;
-	int kick, call;
-	uint8_t *io; /* behind the ring */
-	uint64_t io_iova;
-};
-
-static int ring_up(struct disk *d, uint64_t features)
-{
-	struct virtqueue_config config = {.size = sizeof(config),
-					  .num = NUM,
-					  .features = features,
-					  .mem = mem,
-					  .mem_iova = BASE};
-	struct vhost_vring_addr addr = {.index = 0};
-	size_t ring = virtqueue_mem_bytes(NUM, features);
-	iova_t desc, driver, device;
-	int err;
-
-	memset(mem, 0, ring);
-	d->io = mem + ring;
-	d->io_iova = BASE + ring;
-	err = virtqueue_new(&config, &d->vq);
-	if (err)
-		return err;
-	virtqueue_addrs(d->vq, &desc, &driver, &device);
-	addr.desc_user_addr = desc;
-	addr.avail_user_addr = driver;
-	addr.used_user_addr = device;
-	err = set_state(&d->c, VHOST_SET_VRING_NUM, 0, NUM);
-	if (!err)
-		err = do_ioctl(&d->c, VHOST_SET_VRING_ADDR, &addr, sizeof(addr));
-	if (!err)
-		err = set_state(&d->c, VHOST_SET_VRING_BASE, 0, 0);
-	if (!err)
-		err = set_fd(&d->c, VHOST_SET_VRING_KICK, 0, d->kick);
-	if (!err)
-		err = set_fd(&d->c, VHOST_SET_VRING_CALL, 0, d->call);
-	return err ? err : set_state(&d->c, VHOST_VDPA_SET_VRING_ENABLE, 0, 1);
-}
-
 static void disk_open(struct disk *d)
 {
 	uint64_t want = VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM) |
 			VDPA_BIT(VIRTIO_RING_F_EVENT_IDX) | VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC);
 	uint64_t features;
 
-	memset(d, 0, sizeof(*d));
-	d->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	d->call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	disk_init(d);
 	open_or_exit(&d->c);
 	features = get64(&d->c, VHOST_GET_FEATURES) & want;
 	is("disk: owner", do_ioctl(&d->c, VHOST_SET_OWNER, NULL, 0), 0);
@@ -371,47 +296,6 @@ static void disk_open(struct disk *d)
 	is("disk: features ok", set_status(&d->c, 11), 0);
 	is("disk: ring", ring_up(d, features), 0);
 	is("disk: driver ok", set_status(&d->c, 15), 0);
-}
-
-static void disk_close(struct disk *d)
-{
-	cdev_client_close(&d->c);
-	virtqueue_free(d->vq);
-	close(d->kick);
-	close(d->call);
-}
-
-/* One request of @sectors from @sector on; data at io + 4096. Its status byte, or -errno. */
-static int request(struct disk *d, uint32_t type, uint64_t sector, uint32_t sectors)
-{
-	struct virtio_blk_outhdr head = {.type = type, .sector = sector};
-	struct virtqueue_sg sg[3] = {{d->io_iova, sizeof(head)},
-				     {d->io_iova + PAGE, sectors * 512},
-				     {d->io_iova + 512, 1}};
-	bool out = type == VIRTIO_BLK_T_OUT;
-	struct pollfd pfd = {.fd = d->call, .events = POLLIN};
-	uint64_t one = 1, n;
-	uint32_t len;
-	int err;
-
-	memcpy(d->io, &head, sizeof(head));
-	d->io[512] = 0xff;
-	err = virtqueue_add(d->vq, sg, out ? 2 : 1, out ? 1 : 2, d);
-	if (err)
-		return err;
-	if (virtqueue_publish(d->vq) && write(d->kick, &one, 8) != 8)
-		return -errno;
-	while (!virtqueue_get(d->vq, &len)) {
-		if (virtqueue_broken(d->vq))
-			return -EIO;
-		if (virtqueue_enable_cb(d->vq))
-			continue;
-		if (poll(&pfd, 1, 10000) != 1)
-			return -ETIMEDOUT;
-		if (read(d->call, &n, 8) != 8)
-			return -errno;
-	}
-	return d->io[512];
 }
 
 static void test_io(void)
@@ -584,12 +468,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	path = argv[1];
-	mem_fd = memfd_create("suite", MFD_CLOEXEC);
-	if (mem_fd < 0 || ftruncate(mem_fd, MEM_BYTES))
-		return perror("memfd"), 2;
-	mem = mmap(NULL, MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, mem_fd, 0);
-	if (mem == MAP_FAILED)
-		return perror("mmap"), 2;
+	if (mem_new())
+		return perror("memory"), 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	test_open();
 	test_owner();

@@ -5,10 +5,9 @@
  * writes, and is unbound with requests in flight. Nothing is left of any of them: memory,
  * descriptors, threads. UVDPA_TEST_ROUNDS times as often.
  */
-#include <linux/vhost.h>
 #include <malloc.h>
 
-#include "driver/vhost_cdev/client.h"
+#include "disk.h"
 #include "pci_front.h"
 #include "virtio_rig.h"
 
@@ -79,9 +78,8 @@ static void leave_in_flight(struct virtio_device *dev)
 {
 	struct virtio_blk *blk = virtio_blk_of(dev);
 	iova_t iova;
-	void *mem = virtio_mem_alloc(dev, 8 * 4096, &iova);
 
-	assert_non_null(mem);
+	assert_non_null(virtio_mem_alloc(dev, 8 * 4096, &iova));
 	for (unsigned i = 0; i < 8; i++) {
 		load.sg[i] = (struct virtqueue_sg){iova + i * 4096, 4096};
 		load.req[i] = (struct virtio_blk_request){
@@ -153,22 +151,46 @@ static void over_pci(void)
 	fake_until(client, done);
 }
 
-/* It is opened, owned, and looked at; what its rings can is vhost-user's, which is the same code.
- */
+/* Opened and driven as a program does it that has no driver of the virtio bus. */
+static void cdev_open(struct disk *d)
+{
+	uint64_t want = VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM);
+	uint32_t id = 0;
+
+	disk_init(d);
+	assert_int_equal(cdev_client_open(&d->c, path), 0);
+	assert_int_equal(do_ioctl(&d->c, VHOST_SET_OWNER, NULL, 0), 0);
+	assert_int_equal(do_ioctl(&d->c, VHOST_VDPA_GET_DEVICE_ID, &id, sizeof(id)), 0);
+	assert_int_equal(id, VIRTIO_ID_BLOCK);
+	set64(&d->c, VHOST_SET_BACKEND_FEATURES, get64(&d->c, VHOST_GET_BACKEND_FEATURES));
+	assert_true(message(&d->c, VHOST_IOTLB_UPDATE, BASE, MEM_BYTES) > 0);
+	assert_int_equal(set_status(&d->c, 3), 0);
+	assert_int_equal(set64(&d->c, VHOST_SET_FEATURES, want), 0);
+	assert_int_equal(set_status(&d->c, 11), 0);
+	assert_int_equal(ring_up(d, want), 0);
+	assert_int_equal(set_status(&d->c, 15), 0);
+}
+
 static void as_character_device(void)
 {
-	uint32_t id = 0;
-	struct cdev_client c;
+	uint8_t expect[32768];
+	struct disk d;
 
 	bind_to("vhost-vdpa");
 	daemon_go();
-	assert_int_equal(cdev_client_open(&c, path), 0);
-	assert_int_equal(cdev_client_ioctl(&c, VHOST_SET_OWNER, NULL, 0, -1), 0);
-	assert_int_equal(cdev_client_ioctl(&c, VHOST_VDPA_GET_DEVICE_ID, &id, sizeof(id), -1), 0);
-	assert_int_equal(id, VIRTIO_ID_BLOCK);
+	cdev_open(&d);
+	fill_pattern(expect, sizeof(expect), pattern);
+	assert_int_equal(request(&d, VIRTIO_BLK_T_IN, 8, sizeof(expect) / 512), 0);
+	assert_memory_equal(d.io + PAGE, expect, sizeof(expect));
+	fill_pattern(d.io + PAGE, sizeof(expect), ++pattern);
+	assert_int_equal(request(&d, VIRTIO_BLK_T_OUT, 8, sizeof(expect) / 512), 0);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(disk_submit(&d, i % 2 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+					     1024 + i * 8, 8),
+				 0);
 	daemon_hold();
 	unbind();
-	cdev_client_close(&c);
+	disk_close(&d);
 }
 
 /* ---- the turns ---- */
@@ -226,6 +248,7 @@ static int setup(void **state)
 	struct vdpa_attr attrs[] = {{"backend", "ram"}, {"size", "1M"}, {0}};
 	struct vdpa_ctx_config config = {.size = sizeof(config), .workers = 1};
 
+	assert_int_equal(mem_new(), 0);
 	snprintf(path, sizeof(path), "/tmp/uvdpa-rebind-%d.sock", getpid());
 	assert_int_equal(vdpa_ctx_new(&config, &ctx), 0);
 	assert_int_equal(vdpa_register_builtin(ctx), 0);
