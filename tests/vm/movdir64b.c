@@ -2,7 +2,8 @@
 /*
  * For guests of QEMU's TCG, which has no MOVDIR64B: the kernel's own uses of it are carried out
  * here, when the processor finds the instruction undefined. The driver of the DSA, which needs it,
- * stays as it is. The kernel has to be told that there is one: setcpuid=movdir64b.
+ * stays as it is. That there is one the kernel is told by setcpuid=movdir64b, or, before it knew
+ * that word, here: modules that are loaded later ask boot_cpu_data.
  *
  * 64 bytes cannot be stored at once: a lock keeps the pieces of two processors apart, and the first
  * piece is stored last, since whoever looks at memory takes that for the sign that all are there.
@@ -13,6 +14,7 @@
 #include <linux/notifier.h>
 #include <linux/ptrace.h>
 #include <linux/spinlock.h>
+#include <asm/cpufeature.h>
 #include <asm/trapnr.h>
 
 static unsigned long count;
@@ -101,6 +103,8 @@ static struct notifier_block block = {.notifier_call = died};
 
 static int __init movdir64b_init(void)
 {
+	if (!boot_cpu_has(X86_FEATURE_MOVDIR64B))
+		set_cpu_cap(&boot_cpu_data, X86_FEATURE_MOVDIR64B);
 	return register_die_notifier(&block);
 }
 
