@@ -10,7 +10,7 @@
 
 #define DSA_MDEV_RESETS 3u
 
-/* Someone waits for descriptors: see quiesce(). */
+/* Someone waits for descriptors of a queue: see quiesce(). */
 struct mdev_wait {
 	struct dsa_wait wait;
 	struct vdpa_loop_msg msg;
@@ -18,20 +18,29 @@ struct mdev_wait {
 	enum dsa_vdev_why why;
 };
 
+/* A queue of the guest's is one of the parent's. */
+struct mdev_queue {
+	struct dsa_mdev *m;
+	struct dsa_wq *wq;
+	struct dsa_queue *queue;  /* while the guest's is enabled */
+	unsigned size, threshold; /* of it */
+	struct mdev_wait waits[DSA_VDEV_WHYS];
+};
+
 /* All is the control thread's, but what says otherwise. */
 struct dsa_mdev {
 	struct mdev_device mdev;
 	struct dsa_dev *dev;
-	struct dsa_wq *wq;
+	unsigned nqueues, group; /* all are in one group, whose engines they have */
+	struct mdev_queue queues[DSA_WQS_MAX];
 	uint32_t pasid;
 	struct vdpa_as *as;
 	struct dsa_space *space;
-	struct dsa_queue *queue;  /* while the guest's queue is enabled */
-	unsigned size, threshold; /* of it */
 	struct ims_vectors *vectors;
 	struct pci_dev *pci;
+	bool configurable; /* the guest may configure queues */
 	struct dsa_vdev *vdev;
-	struct mdev_wait waits[DSA_VDEV_WHYS];
+	unsigned waits[DSA_VDEV_WHYS];		      /* queues that are waited for */
 	struct vdpa_done reset_done[DSA_MDEV_RESETS]; /* of who waits for the reset under way */
 	unsigned nresets;
 	struct vdpa_done remove_done;
@@ -39,8 +48,9 @@ struct dsa_mdev {
 	/* Portals as memory. */
 	int pages_fd; /* -1: every write is trapped */
 	void *pages;
-	struct vfio_user_area areas[1];
+	struct vfio_user_area areas[DSA_WQS_MAX];
 	struct vdpa_loop_poller poller;
+	bool watching;
 
 	struct pci_vfio vfio;
 	/* Engines signal interrupts on threads of their own. */
@@ -49,9 +59,20 @@ struct dsa_mdev {
 };
 
 /* mdev.c */
+/* Take the @n queues of @wqs, which are locked then. -errno: nothing was changed. */
+int dsa_mdev_build(struct dsa_mdev *m, struct dsa_wq *const *wqs, unsigned n);
+/* Nothing is in flight. Queues are free again. */
+void dsa_mdev_demolish(struct dsa_mdev *m);
+/* May the guest configure queues? While nobody is connected. 0, -ENOMEM. */
+int dsa_mdev_set_configurable(struct dsa_mdev *m, bool configurable);
 /* Nothing is in flight, all is as new; then @done. Calls may overlap. */
 void dsa_mdev_reset(struct dsa_mdev *m, const struct vdpa_done *done);
 int dsa_mdev_signal(struct dsa_mdev *m, unsigned index, unsigned sub);
+/* MSI-X: 0 is the device's own, then one of each queue. */
+static inline unsigned dsa_mdev_vectors(const struct dsa_mdev *m)
+{
+	return 1 + m->nqueues;
+}
 
 /* mdev_vfio.c */
 extern const struct mdev_vfio_ops dsa_mdev_vfio_ops;

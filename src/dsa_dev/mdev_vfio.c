@@ -14,7 +14,6 @@
 #include "base/fd.h"
 #include "dsa_dev/mdev_impl.h"
 
-#define VECTORS 2u
 #define REVISION 1u
 
 static struct dsa_mdev *mdev_of(struct mdev_device *mdev)
@@ -29,12 +28,12 @@ static int trigger(void *arg, unsigned index, unsigned sub)
 	return dsa_mdev_signal(arg, index, sub);
 }
 
-static int add_parts(struct pci_dev *pci)
+static int add_parts(struct pci_dev *pci, unsigned vectors)
 {
 	const struct pci_bar regs = {DSA_BAR0_BYTES, PCI_BAR_MEM64, true};
 	const struct pci_bar portals = {DSA_BAR2_BYTES, PCI_BAR_MEM64, true};
 	const struct pci_msix msix = {
-		.vectors = VECTORS, .table_off = DSA_MSIX_TABLE, .pba_off = DSA_MSIX_PBA};
+		.vectors = vectors, .table_off = DSA_MSIX_TABLE, .pba_off = DSA_MSIX_PBA};
 	int r = pci_add_bar(pci, 0, &regs);
 
 	if (!r)
@@ -62,7 +61,7 @@ int dsa_mdev_pci_new(struct dsa_mdev *m)
 	};
 	int r = pci_dev_new(&params, &m->pci);
 
-	return r ? r : add_parts(m->pci);
+	return r ? r : add_parts(m->pci, dsa_mdev_vectors(m));
 }
 
 /* ---- portals as memory ---- */
@@ -74,7 +73,11 @@ static bool poll_portals(struct vdpa_loop_poller *poller)
 
 void dsa_mdev_watch(struct dsa_mdev *m, bool watch)
 {
-	if (m->pages && watch)
+	watch = watch && m->pages;
+	if (watch == m->watching)
+		return;
+	m->watching = watch;
+	if (watch)
 		vdpa_loop_poller_add(vdpa_ctx_control(m->dev->ctx), &m->poller, poll_portals);
 	else
 		vdpa_loop_poller_del(&m->poller);
@@ -234,11 +237,13 @@ static int describe(struct mdev_device *mdev, struct vfio_user_config *config,
 	pci_vfio_describe(m->pci, &m->vfio, config);
 	if (m->pages) {
 		/* Portals for MSI-X; those for IMS are trapped. */
-		m->areas[0] = (struct vfio_user_area){0, 2ull * DSA_PORTAL_BYTES};
+		for (uint64_t i = 0; i < m->nqueues; i++)
+			m->areas[i] = (struct vfio_user_area){
+				i * DSA_PORTALS_PER_WQ * DSA_PORTAL_BYTES, 2ull * DSA_PORTAL_BYTES};
 		bar2->flags |= VFIO_REGION_INFO_FLAG_MMAP;
 		bar2->fd = m->pages_fd;
 		bar2->areas = m->areas;
-		bar2->nareas = 1;
+		bar2->nareas = m->nqueues;
 	}
 	config->ops = &ops;
 	config->arg = m;

@@ -17,6 +17,7 @@
 
 struct ims_vectors {
 	struct ims_vectors_config config;
+	_Atomic bool asked;			/* for any handle, since the last reset */
 	_Atomic uint32_t slot[IMS_VECTORS_MAX]; /* of those that have one */
 };
 
@@ -100,13 +101,22 @@ int ims_vectors_request(struct ims_vectors *v, unsigned vector, uint16_t *handle
 		if (r)
 			return r;
 	}
+	atomic_store(&v->asked, true);
 	*handle = (uint16_t)atomic_fetch_or(&v->slot[vector], ASKED);
 	return 0;
+}
+
+static bool by_number(struct ims_vectors *v, uint16_t handle)
+{
+	return !atomic_load(&v->asked) && handle >= v->config.emulated &&
+	       handle < v->config.count && atomic_load(&v->slot[handle]) != NO_SLOT;
 }
 
 /* Which vector @handle leads to, or -ENOENT. */
 static int vector_of(struct ims_vectors *v, uint16_t handle)
 {
+	if (by_number(v, handle))
+		return handle;
 	for (unsigned i = v->config.emulated; i < v->config.count; i++) {
 		if (atomic_load(&v->slot[i]) == (ASKED | handle))
 			return (int)i;
@@ -118,8 +128,8 @@ int ims_vectors_release(struct ims_vectors *v, uint16_t handle)
 {
 	int vector = vector_of(v, handle);
 
-	if (vector < 0)
-		return vector;
+	if (vector < 0 || !atomic_load(&v->asked))
+		return -ENOENT;
 	atomic_fetch_and(&v->slot[vector], ~ASKED);
 	return 0;
 }
@@ -131,6 +141,7 @@ void ims_vectors_revoke(struct ims_vectors *v)
 
 void ims_vectors_reset(struct ims_vectors *v)
 {
+	atomic_store(&v->asked, false);
 	for (unsigned i = v->config.emulated; i < v->config.count; i++) {
 		uint32_t slot = atomic_load(&v->slot[i]);
 
@@ -148,5 +159,7 @@ int ims_vectors_send(struct ims_vectors *v, uint16_t handle, uint32_t pasid)
 {
 	int vector = vector_of(v, handle);
 
-	return vector < 0 ? vector : ims_send(v->config.ims, handle, pasid);
+	/* One that is lost meanwhile is nobody's, or another PASID's. */
+	return vector < 0 ? vector
+			  : ims_send(v->config.ims, atomic_load(&v->slot[vector]) & ~ASKED, pasid);
 }

@@ -3,7 +3,8 @@
  * The interrupts of one mediated device: a few vectors, of which some are emulated (sent by the
  * code that plays the device) and the others are slots of the parent's interrupt message storage
  * (sent by the hardware, or what plays it, for work of the device's PASID). Work names such a
- * vector by a handle, the slot's number, which the guest asks for, gives back, and may lose.
+ * vector by a handle, the slot's number, which the guest asks for, gives back, and may lose. A
+ * driver that has never asked (the first ones: Linux 5.6) names the vector itself.
  *
  * Threads: request, release and revoke on the device's thread; the others on any.
  */

@@ -94,7 +94,7 @@ def test_accel_config_file(daemon, tmp_path):
 
 def test_mdev(dsa):
     types = dsa.json('mdev', 'types', 'dsa0')[0]['dsa0']
-    assert [next(iter(t)) for t in types] == [DWQ, 'idxd-1swq-v1']
+    assert [next(iter(t)) for t in types] == [DWQ, 'idxd-2dwq-v1', 'idxd-1swq-v1']
     assert types[0][DWQ]['available_instances'] == 1 and types[0][DWQ]['device_api'] == 'vfio-pci'
     dsa.ok('mdev', 'create', DWQ, U1)
     assert queue(dsa)['state'] == 'locked'

@@ -383,6 +383,37 @@ static void test_vectors(void **state)
 	ims_free(ims);
 }
 
+/* A driver that has never asked for a handle names the vector, which may have any slot. */
+static void test_by_number(void **state)
+{
+	struct ims *ims = new_ims(true, true);
+	struct mdev a, b;
+	uint16_t handle;
+
+	assert_int_equal(mdev_new(ims, &a, 1), 0);
+	assert_int_equal(mdev_new(ims, &b, 2), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		assert_false(ims_vectors_valid(b.v, 0)); /* it is emulated */
+		assert_false(ims_vectors_valid(b.v, 2));
+		assert_true(ims_vectors_valid(b.v, 1));
+		assert_int_equal(ims_vectors_release(b.v, 1), -ENOENT);
+		assert_int_equal(ims_vectors_send(b.v, 1, 1), -EPERM);
+		assert_int_equal(ims_vectors_send(b.v, 1, 2), 0);
+		assert_int_equal(vdpa_eventfd_drain(b.eventfd[1]), 1);
+		assert_int_equal(vdpa_eventfd_drain(a.eventfd[1]), 0);
+		/* Whoever asks has handles, and nothing else, until the next reset. */
+		assert_int_equal(ims_vectors_request(b.v, 1, &handle), 0);
+		assert_int_not_equal(handle, 1);
+		assert_false(ims_vectors_valid(b.v, 1));
+		ims_vectors_reset(b.v);
+	}
+	ims_vectors_revoke(b.v);
+	assert_false(ims_vectors_valid(b.v, 1));
+	mdev_free(&a);
+	mdev_free(&b);
+	ims_free(ims);
+}
+
 static void test_revoke(void **state)
 {
 	struct ims *ims = new_ims(true, true);
@@ -527,6 +558,7 @@ int main(void)
 		cmocka_unit_test(test_pasid),
 		cmocka_unit_test(test_bad_arguments),
 		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_by_number),
 		cmocka_unit_test(test_revoke),
 		cmocka_unit_test(test_vectors_refused),
 		cmocka_unit_test(test_threads),
