@@ -2,6 +2,7 @@
 /* The ioctls of VDUSE, for both ends of the socket. */
 #include <string.h>
 
+#include "vdpa/vduse_rfc3.h"
 #include "vdpa/vduse_wire.h"
 
 #define SIMPLE(cmd_, in_, out_, control_)                                                          \
@@ -55,6 +56,32 @@ static const struct vduse_ioctl ioctls[] = {
 	 .out = SIZE(struct vduse_iotlb_entry),
 	 .returns_fd = true,
 	 .fd_at = -1,
+	 .more_at = -1},
+	/* The device is opened by its name then: here a connection is one open file. */
+	SIMPLE(VDUSE_RFC3_CREATE_DEV, SIZE(struct vduse_rfc3_dev), 0, true),
+	{.cmd = VDUSE_RFC3_DESTROY_DEV,
+	 .name = "VDUSE_RFC3_DESTROY_DEV",
+	 .in = SIZE(uint32_t),
+	 .control = true,
+	 .by_value = true,
+	 .fd_at = -1,
+	 .more_at = -1},
+	{.cmd = VDUSE_RFC3_IOTLB_GET_FD,
+	 .name = "VDUSE_RFC3_IOTLB_GET_FD",
+	 .in = SIZE(struct vduse_rfc3_entry),
+	 .out = SIZE(struct vduse_rfc3_entry),
+	 .returns_fd = true,
+	 .fd_at = -1,
+	 .more_at = -1},
+	{.cmd = VDUSE_RFC3_VQ_SETUP_KICKFD,
+	 .name = "VDUSE_RFC3_VQ_SETUP_KICKFD",
+	 .in = SIZE(struct vduse_rfc3_eventfd),
+	 .fd_at = offsetof(struct vduse_rfc3_eventfd, fd),
+	 .more_at = -1},
+	{.cmd = VDUSE_RFC3_VQ_SETUP_IRQFD,
+	 .name = "VDUSE_RFC3_VQ_SETUP_IRQFD",
+	 .in = SIZE(struct vduse_rfc3_eventfd),
+	 .fd_at = offsetof(struct vduse_rfc3_eventfd, fd),
 	 .more_at = -1},
 };
 

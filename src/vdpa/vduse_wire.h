@@ -56,6 +56,7 @@ struct vduse_ioctl {
 	const char *name;
 	uint32_t in, out; /* bytes of the argument that are read, written */
 	bool control;	  /* of the control node; else of a device */
+	bool by_value;	  /* the argument is the call's, and not at an address */
 	bool returns_fd;  /* the result is a descriptor */
 	int fd_at;	  /* offset of a descriptor in the argument; -1: it has none */
 	int more_at;	  /* offset of a number of bytes that follow; -1: none do */

@@ -95,6 +95,9 @@ class Disk(vp.Process):
         slot = self.ring['device'] + 4 + 8 * (used % self.ring['num'])
         self.mem[slot:slot + 8] = struct.pack('<II', head, size)
         self.mem[self.ring['device'] + 2:self.ring['device'] + 4] = struct.pack('<H', (used + 1) & 0xffff)
+        self.interrupt()
+
+    def interrupt(self):
         self.dev.ioctl(vp.VQ_IRQ, struct.pack('<I', 0))
 
     def close(self):

@@ -93,22 +93,27 @@ def config(name, device_id=2, features=F_VERSION_1 | F_ACCESS_PLATFORM, nvqs=1, 
 class Process:
     """A device process with one device. Answers everything well, unless told otherwise."""
 
-    def __init__(self, path, name='v0', api=0, create=True, queue_size=256, nvqs=1, **conf):
+    get_fd = GET_FD
+
+    def __init__(self, path, name='v0', api=0, create=True, nvqs=1, **conf):
         self.path, self.name, self.nvqs = path, name, nvqs
         self.control = File(path, 'control')
-        self.control.ioctl(SET_API, struct.pack('<Q', api))
-        if create:
-            if api:
-                conf = {'ngroups': 1, 'nas': 1, **conf}
-            self.control.ioctl(CREATE, config(name, nvqs=nvqs, **conf))
-        self.dev = File(path, name)
-        # Version 1 has it before DRIVER_OK only, and who follows another one need not.
-        for i in range(nvqs if create or not api else 0):
-            self.dev.ioctl(VQ_SETUP, struct.pack('<IHHI20x', i, queue_size, 0, 0))
+        self.make(create, api, **conf)
         self.seen, self.status, self.kicks = [], 0, {}
         self.states = {}
         self.hook = lambda kind, body: True
         self.thread = None
+
+    def make(self, create, api, queue_size=256, **conf):
+        self.control.ioctl(SET_API, struct.pack('<Q', api))
+        if create:
+            if api:
+                conf = {'ngroups': 1, 'nas': 1, **conf}
+            self.control.ioctl(CREATE, config(self.name, nvqs=self.nvqs, **conf))
+        self.dev = File(self.path, self.name)
+        # Version 1 has it before DRIVER_OK only, and who follows another one need not.
+        for i in range(self.nvqs if create or not api else 0):
+            self.dev.ioctl(VQ_SETUP, struct.pack('<IHHI20x', i, queue_size, 0, 0))
 
     def start(self):
         self.thread = threading.Thread(target=self.loop, daemon=True)
@@ -169,7 +174,7 @@ class Process:
 
     def memory(self, iova, last=None):
         """First, last, perm, and the mapping of what is at @iova."""
-        raw, fds = self.dev.request(IOCTL, GET_FD, struct.pack('<QQQB7x', 0, iova, iova if last is None else last, 0))
+        raw, fds = self.dev.request(IOCTL, self.get_fd, struct.pack('<QQQB7x', 0, iova, iova if last is None else last, 0))
         offset, first, end, perm = struct.unpack('<QQQB7x', raw)
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if perm & 2 else 0)
         mem = mmap.mmap(fds[0], end - first + 1, mmap.MAP_SHARED, prot, offset=offset)

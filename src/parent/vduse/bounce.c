@@ -314,6 +314,18 @@ static void op_driver_ok(struct vdpa_soft *soft)
 	vdu_engine_run(d);
 }
 
+/* Of Linux's design the process has no message for it. */
+static void op_config_write(struct vdpa_soft *soft, unsigned offset, const void *buf, unsigned len)
+{
+	struct vdu_dev *d = bounce_of(soft)->d;
+
+	if (d->profile != &vdu_rfc3)
+		return;
+	vdpa_soft_config_store(soft, offset, buf, len);
+	memcpy(d->config + offset, buf, len);
+	vdu_rfc3_set_config(d, offset, len);
+}
+
 static void op_reset(struct vdpa_soft *soft)
 {
 	struct vdu_dev *d = bounce_of(soft)->d;
@@ -452,6 +464,7 @@ static const struct vdpa_soft_ops ops = {
 	.stopped = op_stopped,
 	.driver_ok = op_driver_ok,
 	.reset = op_reset,
+	.config_write = op_config_write,
 	.vq_stats = op_vq_stats,
 	.vq_control = op_vq_control,
 	.show = op_show,
@@ -557,7 +570,8 @@ int vdu_bounce_add(struct vdu_dev *d, const struct vdpa_dev_set_config *config,
 	if (!b)
 		return -ENOMEM;
 	b->d = d;
-	b->size = vdpa_attr_size(config->attrs, "bounce_size", VDU_BOUNCE_BYTES);
+	b->size = vdpa_attr_size(config->attrs, "bounce_size",
+				 d->bounce_bytes ? d->bounce_bytes : VDU_BOUNCE_BYTES);
 	d->vdev = &b->soft.vdpa;
 	d->user = &user;
 	d->config_cb = (struct vdpa_callback){.callback = on_config, .priv = b, .trigger = -1};

@@ -7,6 +7,7 @@
 #include "parent/vduse/vduse.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,13 +51,15 @@ static void init_vqs(struct vdu_dev *d)
 	}
 }
 
-static int dev_new(struct vdu_endpoint *ep, const struct vduse_dev_config *c, uint64_t api)
+static int dev_new(struct vdu_endpoint *ep, const struct vduse_dev_config *c, uint64_t api,
+		   struct vdu_dev **out)
 {
 	struct vdu_dev *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return -ENOMEM;
 	d->ep = ep;
+	d->profile = &vdu_linux;
 	d->api = api;
 	memcpy(d->name, c->name, sizeof(d->name));
 	d->device_id = c->device_id;
@@ -95,6 +98,7 @@ static int dev_new(struct vdu_endpoint *ep, const struct vduse_dev_config *c, ui
 		"vduse: a process made this device: \"uvdpa dev add name %s mgmtdev vduse\" puts "
 		"it on the bus",
 		d->name);
+	*out = d;
 	return 0;
 }
 
@@ -127,24 +131,38 @@ static bool config_valid(const struct vduse_dev_config *c, uint64_t api)
 	return name_valid(c->name) && all_zero(c->reserved, sizeof(c->reserved)) &&
 	       groups_valid(c, api) && c->config_size <= VDUSE_CONFIG_MAX && c->device_id &&
 	       c->vq_num <= VDUSE_VQS_MAX && c->vq_align && c->vq_align <= ALIGN_MAX &&
-	       !(c->vq_align & (c->vq_align - 1)) &&
-	       (c->device_id != VIRTIO_ID_NET || (c->features & VDPA_BIT(VIRTIO_F_VERSION_1))) &&
+	       !(c->vq_align & (c->vq_align - 1));
+}
+
+static bool features_valid(const struct vduse_dev_config *c)
+{
+	return (c->device_id != VIRTIO_ID_NET || (c->features & VDPA_BIT(VIRTIO_F_VERSION_1))) &&
 	       (c->device_id != VIRTIO_ID_BLOCK ||
 		!(c->features & VDPA_BIT(VIRTIO_BLK_F_CONFIG_WCE)));
 }
 
 /* ---- ioctls ---- */
 
+int vdu_dev_make(struct vdu_endpoint *ep, const struct vduse_dev_config *config, uint64_t api,
+		 struct vdu_dev **out)
+{
+	if (!config_valid(config, api))
+		return -EINVAL;
+	if (!strcmp(config->name, "control") || vdu_find(ep, config->name))
+		return -EEXIST;
+	if (ep->ndevs >= VDU_DEVS_MAX || config->vq_num > VDU_VQS_MAX - ep->nvqs)
+		return -ENOSPC;
+	return dev_new(ep, config, api, out);
+}
+
 static int create(struct vdu_conn *c, const struct vduse_dev_config *config)
 {
-	/* As in Linux: who asked for the version, and chose none, has the newest. */
-	if (!config_valid(config, c->api))
+	struct vdu_dev *d;
+
+	if (!features_valid(config))
 		return -EINVAL;
-	if (!strcmp(config->name, "control") || vdu_find(c->ep, config->name))
-		return -EEXIST;
-	if (c->ep->ndevs >= VDU_DEVS_MAX || config->vq_num > VDU_VQS_MAX - c->ep->nvqs)
-		return -ENOSPC;
-	return dev_new(c->ep, config, c->api);
+	/* As in Linux: who asked for the version, and chose none, has the newest. */
+	return vdu_dev_make(c->ep, config, c->api, &d);
 }
 
 static int destroy(struct vdu_conn *c, const char *name)
@@ -157,6 +175,14 @@ static int destroy(struct vdu_conn *c, const char *name)
 		return -EBUSY;
 	vdu_dev_free(d);
 	return 0;
+}
+
+static int destroy_rfc3(struct vdu_conn *c, uint32_t id)
+{
+	char name[VDUSE_NAME_BYTES];
+
+	snprintf(name, sizeof(name), VDUSE_RFC3_NAME, id);
+	return destroy(c, name);
 }
 
 static int set_api(struct vdu_conn *c, uint64_t api)
@@ -179,7 +205,9 @@ static int get_api(struct vdu_conn *c, uint64_t *api)
 
 int vdu_control_ioctl(struct vdu_conn *c, struct vdu_call *call)
 {
+	struct vduse_rfc3_dev dev;
 	uint64_t api = 0;
+	uint32_t id;
 	int ret;
 
 	switch (call->ioctl->cmd) {
@@ -194,6 +222,12 @@ int vdu_control_ioctl(struct vdu_conn *c, struct vdu_call *call)
 		return create(c, (const struct vduse_dev_config *)(const void *)call->arg);
 	case VDUSE_DESTROY_DEV:
 		return destroy(c, (const char *)call->arg);
+	case VDUSE_RFC3_CREATE_DEV:
+		memcpy(&dev, call->arg, sizeof(dev));
+		return vdu_rfc3_create(c, &dev);
+	case VDUSE_RFC3_DESTROY_DEV:
+		memcpy(&id, call->arg, sizeof(id));
+		return destroy_rfc3(c, id);
 	default:
 		return -ENOTTY;
 	}

@@ -33,6 +33,12 @@ void vdu_call(const struct vdpa_callback *cb)
 		cb->callback(cb->priv);
 }
 
+void vdu_call_vq(struct vdu_vq *vq)
+{
+	vq->calls++;
+	vdu_call(&vq->cb);
+}
+
 /* ---- kicks ---- */
 
 int vdu_set_kickfd(struct vdu_vq *vq, int fd)
@@ -348,12 +354,21 @@ static void op_get_config(struct vdpa_device *vdev, unsigned offset, void *buf, 
 	pthread_mutex_unlock(&d->config_lock);
 }
 
-/* Linux's VDUSE has no message for it: the configuration is the process's. */
+/* Linux's VDUSE has no message for it: there the configuration is the process's. */
 static void op_set_config(struct vdpa_device *vdev, unsigned offset, const void *buf, unsigned len)
 {
-	vdu_log(dev_of(vdev), VDPA_LOG_INFO,
-		"a write of %u bytes of configuration at %u is ignored: VDUSE has none", len,
-		offset);
+	struct vdu_dev *d = dev_of(vdev);
+
+	if (d->profile != &vdu_rfc3) {
+		vdu_log(d, VDPA_LOG_INFO,
+			"a write of %u bytes of configuration at %u is ignored: VDUSE has none",
+			len, offset);
+		return;
+	}
+	pthread_mutex_lock(&d->config_lock);
+	memcpy(d->config + offset, buf, len);
+	pthread_mutex_unlock(&d->config_lock);
+	vdu_rfc3_set_config(d, offset, len);
 }
 
 static uint32_t op_get_generation(struct vdpa_device *vdev)
@@ -450,7 +465,10 @@ void vdu_show(struct vdu_dev *d, const char *isolation, vdpa_emit_fn emit, void 
 	char names[128];
 
 	emit(arg, "process", d->broken ? "broken" : d->conn ? "connected" : "none");
-	vdu_show_number(emit, arg, "api", d->api);
+	if (d->profile == &vdu_rfc3)
+		emit(arg, "api", d->profile->name);
+	else
+		vdu_show_number(emit, arg, "api", d->api);
 	emit(arg, "isolation", isolation);
 	vdu_show_number(emit, arg, "msg_timeout_ms", d->timeout_ns / 1000000);
 	emit(arg, "told", vdpa_status_names(d->told, names, sizeof(names)));

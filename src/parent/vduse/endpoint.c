@@ -177,7 +177,8 @@ static bool handle_ioctl(struct vdu_conn *c, const struct vduse_wire_request *he
 	else if (head->bytes < ioctl->in || head->bytes != vduse_ioctl_bytes(ioctl, arg))
 		ret = -EINVAL;
 	else
-		ret = ioctl->control ? vdu_control_ioctl(c, &call) : vdu_device_ioctl(c, &call);
+		ret = ioctl->control ? vdu_control_ioctl(c, &call)
+				     : c->dev->profile->ioctl(c, &call);
 	if (!ret)
 		out.iov_len = ioctl->out;
 	vdpa_fd_close(&call.fd);

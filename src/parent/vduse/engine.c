@@ -167,7 +167,8 @@ static void all_stopped(struct vdu_dev *d)
 		if (vq->runs && atomic_load(&d->status))
 			vdu_vq_look(vq);
 		vq->runs = false;
-		vdu_set_kickfd(vq, -1);
+		if (!d->profile->tells_all)
+			vdu_set_kickfd(vq, -1);
 	}
 	d->told = 0;
 	wake_stops(d, 0);
@@ -175,7 +176,8 @@ static void all_stopped(struct vdu_dev *d)
 
 static bool state_valid(const struct vdu_vq *vq, const struct vduse_vq_state *s)
 {
-	if (s->index != vq->idx)
+	/* The first design has no index in its answer. */
+	if (s->index != vq->idx && !vq->d->profile->tells_all)
 		return false;
 	return !vdu_packed(vq->d) || ((s->state.packed.last_avail_idx & 0x7fff) < vq->num &&
 				      (s->state.packed.last_used_idx & 0x7fff) < vq->num);
@@ -195,20 +197,20 @@ static void take_state(struct vdu_vq *vq, const struct vduse_vq_state *s)
 
 /* ---- groups ---- */
 
-static void group_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
+static void group_answered(struct vdu_msg *msg, const struct vdu_answer *a, int result)
 {
-	if (resp && result)
+	if (a && result)
 		vdu_break(msg->d, result, "its process refuses the address space of a group");
 }
 
 int vdu_tell_group(struct vdu_dev *d, unsigned group)
 {
-	struct vdu_msg *msg = vdu_msg_new(d, VDUSE_SET_VQ_GROUP_ASID, group_answered);
+	struct vdu_msg *msg = vdu_msg_new(d, VDU_SET_GROUP_ASID, group_answered);
 
 	if (!msg)
 		return -ENOMEM;
-	msg->req.vq_group_asid.group = group;
-	msg->req.vq_group_asid.asid = d->asid[group];
+	msg->group.group = group;
+	msg->group.asid = d->asid[group];
 	vdu_send(msg);
 	return 0;
 }
@@ -216,12 +218,12 @@ int vdu_tell_group(struct vdu_dev *d, unsigned group)
 /* ---- steps ---- */
 
 /* Refused, or no memory to ask: the driver is told, and what waits fails. */
-static void step_failed(struct vdu_dev *d, uint8_t status, int result)
+static void step_failed(struct vdu_dev *d, int result)
 {
 	char names[128], why[192];
 
 	snprintf(why, sizeof(why), "its process refuses the status %s",
-		 status ? vdpa_status_names(status, names, sizeof(names)) : "0 (reset)");
+		 d->telling ? vdpa_status_names(d->telling, names, sizeof(names)) : "0 (reset)");
 	vdu_break(d, result, result == -ENOMEM ? "no memory for a message" : why);
 }
 
@@ -237,63 +239,108 @@ static int tell_groups(struct vdu_dev *d)
 	return ret;
 }
 
-static void status_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
+/* The process is where it was told to be. */
+static void status_done(struct vdu_dev *d)
 {
-	struct vdu_dev *d = msg->d;
-	uint8_t status = msg->req.status;
+	uint8_t status = d->telling;
+	int ret = 0;
 
 	d->engine_busy = false;
-	if (!resp)
-		return;
-	if (result) {
-		step_failed(d, status, result);
-		return;
-	}
 	if (!status) {
 		d->stale = false;
 		all_stopped(d);
-		result = tell_groups(d);
+		ret = tell_groups(d);
 	}
-	if (result) {
-		vdu_break(d, result, "no memory for a message");
+	if (ret) {
+		vdu_break(d, ret, "no memory for a message");
 		return;
 	}
 	d->told = status;
 	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && d->user)
 		d->user->started(d);
+	/* Of what came before, into an eventfd that it had already, it took no notice. */
+	for (uint32_t i = 0;
+	     (status & VIRTIO_CONFIG_S_DRIVER_OK) && d->profile->tells_all && i < d->nvqs; i++) {
+		if (d->vq[i].runs)
+			vdu_kick(&d->vq[i]);
+	}
 	vdu_engine_run(d);
+}
+
+/* It was asked where it is. */
+static void status_said(struct vdu_msg *msg, const struct vdu_answer *a, int result)
+{
+	struct vdu_dev *d = msg->d;
+	uint8_t want = d->telling;
+
+	if (!a)
+		return;
+	if (result || (want ? (a->status & want) != want : a->status) ||
+	    (a->status & VIRTIO_CONFIG_S_NEEDS_RESET))
+		step_failed(d, -EIO);
+	else
+		status_done(d);
+}
+
+static void status_answered(struct vdu_msg *msg, const struct vdu_answer *a, int result)
+{
+	struct vdu_dev *d = msg->d;
+
+	if (!a) {
+		d->engine_busy = false;
+		return;
+	}
+	if (result) {
+		step_failed(d, result);
+		return;
+	}
+	if (!d->profile->tells_all) {
+		status_done(d);
+		return;
+	}
+	msg = vdu_msg_new(d, VDU_GET_STATUS, status_said);
+	if (msg)
+		vdu_send(msg);
+	else
+		step_failed(d, -ENOMEM);
+}
+
+int vdu_say_status(struct vdu_dev *d)
+{
+	struct vdu_msg *msg = vdu_msg_new(d, VDU_SET_STATUS, status_answered);
+
+	if (!msg)
+		return -ENOMEM;
+	msg->status = d->telling;
+	vdu_send(msg);
+	return 0;
 }
 
 static void tell_status(struct vdu_dev *d, uint8_t status)
 {
-	struct vdu_msg *msg = vdu_msg_new(d, VDUSE_SET_STATUS, status_answered);
-
-	if (!msg) {
-		step_failed(d, status, -ENOMEM);
-		return;
-	}
 	d->engine_busy = true;
+	d->telling = status;
 	if ((status & VIRTIO_CONFIG_S_DRIVER_OK) && d->user)
 		d->user->prepare(d);
 	/* The process reads its queues before it answers. */
 	for (uint32_t i = 0; (status & VIRTIO_CONFIG_S_DRIVER_OK) && i < d->nvqs; i++)
 		d->vq[i].runs = atomic_load(&d->vq[i].ready);
-	msg->req.status = status;
-	vdu_send(msg);
+	if (d->profile->tells_all ? vdu_rfc3_before(d) : vdu_say_status(d))
+		step_failed(d, -ENOMEM);
 }
 
 static void ask_next(struct vdu_dev *d);
 
-static void state_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
+static void state_answered(struct vdu_msg *msg, const struct vdu_answer *a, int result)
 {
 	struct vdu_dev *d = msg->d;
 	struct vdu_vq *vq = &d->vq[d->asking];
 
 	d->engine_busy = false;
-	if (!resp)
+	if (!a)
 		return;
-	if (!result && state_valid(vq, &resp->vq_state))
-		take_state(vq, &resp->vq_state);
+	if (!result && state_valid(vq, &a->vq_state))
+		take_state(vq, &a->vq_state);
 	else
 		vdu_log(d, VDPA_LOG_WARN, "vduse: its process does not say where queue %u stands",
 			vq->idx);
@@ -312,13 +359,13 @@ static void ask_next(struct vdu_dev *d)
 		tell_status(d, 0);
 		return;
 	}
-	msg = vdu_msg_new(d, VDUSE_GET_VQ_STATE, state_answered);
+	msg = vdu_msg_new(d, VDU_GET_VQ_STATE, state_answered);
 	if (!msg) {
-		step_failed(d, 0, -ENOMEM);
+		step_failed(d, -ENOMEM);
 		return;
 	}
 	d->engine_busy = true;
-	msg->req.vq_state.index = d->asking;
+	msg->index = d->asking;
 	vdu_send(msg);
 }
 
@@ -355,6 +402,7 @@ static bool must_stop(const struct vdu_dev *d, uint8_t want)
 static void stop_alone(struct vdu_dev *d)
 {
 	vdu_messages_fail(d, -ECANCELED);
+	d->engine_busy = false;
 	d->stale = true;
 	all_stopped(d);
 }
@@ -372,9 +420,11 @@ void vdu_engine_run(struct vdu_dev *d)
 	uint8_t want = target(d);
 
 	arm_start(d);
-	/* Of rings of our own nobody has to go on with what a process left. */
+	/* Of rings of our own nobody has to go on with what a process left; nor can a process that
+	 * cannot ask where they are. */
 	if (!d->conn && !d->broken &&
-	    (must_stop(d, want) || (!want && d->engine_busy) || (d->user && d->told)))
+	    (must_stop(d, want) || (!want && d->engine_busy) ||
+	     ((d->user || d->profile->tells_all) && d->told)))
 		stop_alone(d);
 	if (d->engine_busy || d->broken)
 		return;
@@ -433,7 +483,7 @@ void vdu_engine_connected(struct vdu_dev *d)
 {
 	d->broken = false;
 	/* What another one was told it does not know. */
-	if (!d->stale && tell_groups(d)) {
+	if (vdu_rfc3_connected(d) || (!d->stale && tell_groups(d))) {
 		vdu_break(d, -ENOMEM, "no memory for a message");
 		return;
 	}

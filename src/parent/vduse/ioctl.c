@@ -15,7 +15,7 @@ static bool running(const struct vdu_dev *d)
 	return atomic_load(&d->status) & VIRTIO_CONFIG_S_DRIVER_OK;
 }
 
-static struct vdu_vq *vq_get(struct vdu_dev *d, uint32_t index)
+struct vdu_vq *vdu_vq_get(struct vdu_dev *d, uint32_t index)
 {
 	return index < d->nvqs ? &d->vq[index] : NULL;
 }
@@ -54,7 +54,7 @@ static int vq_setup(struct vdu_dev *d, const uint8_t *arg)
 	struct vdu_vq *vq;
 
 	memcpy(&c, arg, sizeof(c));
-	vq = vq_get(d, c.index);
+	vq = vdu_vq_get(d, c.index);
 	if (!vq || c.reserved1 || memcmp(c.reserved2, (uint16_t[10]){0}, sizeof(c.reserved2)))
 		return -EINVAL;
 	if (d->api ? c.group >= d->ngroups || running(d) : c.group)
@@ -76,7 +76,7 @@ static int vq_get_info(struct vdu_dev *d, uint8_t *arg)
 	struct vdu_vq *vq;
 
 	memcpy(&info, arg, sizeof(info));
-	vq = vq_get(d, info.index);
+	vq = vdu_vq_get(d, info.index);
 	if (!vq)
 		return -EINVAL;
 	/* A process that goes on where another one died. */
@@ -101,22 +101,29 @@ static int vq_get_info(struct vdu_dev *d, uint8_t *arg)
 	return 0;
 }
 
-static int vq_setup_kickfd(struct vdu_dev *d, struct vdu_call *call)
+int vdu_take_eventfd(struct vdu_call *call, int given)
 {
-	struct vduse_vq_eventfd e;
-	struct vdu_vq *vq;
-
-	memcpy(&e, call->arg, sizeof(e));
-	vq = vq_get(d, e.index);
-	if (!vq)
-		return -EINVAL;
-	if (e.fd == VDUSE_EVENTFD_DEASSIGN)
-		return vdu_set_kickfd(vq, -1);
+	if (given == VDUSE_EVENTFD_DEASSIGN)
+		return -1;
 	if (call->fd < 0)
 		return -EBADF;
 	if (vdpa_fd_is_eventfd(call->fd) == 0)
 		return -EINVAL;
-	return vdu_set_kickfd(vq, vdpa_fd_take(&call->fd));
+	return vdpa_fd_take(&call->fd);
+}
+
+static int vq_setup_kickfd(struct vdu_dev *d, struct vdu_call *call)
+{
+	struct vduse_vq_eventfd e;
+	struct vdu_vq *vq;
+	int fd;
+
+	memcpy(&e, call->arg, sizeof(e));
+	vq = vdu_vq_get(d, e.index);
+	if (!vq)
+		return -EINVAL;
+	fd = vdu_take_eventfd(call, e.fd);
+	return fd < -1 ? fd : vdu_set_kickfd(vq, fd);
 }
 
 static int vq_inject_irq(struct vdu_dev *d, const uint8_t *arg)
@@ -125,36 +132,45 @@ static int vq_inject_irq(struct vdu_dev *d, const uint8_t *arg)
 	uint32_t index;
 
 	memcpy(&index, arg, sizeof(index));
-	vq = vq_get(d, index);
+	vq = vdu_vq_get(d, index);
 	if (!vq || !running(d))
 		return -EINVAL;
-	vq->calls++;
-	vdu_call(&vq->cb);
+	vdu_call_vq(vq);
 	return 0;
 }
 
 /* ---- memory ---- */
+
+int vdu_get_fd(struct vdu_dev *d, struct vdu_call *call, struct vduse_iotlb_entry *e)
+{
+	int fd;
+
+	if (e->start > e->last || e->asid >= d->nas)
+		return -EINVAL;
+	fd = vdu_map_fd(d, e);
+	if (fd < 0)
+		return fd;
+	call->result_fd = fd;
+	d->granted = true;
+	return 0;
+}
 
 static int iotlb_get_fd(struct vdu_dev *d, struct vdu_call *call)
 {
 	struct vduse_iotlb_entry e = {0};
 	bool v0 = call->ioctl->cmd == VDUSE_IOTLB_GET_FD;
 	size_t bytes = v0 ? offsetof(struct vduse_iotlb_entry, padding) : sizeof(e);
-	int fd;
+	int ret;
 
 	if (!v0 && !d->api)
 		return -ENOTTY;
 	memcpy(&e, call->arg, bytes);
-	if (e.start > e.last || e.asid >= d->nas ||
-	    memcmp(e.reserved, (uint32_t[11]){0}, sizeof(e.reserved)))
+	if (memcmp(e.reserved, (uint32_t[11]){0}, sizeof(e.reserved)))
 		return -EINVAL;
-	fd = vdu_map_fd(d, &e);
-	if (fd < 0)
-		return fd;
-	memcpy(call->arg, &e, bytes);
-	call->result_fd = fd;
-	d->granted = true;
-	return 0;
+	ret = vdu_get_fd(d, call, &e);
+	if (!ret)
+		memcpy(call->arg, &e, bytes);
+	return ret;
 }
 
 static int iotlb_get_info(struct vdu_dev *d, uint8_t *arg)
@@ -176,7 +192,7 @@ static int iotlb_get_info(struct vdu_dev *d, uint8_t *arg)
  * vhost-user do not, and there are processes that take what they get for their own addresses then
  * (DPDK).
  */
-static uint64_t features_for_process(const struct vdu_dev *d)
+uint64_t vdu_features_for_process(const struct vdu_dev *d)
 {
 	uint64_t features = atomic_load(&d->driver_features);
 
@@ -190,7 +206,7 @@ int vdu_device_ioctl(struct vdu_conn *c, struct vdu_call *call)
 
 	switch (call->ioctl->cmd) {
 	case VDUSE_DEV_GET_FEATURES:
-		features = features_for_process(d);
+		features = vdu_features_for_process(d);
 		memcpy(call->arg, &features, sizeof(features));
 		return 0;
 	case VDUSE_DEV_SET_CONFIG:

@@ -26,9 +26,11 @@ int vdu_map(struct vdu_dev *d, unsigned asid, struct vhost_iotlb_map *map)
 		return -EOPNOTSUPP;
 	ret = vhost_iotlb_add_range_ctx(&d->as[asid], map->start, map->last, map->addr, map->perm,
 					map->opaque);
-	if (!ret)
-		vdpa_region_get(map->opaque);
-	return ret;
+	if (ret)
+		return ret;
+	vdpa_region_get(map->opaque);
+	vdu_rfc3_mapped(d);
+	return 0;
 }
 
 static void put_region(void *arg, const struct vhost_iotlb_map *map)
@@ -44,12 +46,12 @@ void vdu_map_clear(struct vdu_dev *d)
 	}
 }
 
-static void unmap_answered(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
+static void unmap_answered(struct vdu_msg *msg, const struct vdu_answer *a, int result)
 {
 	struct vdu_dev *d = msg->d;
 
 	/* A process that is cut off uses nothing any more. */
-	if (resp && result)
+	if (a && result)
 		vdu_break(d, result, "its process does not let go of memory");
 	vdpa_done_call(&msg->then, 0);
 }
@@ -61,7 +63,7 @@ int vdu_unmap(struct vdu_dev *d, unsigned asid, iova_t iova, iova_t last,
 	int ret;
 
 	if (d->conn && d->granted) {
-		msg = vdu_msg_new(d, VDUSE_UPDATE_IOTLB, unmap_answered);
+		msg = vdu_msg_new(d, VDU_UPDATE_IOTLB, unmap_answered);
 		if (!msg)
 			return -ENOMEM;
 	}
@@ -71,9 +73,9 @@ int vdu_unmap(struct vdu_dev *d, unsigned asid, iova_t iova, iova_t last,
 		return ret < 0 ? ret : vdu_done(d, done);
 	}
 	msg->then = done ? *done : (struct vdpa_done){0};
-	msg->req.iova.start = iova;
-	msg->req.iova.last = last;
-	msg->req.iova.asid = d->api ? asid : 0;
+	msg->iova.start = iova;
+	msg->iova.last = last;
+	msg->iova.asid = d->api ? asid : 0;
 	vdu_send(msg);
 	return 0;
 }

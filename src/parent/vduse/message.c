@@ -38,12 +38,14 @@ static void expired(struct vdpa_loop_timer *timer)
 
 static void send_first(struct vdu_dev *d, struct vdu_msg *msg)
 {
-	struct iovec iov = {&msg->req, sizeof(msg->req)};
+	uint8_t buf[VDU_WIRE_MAX];
+	struct iovec iov = {buf, 0};
 
 	if (!d->conn || d->conn->file < 0 || msg->sent)
 		return;
+	iov.iov_len = d->profile->encode(msg, buf);
 	/* There is room: it is the only one. A process that is gone is found out by its file. */
-	msg->sent = vdpa_sock_send(d->conn->file, &iov, 1, NULL, 0) == sizeof(msg->req);
+	msg->sent = vdpa_sock_send(d->conn->file, &iov, 1, NULL, 0) == (ssize_t)iov.iov_len;
 	if (msg->sent)
 		d->messages++;
 }
@@ -66,8 +68,8 @@ static void pump(struct vdu_dev *d)
 		send_first(d, msg);
 }
 
-struct vdu_msg *vdu_msg_new(struct vdu_dev *d, uint32_t type,
-			    void (*done)(struct vdu_msg *msg, const struct vduse_dev_response *resp,
+struct vdu_msg *vdu_msg_new(struct vdu_dev *d, enum vdu_op op,
+			    void (*done)(struct vdu_msg *msg, const struct vdu_answer *a,
 					 int result))
 {
 	struct vdu_msg *msg = calloc(1, sizeof(*msg));
@@ -76,7 +78,7 @@ struct vdu_msg *vdu_msg_new(struct vdu_dev *d, uint32_t type,
 		return NULL;
 	msg->d = d;
 	msg->done = done;
-	msg->req.type = type;
+	msg->op = op;
 	return msg;
 }
 
@@ -84,16 +86,16 @@ void vdu_send(struct vdu_msg *msg)
 {
 	struct vdu_dev *d = msg->d;
 
-	msg->req.request_id = d->next_id++;
+	msg->id = d->next_id++;
 	list_add_tail(&d->msgs, &msg->node);
 	if (first(d) == msg)
 		pump(d);
 }
 
-static void finish(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result)
+static void finish(struct vdu_msg *msg, const struct vdu_answer *a, int result)
 {
 	list_del(&msg->node);
-	msg->done(msg, resp, result);
+	msg->done(msg, a, result);
 	free(msg);
 }
 
@@ -109,28 +111,29 @@ void vdu_messages_fail(struct vdu_dev *d, int result)
 
 /* ---- answers ---- */
 
-static void answered(struct vdu_dev *d, const struct vduse_dev_response *resp)
+static void answered(struct vdu_dev *d, const struct vdu_answer *a)
 {
 	struct vdu_msg *msg = first(d);
 
-	if (!msg || !msg->sent || resp->request_id != msg->req.request_id) {
+	if (!msg || !msg->sent || a->id != msg->id) {
 		d->answers_late++;
-		vdu_log(d, VDPA_LOG_WARN, "vduse: an answer (%u) that nobody waits for",
-			resp->request_id);
+		vdu_log(d, VDPA_LOG_WARN, "vduse: an answer (%u) that nobody waits for", a->id);
 		return;
 	}
-	if (resp->result)
+	if (a->failed)
 		d->failures++;
-	finish(msg, resp, resp->result ? -EIO : 0);
+	finish(msg, a, a->failed ? -EIO : 0);
 	pump(d);
 }
 
 void vdu_messages_ready(struct vdu_dev *d, uint32_t revents)
 {
-	uint8_t buf[sizeof(struct vduse_dev_response) + 1];
-	struct vduse_dev_response resp;
+	uint8_t buf[VDU_WIRE_MAX];
+	size_t bytes = d->profile->response_bytes;
+	struct vdu_answer a;
 	struct vdpa_fds fds;
-	ssize_t n = vdpa_sock_recv(d->conn->file, buf, sizeof(buf), &fds, 0);
+	/* One byte more is too many, however many come. */
+	ssize_t n = vdpa_sock_recv(d->conn->file, buf, bytes + 1, &fds, 0);
 
 	vdpa_fds_close(&fds);
 	if (n == -EAGAIN || n == -EINTR)
@@ -139,14 +142,13 @@ void vdu_messages_ready(struct vdu_dev *d, uint32_t revents)
 		vdu_conn_close(d->conn);
 		return;
 	}
-	if (n != sizeof(resp)) {
+	if ((size_t)n != bytes) {
 		d->answers_bad++;
-		vdu_log(d, VDPA_LOG_WARN, "vduse: an answer of %zd bytes; they have %zu", n,
-			sizeof(resp));
+		vdu_log(d, VDPA_LOG_WARN, "vduse: an answer of %zd bytes; they have %zu", n, bytes);
 		return;
 	}
-	memcpy(&resp, buf, sizeof(resp));
-	answered(d, &resp);
+	d->profile->decode(buf, &a);
+	answered(d, &a);
 }
 
 /* ---- processes come and go ---- */
@@ -164,7 +166,7 @@ static struct vdu_msg *next_unmap(struct vdu_dev *d)
 	struct vdu_msg *msg;
 
 	list_for_each_entry (msg, &d->msgs, node) {
-		if (msg->req.type == VDUSE_UPDATE_IOTLB)
+		if (msg->op == VDU_UPDATE_IOTLB)
 			return msg;
 	}
 	return NULL;
@@ -178,6 +180,7 @@ void vdu_messages_disconnected(struct vdu_dev *d)
 	d->granted = false;
 	for (uint32_t i = 0; i < d->nvqs; i++)
 		vdu_set_kickfd(&d->vq[i], -1);
+	vdu_rfc3_disconnected(d);
 	while ((msg = next_unmap(d)))
 		finish(msg, NULL, 0);
 	list_for_each_entry (msg, &d->msgs, node)

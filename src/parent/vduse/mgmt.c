@@ -38,6 +38,8 @@ static int dev_add(struct vdpa_mgmt_dev *mdev, const char *name,
 	if (d->vdev)
 		return vdpa_error_set(err, EBUSY, NULL, "it is still being deleted");
 	ret = check_vqs(d, err);
+	if (!ret)
+		ret = vdu_rfc3_known(d, err);
 	if (ret)
 		return ret;
 	d->timeout_ns = vdpa_attr_u64(config->attrs, "msg_timeout_ms", VDU_TIMEOUT_MS) * 1000000ull;

@@ -7,6 +7,8 @@
  * control.c   what the control node does: make devices, and delete them
  * ioctl.c     what a device's node does
  * message.c   requests to the process: one at a time, each with a deadline
+ * wire.c      what they look like, in both designs (struct vdu_profile)
+ * rfc3.c      what only the first published design has
  * engine.c    brings the process to where the driver is: status, queues that run
  * map.c       the driver's memory: what the process may have, and the end of that
  * device.c    config ops: memory is shared with the process
@@ -39,6 +41,7 @@
 #include "base/fd.h"
 #include "base/list.h"
 #include "base/listener.h"
+#include "vdpa/vduse_rfc3.h"
 #include "vdpa/vduse_wire.h"
 
 #define VDU_CONNS_MAX 1024u
@@ -92,6 +95,16 @@ void vdu_conn_close(struct vdu_conn *c);
 
 /* ---- control.c, ioctl.c ---- */
 
+/* @config is checked but for what no design has. 0 or -errno. */
+int vdu_dev_make(struct vdu_endpoint *ep, const struct vduse_dev_config *config, uint64_t api,
+		 struct vdu_dev **out);
+/* What the driver's features are for the process. */
+uint64_t vdu_features_for_process(const struct vdu_dev *d);
+struct vdu_vq *vdu_vq_get(struct vdu_dev *d, uint32_t index);
+/* An eventfd that came along with @call; -1: none was given. -errno < -1. */
+int vdu_take_eventfd(struct vdu_call *call, int given);
+/* The entry's first region: its descriptor is the result. 0 or -errno. */
+int vdu_get_fd(struct vdu_dev *d, struct vdu_call *call, struct vduse_iotlb_entry *e);
 int vdu_control_ioctl(struct vdu_conn *c, struct vdu_call *call);
 int vdu_device_ioctl(struct vdu_conn *c, struct vdu_call *call);
 void vdu_dev_free(struct vdu_dev *d);
@@ -109,7 +122,8 @@ struct vdu_vq {
 	bool runs;	    /* the process was started with it */
 	_Atomic int kickfd; /* a number of its own for good, once it had one: see device.c */
 	struct vdpa_callback cb;
-	struct list stops; /* struct vdu_waiter: that it has stopped */
+	struct list stops;	     /* struct vdu_waiter: that it has stopped */
+	struct vdpa_loop_fd irq_lfd; /* rfc3.c: an eventfd of ours while it has a loop */
 	_Atomic uint64_t kicks;
 	uint64_t calls;
 };
@@ -120,15 +134,77 @@ struct vdu_waiter {
 	int result;
 };
 
+/* What a process can be told or asked. */
+enum vdu_op {
+	VDU_SET_VQ_NUM,
+	VDU_SET_VQ_ADDR,
+	VDU_SET_VQ_READY,
+	VDU_GET_VQ_READY,
+	VDU_SET_VQ_STATE,
+	VDU_GET_VQ_STATE,
+	VDU_SET_FEATURES,
+	VDU_GET_FEATURES,
+	VDU_SET_STATUS,
+	VDU_GET_STATUS,
+	VDU_SET_CONFIG,
+	VDU_GET_CONFIG,
+	VDU_UPDATE_IOTLB,
+	VDU_SET_GROUP_ASID,
+	VDU_OPS,
+};
+
+/* Valid as far as its message has such a thing. */
+struct vdu_answer {
+	uint32_t id;
+	bool failed;
+	struct vduse_vq_state vq_state;
+	uint64_t features;
+	uint8_t status;
+	bool ready;
+	const uint8_t *config; /* VDUSE_RFC3_DATA bytes */
+};
+
 struct vdu_msg {
 	struct list node;
-	struct vduse_dev_request req;
+	enum vdu_op op;
+	uint32_t id;
+	union {
+		uint32_t index; /* the queue; what is said of it is looked up when it is sent */
+		uint8_t status;
+		struct {
+			uint64_t start, last;
+			uint32_t asid;
+		} iova;
+		struct {
+			uint32_t group, asid;
+		} group;
+		struct vduse_rfc3_config config;
+	};
 	bool sent;
 	uint64_t deadline_ns; /* once it is the first */
-	/* @resp: NULL with an error. The message is freed by whoever calls it, afterwards. */
-	void (*done)(struct vdu_msg *msg, const struct vduse_dev_response *resp, int result);
+	/* @a: NULL with an error. The message is freed by whoever calls it, afterwards. */
+	void (*done)(struct vdu_msg *msg, const struct vdu_answer *a, int result);
 	struct vdu_dev *d;
 	struct vdpa_done then;
+};
+
+#define VDU_WIRE_MAX 512u
+
+/* How a process speaks: the design by whose ioctl it has made its device. */
+struct vdu_profile {
+	const char *name;
+	size_t response_bytes;
+	/* @msg as it goes out, at most VDU_WIRE_MAX bytes. How many. */
+	size_t (*encode)(const struct vdu_msg *msg, void *buf);
+	/* @buf: response_bytes of it. */
+	void (*decode)(const void *buf, struct vdu_answer *a);
+	int (*ioctl)(struct vdu_conn *c, struct vdu_call *call);
+	/*
+	 * Nothing can be read back by ioctls: all that the process has to know it is told, anew
+	 * when it is another one; and it says by itself what it offers. Its eventfds stay when it
+	 * is reset.
+	 */
+	bool tells_all;
 };
 
 /* Who has the driver's queues itself, and gives the process rings of its own. */
@@ -144,7 +220,8 @@ struct vdu_dev {
 	struct list node;
 	struct vdu_endpoint *ep;
 	char name[VDUSE_NAME_BYTES];
-	uint64_t api;
+	const struct vdu_profile *profile;
+	uint64_t api; /* of Linux's */
 	uint32_t device_id, vendor_id, align;
 	uint64_t features; /* offered */
 	uint32_t nvqs, ngroups, nas;
@@ -175,6 +252,7 @@ struct vdu_dev {
 
 	/* engine.c: as the process has it. */
 	uint8_t told;
+	uint8_t telling; /* while the engine is busy with a status */
 	bool engine_busy, broken;
 	bool stale;	 /* the next thing that it is told is a reset */
 	unsigned asking; /* the queue whose place is asked for */
@@ -185,6 +263,13 @@ struct vdu_dev {
 	struct vdpa_loop_timer start_timer;
 	bool start_now; /* not all queues are ready, but that will not change soon */
 	bool granted;	/* it has descriptors of memory */
+
+	/* rfc3.c */
+	uint64_t bounce_bytes;	/* that the process asks for; 0: it does not */
+	bool knows_features;	/* what it offers and */
+	bool knows_config;	/* its configuration have come */
+	unsigned config_writes; /* that are not answered */
+	bool config_asked, maps_asked, maps_new;
 
 	uint64_t messages, answers_late, answers_bad, failures, connects, irqs, restarts;
 };
@@ -201,9 +286,9 @@ struct vdpa_loop *vdu_loop(const struct vdu_dev *d);
 
 /* ---- message.c ---- */
 
-/* A message of @type for vdu_send(), or NULL: no memory. */
-struct vdu_msg *vdu_msg_new(struct vdu_dev *d, uint32_t type,
-			    void (*done)(struct vdu_msg *msg, const struct vduse_dev_response *resp,
+/* A message for vdu_send(), or NULL: no memory. */
+struct vdu_msg *vdu_msg_new(struct vdu_dev *d, enum vdu_op op,
+			    void (*done)(struct vdu_msg *msg, const struct vdu_answer *a,
 					 int result));
 /* Takes @msg; its done() comes later, never from inside of this. */
 void vdu_send(struct vdu_msg *msg);
@@ -215,8 +300,33 @@ void vdu_messages_disconnected(struct vdu_dev *d);
 /* Every one of them fails. */
 void vdu_messages_fail(struct vdu_dev *d, int result);
 
+/* ---- wire.c ---- */
+
+extern const struct vdu_profile vdu_linux, vdu_rfc3;
+
+/* "SET_VQ_NUM" */
+const char *vdu_op_name(enum vdu_op op);
+
+/* ---- rfc3.c: for others it does nothing, where nothing else is said ---- */
+
+int vdu_rfc3_create(struct vdu_conn *c, const struct vduse_rfc3_dev *dev);
+int vdu_rfc3_ioctl(struct vdu_conn *c, struct vdu_call *call);
+/* May the device be put on the bus? -EAGAIN with @err: its process has not said what it is. */
+int vdu_rfc3_known(const struct vdu_dev *d, struct vdpa_error *err);
+/* A process has opened the device: it is asked what it offers. 0 or -ENOMEM. */
+int vdu_rfc3_connected(struct vdu_dev *d);
+void vdu_rfc3_disconnected(struct vdu_dev *d);
+/* The driver has written into the configuration; what was written is at d->config. */
+void vdu_rfc3_set_config(struct vdu_dev *d, unsigned offset, unsigned len);
+/* There is more memory than it knows of. */
+void vdu_rfc3_mapped(struct vdu_dev *d);
+/* All that comes before a status; then vdu_say_status(). 0 or -ENOMEM. */
+int vdu_rfc3_before(struct vdu_dev *d);
+
 /* ---- engine.c ---- */
 
+/* The status that the engine is about, d->telling, is said. 0 or -ENOMEM. */
+int vdu_say_status(struct vdu_dev *d);
 /* Tell the process which address space @group is tied to. 0 or -ENOMEM. */
 int vdu_tell_group(struct vdu_dev *d, unsigned group);
 /* Something changed that the process has to know. */
@@ -265,6 +375,8 @@ int vdu_vdpa_add(struct vdu_dev *d, const struct vdpa_dev_set_config *config,
 void vdu_config_changed(struct vdu_dev *d);
 /* Takes @fd; -1: none. 0 or -errno. */
 int vdu_set_kickfd(struct vdu_vq *vq, int fd);
+/* The driver's callback of a queue is due. */
+void vdu_call_vq(struct vdu_vq *vq);
 void vdu_call(const struct vdpa_callback *cb);
 /* Any thread. */
 void vdu_kick(struct vdu_vq *vq);

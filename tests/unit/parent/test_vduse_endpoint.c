@@ -13,9 +13,7 @@
 #include <uvdpa/vduse.h>
 
 #include "alloc_fail.h"
-#include "base/fd.h"
-#include "base/unix.h"
-#include "vdpa/vduse_wire.h"
+#include "vduse_conn.h"
 
 #define MEM_BYTES 0x10000u
 
@@ -26,38 +24,7 @@ static int control, conn, file;
 
 static void turn(void)
 {
-	for (int i = 0; i < 20; i++)
-		vdpa_loop_run_once(vdpa_ctx_control(ctx), 0);
-}
-
-/* What a device process says; the answer's descriptor, or -1. */
-static int say(int sock, uint32_t type, uint32_t cmd, const void *arg, uint32_t bytes)
-{
-	struct vduse_wire_request head = {.type = type, .cmd = cmd, .bytes = bytes};
-	struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)(uintptr_t)arg, bytes}};
-	uint8_t reply[VDUSE_WIRE_REPLY_MAX];
-	struct vdpa_fds fds = {.n = 0};
-	int fd;
-
-	vdpa_sock_send(sock, iov, bytes ? 2 : 1, NULL, 0);
-	turn();
-	vdpa_sock_recv(sock, reply, sizeof(reply), &fds, MSG_DONTWAIT);
-	fd = vdpa_fds_take(&fds, 0);
-	vdpa_fds_close(&fds);
-	return fd;
-}
-
-static int open_file(const char *name, int *sock)
-{
-	struct vduse_wire_open open = {.name = ""};
-	struct sockaddr_un addr;
-
-	strcpy(open.name, name);
-	assert_int_equal(vdpa_unix_address(path, &addr, NULL), 0);
-	*sock = vdpa_unix_socket(SOCK_SEQPACKET);
-	if (connect(*sock, (struct sockaddr *)&addr, sizeof(addr)))
-		return -1;
-	return say(*sock, VDUSE_WIRE_OPEN, VDUSE_WIRE_VERSION, &open, sizeof(open));
+	vduse_turn(ctx);
 }
 
 static void process_begins(void)
@@ -69,12 +36,12 @@ static void process_begins(void)
 						.vq_num = 1,
 						.vq_align = 4096};
 	const struct vduse_vq_config vq = {.max_size = 16};
-	int fd = open_file("control", &control);
+	int fd = vduse_open_file(ctx, path, "control", &control);
 
-	say(control, VDUSE_WIRE_IOCTL, VDUSE_CREATE_DEV, &config, sizeof(config));
+	vduse_say(ctx, control, VDUSE_CREATE_DEV, &config, sizeof(config));
 	vdpa_fd_close(&fd);
-	file = open_file("a", &conn);
-	say(conn, VDUSE_WIRE_IOCTL, VDUSE_VQ_SETUP, &vq, sizeof(vq));
+	file = vduse_open_file(ctx, path, "a", &conn);
+	vduse_say(ctx, conn, VDUSE_VQ_SETUP, &vq, sizeof(vq));
 }
 
 static void answer_all(void)

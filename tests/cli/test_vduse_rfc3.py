@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The parent vduse with a process of the first published design: data, configuration, interrupts, its life."""
+import argparse
+import errno
+import os
+import pathlib
+import struct
+import sys
+
+import pytest
+
+import vduse_proc as vp
+import vduse_rfc3 as rfc
+from cliutil import wait_for
+
+ISOLATION = pytest.mark.parametrize('isolation', ['shared', 'bounce'])
+
+
+@pytest.fixture
+def disk(served):
+    """disk(...) -> a device process; all end with the test."""
+    made = []
+
+    def maker(*args, **kwargs):
+        proc = rfc.RfcDisk(served.vduse, *args, **kwargs)
+        proc.start()
+        made.append(proc)
+        return proc
+
+    yield maker
+    for proc in made:
+        proc.close()
+
+
+def add(daemon, isolation, *more):
+    """As soon as its process has said what it is."""
+    words = ('dev', 'add', 'name', 'vduse7', 'mgmtdev', 'vduse', 'isolation', isolation, *more)
+
+    def added():
+        done = daemon.run(*words)
+        assert done.returncode == 0 or 'not answered yet' in done.stderr, done.stderr
+        return done.returncode == 0
+
+    wait_for(added)
+
+
+def blk(daemon, *words):
+    return daemon.ok('drv', 'virtio0', 'blk', *words)
+
+
+def show(daemon):
+    return daemon.json('--all', 'dev', 'show', 'vduse7')['dev']['vduse7']
+
+
+def kinds(proc):
+    return [kind for kind, _ in proc.seen]
+
+
+@ISOLATION
+def test_virtio_vdpa(served, disk, isolation):
+    """What is written is read again; every kind of message came, and what they say is what the driver has."""
+    proc = disk()
+    add(served, isolation)
+    served.ok('dev', 'bind', 'vduse7', 'virtio-vdpa')
+    blk(served, 'fill', '0', '1M', 'seed', '7')
+    blk(served, 'verify', '0', '1M', 'seed', '7')
+    shown = show(served)['show']
+    assert (shown['api'], shown['isolation'], shown['process']) == ('rfc3', isolation, 'connected')
+    assert proc.accepted & vp.F_VERSION_1 and proc.status == 15
+    assert proc.ring['num'] <= 256 and served.ok('drv', 'virtio0', 'conform')
+    served.ok('dev', 'unbind', 'vduse7')
+    wait_for(lambda: proc.status == 0)
+    served.ok('dev', 'bind', 'vduse7', 'virtio-vdpa')
+    blk(served, 'verify', '0', '1M', 'seed', '7')
+    served.ok('dev', 'del', 'vduse7')
+    assert set(kinds(proc)) >= set(range(13)) - {rfc.GET_VQ_STATE, rfc.SET_CONFIG}
+
+
+@ISOLATION
+def test_vhost_user(served, disk, isolation):
+    """The same through a socket, from a driver in another process; a second life of the driver after it."""
+    proc = disk()
+    add(served, isolation)
+    path = served.folder / 'vduse7.sock'
+    served.ok('dev', 'bind', 'vduse7', 'vhost-user', 'path', path)
+    for seed in ('3', '4'):
+        served.ok('drv', '--socket', path, 'blk', 'fill', '0', '1M', 'seed', seed)
+        served.ok('drv', '--socket', path, 'blk', 'verify', '0', '1M', 'seed', seed)
+    wait_for(lambda: proc.status == 0)
+    copies = int(show(served)['show']['bounce_copies'])
+    assert copies if isolation == 'bounce' else not copies
+    assert rfc.GET_VQ_STATE in kinds(proc) or isolation == 'bounce'
+    served.ok('dev', 'del', 'vduse7')
+
+
+@ISOLATION
+def test_killed(served, disk, isolation):
+    """The next process is told everything anew, and goes on."""
+    proc = disk()
+    add(served, isolation)
+    served.ok('dev', 'bind', 'vduse7', 'virtio-vdpa')
+    blk(served, 'fill', '0', '256K', 'seed', '3')
+    stored = bytes(proc.store)
+    proc.close()
+    wait_for(lambda: show(served)['show']['process'] == 'none')
+    again = disk(create=False)
+    again.store[:] = stored
+    blk(served, 'verify', '0', '256K', 'seed', '3')
+    assert [body[0] for kind, body in again.seen if kind == rfc.SET_STATUS] == [0, 1, 3, 11, 15]
+    assert show(served)['show']['process'] == 'connected'
