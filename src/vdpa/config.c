@@ -88,15 +88,15 @@ int vdpa_reset(struct vdpa_device *vdev, const struct vdpa_done *done)
 {
 	int ret;
 
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	vdev->features_valid = false;
 	if (vdpa_has_ext(vdev, reset)) {
 		ret = vdev->ext->reset(vdev, done);
-		vdpa_unlock(vdev);
+		vdpa_leave(vdev);
 		return ret;
 	}
 	ret = vdev->config->reset(vdev);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	if (!ret)
 		vdpa_done_call(done, 0);
 	return ret;
@@ -106,15 +106,15 @@ int vdpa_suspend(struct vdpa_device *vdev, const struct vdpa_done *done)
 {
 	int ret = -EOPNOTSUPP;
 
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, suspend)) {
 		ret = vdev->ext->suspend(vdev, done);
-		vdpa_unlock(vdev);
+		vdpa_leave(vdev);
 		return ret;
 	}
 	if (vdev->config->suspend)
 		ret = vdev->config->suspend(vdev);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	if (!ret)
 		vdpa_done_call(done, 0);
 	return ret;

@@ -74,10 +74,10 @@ int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log,
 {
 	int ret = -EOPNOTSUPP;
 
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, set_dirty_log))
 		ret = vdev->ext->set_dirty_log(vdev, log, done);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	return ret;
 }
 

@@ -90,14 +90,14 @@ int vdpa_dma_unmap(struct vdpa_device *vdev, unsigned asid, iova_t iova, uint64_
 		return -EINVAL;
 	if (!vdev->config->dma_unmap)
 		return -EOPNOTSUPP;
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, dma_unmap)) {
 		ret = vdev->ext->dma_unmap(vdev, asid, iova, size, done);
-		vdpa_unlock(vdev);
+		vdpa_leave(vdev);
 		return ret;
 	}
 	ret = vdev->config->dma_unmap(vdev, asid, iova, size);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	if (!ret)
 		vdpa_done_call(done, 0);
 	return ret;
@@ -110,15 +110,15 @@ int vdpa_set_map(struct vdpa_device *vdev, unsigned asid, struct vhost_iotlb *io
 
 	if (!as_exists(vdev, asid))
 		return -EINVAL;
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, set_map)) {
 		ret = vdev->ext->set_map(vdev, asid, iotlb, done);
-		vdpa_unlock(vdev);
+		vdpa_leave(vdev);
 		return ret;
 	}
 	if (vdev->config->set_map)
 		ret = vdev->config->set_map(vdev, asid, iotlb);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	if (!ret)
 		vdpa_done_call(done, 0);
 	return ret;
@@ -130,15 +130,15 @@ int vdpa_reset_map(struct vdpa_device *vdev, unsigned asid, const struct vdpa_do
 
 	if (!as_exists(vdev, asid))
 		return -EINVAL;
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, reset_map)) {
 		ret = vdev->ext->reset_map(vdev, asid, done);
-		vdpa_unlock(vdev);
+		vdpa_leave(vdev);
 		return ret;
 	}
 	if (vdev->config->reset_map)
 		ret = vdev->config->reset_map(vdev, asid);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	if (!ret)
 		vdpa_done_call(done, 0);
 	return ret;

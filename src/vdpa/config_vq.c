@@ -78,14 +78,14 @@ int vdpa_stop_vq(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_done 
 
 	if (!vq_exists(vdev, idx))
 		return -EINVAL;
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, stop_vq)) {
 		ret = vdev->ext->stop_vq(vdev, idx, done);
-		vdpa_unlock(vdev);
+		vdpa_leave(vdev);
 		return ret;
 	}
 	vdev->config->set_vq_ready(vdev, idx, false);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	vdpa_done_call(done, 0);
 	return 0;
 }
@@ -96,10 +96,10 @@ int vdpa_reset_vq(struct vdpa_device *vdev, uint16_t idx, const struct vdpa_done
 
 	if (!vq_exists(vdev, idx))
 		return -EINVAL;
-	vdpa_lock(vdev);
+	vdpa_enter(vdev);
 	if (vdpa_has_ext(vdev, reset_vq))
 		ret = vdev->ext->reset_vq(vdev, idx, done);
-	vdpa_unlock(vdev);
+	vdpa_leave(vdev);
 	return ret;
 }
 

@@ -104,6 +104,21 @@ static inline void vdpa_unlock(struct vdpa_device *vdev)
 	pthread_mutex_unlock(&vdev->core->lock);
 }
 
+/*
+ * The same around an op that takes a completion: that may come before the op returns, and whoever
+ * it tells may end the device on the spot.
+ */
+static inline void vdpa_enter(struct vdpa_device *vdev)
+{
+	vdpa_lock(vdpa_get_device(vdev));
+}
+
+static inline void vdpa_leave(struct vdpa_device *vdev)
+{
+	vdpa_unlock(vdev);
+	vdpa_put_device(vdev);
+}
+
 /* validate.c */
 int vdpa_validate_params(const struct vdpa_alloc_params *params, struct vdpa_error *err);
 int vdpa_validate_registration(struct vdpa_device *vdev, uint32_t nvqs, struct vdpa_error *err);

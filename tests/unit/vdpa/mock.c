@@ -280,6 +280,10 @@ static int hold(struct vdpa_device *v, const struct vdpa_done *done)
 {
 	if (to_mock(v)->fail)
 		return to_mock(v)->fail;
+	if (to_mock(v)->at_once) {
+		vdpa_done_call(done, 0);
+		return 0;
+	}
 	to_mock(v)->pending = done ? *done : (struct vdpa_done){0};
 	return 0;
 }

@@ -32,6 +32,7 @@ struct mock {
 	struct vdpa_iova_range unmapped; /* the last dma_unmap */
 	int fail;			 /* what ops that can fail return */
 	struct vdpa_done pending;
+	bool at_once; /* asynchronous forms complete before they return */
 	unsigned *freed;
 };
 

@@ -242,25 +242,56 @@ static int do_reset_vq(const struct vdpa_done *done)
 	return vdpa_reset_vq(v, 0, done);
 }
 
+static const async_op async_ops[] = {do_reset,	   do_suspend,	 do_dma_unmap, do_set_map,
+				     do_reset_map, do_dirty_log, do_stop_vq,   do_reset_vq};
+#define ASYNC_OPS (sizeof(async_ops) / sizeof(async_ops[0]))
+
 static void asynchronous_forms_complete_later(void **state)
 {
-	static const async_op ops[] = {do_reset,     do_suspend,   do_dma_unmap, do_set_map,
-				       do_reset_map, do_dirty_log, do_stop_vq,	 do_reset_vq};
 	struct counted_done c;
 
 	v->ext = &mock_async_ops;
-	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+	for (size_t i = 0; i < ASYNC_OPS; i++) {
 		struct vdpa_done d = counted_done(&c);
 
 		m->fail = 0;
-		assert_int_equal(ops[i](&d), 0);
+		assert_int_equal(async_ops[i](&d), 0);
 		assert_int_equal(c.calls, 0);
 		mock_complete(m, -ETIMEDOUT);
 		assert_int_equal(c.calls, 1);
 		assert_int_equal(c.result, -ETIMEDOUT);
 		m->fail = -EIO;
-		assert_int_equal(ops[i](&d), -EIO);
+		assert_int_equal(async_ops[i](&d), -EIO);
 		assert_int_equal(c.calls, 1);
+	}
+}
+
+static void end_device(void *arg, int result)
+{
+	unsigned *freed = arg;
+
+	assert_int_equal(result, 0);
+	assert_int_equal(vdpa_unregister_device(v, NULL), 0);
+	/* The op has not returned yet, and its wrapper holds a lock in there. */
+	assert_int_equal(*freed, 0);
+}
+
+static void completion_may_end_the_device(void **state)
+{
+	for (size_t i = 0; i < ASYNC_OPS; i++) {
+		struct mock *other = m;
+		unsigned freed = 0;
+		struct vdpa_done d = {.fn = end_device, .arg = &freed};
+
+		m = mock_add(v->ctx, "short-lived");
+		m->freed = &freed;
+		m->at_once = true;
+		v = &m->vdpa;
+		v->ext = &mock_async_ops;
+		assert_int_equal(async_ops[i](&d), 0);
+		assert_int_equal(freed, 1);
+		m = other;
+		v = &m->vdpa;
 	}
 }
 
@@ -352,6 +383,7 @@ int main(void)
 		T(map_arguments_are_checked),
 		T(plain_ops_complete_at_once),
 		T(asynchronous_forms_complete_later),
+		T(completion_may_end_the_device),
 		T(extension_members_beyond_the_size_are_absent),
 		T(completion_may_call_back),
 		T(wrappers_lock_against_other_threads),
