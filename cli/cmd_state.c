@@ -107,6 +107,7 @@ struct migration {
 	const char *name;
 	bool keep, bind;
 	bool added;	/* by us, over there */
+	bool held;	/* suspended, by somebody else */
 	bool suspended; /* by us, here */
 	json_t *device; /* as in a configuration; borrowed from @config */
 	json_t *config, *state;
@@ -134,8 +135,8 @@ static int fetch_device(struct migration *m)
 	return EXIT_FAILED;
 }
 
-/* A disk in this daemon's memory would arrive empty. */
-static int check_data(struct migration *m)
+/* A disk in this daemon's memory would arrive empty. And does it run, or is it held already? */
+static int look_at(struct migration *m)
 {
 	json_t *list = NULL;
 	const json_t *show;
@@ -145,6 +146,7 @@ static int check_data(struct migration *m)
 
 	show = json_object_get(json_array_get(list, 0), "show");
 	backend = json_string_value(json_object_get(show, "backend"));
+	m->held = json_is_true(json_object_get(json_array_get(list, 0), "suspended"));
 	if (!ret && backend && !strcmp(backend, "ram")) {
 		fprintf(stderr,
 			"uvdpa: %s: its data are in the daemon's memory, and would not come along: "
@@ -179,7 +181,7 @@ static int fetch_state(struct migration *m)
 
 	if (ret)
 		return ret;
-	m->suspended = true;
+	m->suspended = !m->held;
 	return cli_call(m->from, "dev.save", name_param(m), &m->state);
 }
 
@@ -241,7 +243,7 @@ static int migrate(struct migration *m)
 	int ret = fetch_device(m);
 
 	if (!ret)
-		ret = check_data(m);
+		ret = look_at(m);
 	if (!ret)
 		ret = fetch_mac(m);
 	if (!ret)

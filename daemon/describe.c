@@ -137,6 +137,7 @@ static void add_all(json_t *obj, struct vdpa_device *vdev, uint32_t id)
 	json_object_set_new(obj, "driver_override",
 			    override ? ctl_json_text(override) : json_null());
 	json_object_set_new(obj, "status", ctl_status_json(vdpa_get_status(vdev)));
+	json_object_set_new(obj, "suspended", json_boolean(vdpa_suspended(vdev)));
 	json_object_set_new(obj, "device_features",
 			    ctl_features_json(id, vdpa_get_device_features(vdev)));
 	json_object_set_new(obj, "driver_features",

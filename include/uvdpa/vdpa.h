@@ -438,6 +438,8 @@ VDPA_API int vdpa_set_status(struct vdpa_device *vdev, uint8_t status);
 VDPA_API int vdpa_reset(struct vdpa_device *vdev, const struct vdpa_done *done);
 VDPA_API int vdpa_suspend(struct vdpa_device *vdev, const struct vdpa_done *done);
 VDPA_API int vdpa_resume(struct vdpa_device *vdev);
+/** Was it suspended, or given a state, and not resumed or reset since? Any thread. */
+VDPA_API bool vdpa_suspended(struct vdpa_device *vdev);
 /** -EINVAL: [@offset, @offset + @len) is empty or not inside the config space. A read before
  * set_features is a legacy driver's: features become 0. */
 VDPA_API int vdpa_get_config(struct vdpa_device *vdev, unsigned offset, void *buf, unsigned len);

@@ -90,6 +90,7 @@ int vdpa_reset(struct vdpa_device *vdev, const struct vdpa_done *done)
 
 	vdpa_enter(vdev);
 	vdev->features_valid = false;
+	vdev->core->suspended = false;
 	if (vdpa_has_ext(vdev, reset)) {
 		ret = vdev->ext->reset(vdev, done);
 		vdpa_leave(vdev);
@@ -102,20 +103,32 @@ int vdpa_reset(struct vdpa_device *vdev, const struct vdpa_done *done)
 	return ret;
 }
 
-int vdpa_suspend(struct vdpa_device *vdev, const struct vdpa_done *done)
+/* Whoever is told of the end may resume on the spot: what he says last counts. */
+static int suspend_locked(struct vdpa_device *vdev, const struct vdpa_done *done, bool *later)
 {
+	bool before = vdev->core->suspended;
 	int ret = -EOPNOTSUPP;
 
-	vdpa_enter(vdev);
-	if (vdpa_has_ext(vdev, suspend)) {
+	*later = vdpa_has_ext(vdev, suspend);
+	vdev->core->suspended = true;
+	if (*later)
 		ret = vdev->ext->suspend(vdev, done);
-		vdpa_leave(vdev);
-		return ret;
-	}
-	if (vdev->config->suspend)
+	else if (vdev->config->suspend)
 		ret = vdev->config->suspend(vdev);
+	if (ret)
+		vdev->core->suspended = before;
+	return ret;
+}
+
+int vdpa_suspend(struct vdpa_device *vdev, const struct vdpa_done *done)
+{
+	bool later;
+	int ret;
+
+	vdpa_enter(vdev);
+	ret = suspend_locked(vdev, done, &later);
 	vdpa_leave(vdev);
-	if (!ret)
+	if (!ret && !later)
 		vdpa_done_call(done, 0);
 	return ret;
 }
@@ -127,8 +140,20 @@ int vdpa_resume(struct vdpa_device *vdev)
 	vdpa_lock(vdev);
 	if (vdev->config->resume)
 		ret = vdev->config->resume(vdev);
+	if (!ret)
+		vdev->core->suspended = false;
 	vdpa_unlock(vdev);
 	return ret;
+}
+
+bool vdpa_suspended(struct vdpa_device *vdev)
+{
+	bool suspended;
+
+	vdpa_lock(vdev);
+	suspended = vdev->core->suspended;
+	vdpa_unlock(vdev);
+	return suspended;
 }
 
 /* Is [offset, offset + len) a piece, and not an empty one, of the config space? */

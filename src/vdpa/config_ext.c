@@ -112,6 +112,8 @@ int vdpa_load_state(struct vdpa_device *vdev, const void *buf, size_t bytes, str
 		ret = vdev->ext->load_state(vdev, buf, bytes, err);
 	else
 		ret = vdpa_error_set(err, EOPNOTSUPP, vdev->name, "its state cannot be loaded");
+	if (!ret)
+		vdev->core->suspended = true;
 	vdpa_unlock(vdev);
 	return ret;
 }

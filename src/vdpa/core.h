@@ -80,6 +80,7 @@ struct vdpa_device_core {
 	void *alloc; /* the embedding structure */
 	struct vdpa_ref ref;
 	pthread_mutex_t lock; /* recursive: around every config op but kick_vq */
+	bool suspended;	      /* under the lock */
 	struct list node, name_node;
 	enum vdpa_dev_state state;
 	enum vdpa_bind_state bind;

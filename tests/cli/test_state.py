@@ -215,3 +215,21 @@ def test_migrate_fails_and_undoes(bound, other, folder):
     assert set(other.json('dev', 'show')['dev']) == {'n0'}
     bound.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     bound.ok('drv', 'virtio1', 'blk', 'fill', 0, '64k')
+
+
+def test_migrate_fails_and_leaves_suspended(bound, other):
+    """What somebody had stopped before is not set going by a migration that comes to nothing."""
+    def suspended(name='n0'):
+        return bound.json('dev', 'show', name, '--all')['dev'][name]['suspended']
+
+    assert suspended() is False
+    bound.ok('dev', 'suspend', 'n0')
+    assert suspended() is True
+    other.ok('dev', 'add', 'name', 'n0', 'mgmtdev', 'soft_net', 'backend', 'loopback')  # of another shape
+    assert 'stays where it was' in bound.fails('migrate', 'n0', '--to', f'unix:{other.socket}')
+    assert suspended() is True
+    bound.ok('dev', 'resume', 'n0')
+    assert suspended() is False
+    assert 'stays where it was' in bound.fails('migrate', 'n0', '--to', f'unix:{other.socket}')
+    assert suspended() is False
+    assert bound.json('drv', 'virtio0', 'net', 'ping')['received'] == 5

@@ -266,6 +266,29 @@ static void asynchronous_forms_complete_later(void **state)
 	}
 }
 
+static void suspended_until_resumed_or_reset(void **state)
+{
+	struct vdpa_done none = {0};
+
+	assert_false(vdpa_suspended(v));
+	m->fail = -EIO;
+	assert_int_equal(vdpa_suspend(v, &none), -EIO);
+	assert_false(vdpa_suspended(v));
+	m->fail = 0;
+	assert_int_equal(vdpa_suspend(v, &none), 0);
+	assert_true(vdpa_suspended(v));
+	m->fail = -EIO;
+	assert_int_equal(vdpa_suspend(v, &none), -EIO);
+	assert_int_equal(vdpa_resume(v), -EIO);
+	assert_true(vdpa_suspended(v));
+	m->fail = 0;
+	assert_int_equal(vdpa_resume(v), 0);
+	assert_false(vdpa_suspended(v));
+	assert_int_equal(vdpa_suspend(v, &none), 0);
+	assert_int_equal(vdpa_reset(v, &none), 0);
+	assert_false(vdpa_suspended(v));
+}
+
 static void end_device(void *arg, int result)
 {
 	unsigned *freed = arg;
@@ -383,6 +406,7 @@ int main(void)
 		T(map_arguments_are_checked),
 		T(plain_ops_complete_at_once),
 		T(asynchronous_forms_complete_later),
+		T(suspended_until_resumed_or_reset),
 		T(completion_may_end_the_device),
 		T(extension_members_beyond_the_size_are_absent),
 		T(completion_may_call_back),
