@@ -4,52 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---- bytes ---- */
-
-void put16(uint8_t *p, uint16_t v)
-{
-	for (unsigned i = 0; i < 2; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-void put32(uint8_t *p, uint32_t v)
-{
-	for (unsigned i = 0; i < 4; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-void put64(uint8_t *p, uint64_t v)
-{
-	for (unsigned i = 0; i < 8; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] | p[1] << 8);
-}
-
-uint32_t get32(const uint8_t *p)
-{
-	return get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-
-uint64_t get64(const uint8_t *p)
-{
-	return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
-void desc_make(uint8_t *raw, const struct desc *d)
-{
-	memset(raw, 0, DSA_DESC_BYTES);
-	put32(raw + 4, d->flags | (uint32_t)d->op << 24);
-	put64(raw + 8, d->record);
-	put64(raw + 16, d->src);
-	put64(raw + 24, d->dst);
-	put32(raw + 32, d->size);
-	put16(raw + 36, d->handle);
-}
-
 /* ---- memory ---- */
 
 static int remote_read(void *arg, uint64_t off, void *buf, size_t len)

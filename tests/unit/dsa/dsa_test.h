@@ -15,8 +15,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "bytes.h"
 #include "dsa/engine.h"
-#include "dsa/idxd.h"
 
 #define PAGE 4096u
 #define ARENA_PAGES 32u
@@ -97,37 +97,9 @@ void flag_wait(struct flag *f);
 
 extern const struct dsa_select everything;
 
-/* ---- descriptors ---- */
-
-#define CRAV_RCR (IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR)
-
-struct desc {
-	uint8_t op;
-	uint32_t flags;
-	uint64_t record, src, dst;
-	uint32_t size;
-	uint16_t handle;
-};
-
-void desc_make(uint8_t *raw, const struct desc *d);
-void put16(uint8_t *p, uint16_t v);
-void put32(uint8_t *p, uint32_t v);
-void put64(uint8_t *p, uint64_t v);
-uint16_t get16(const uint8_t *p);
-uint32_t get32(const uint8_t *p);
-uint64_t get64(const uint8_t *p);
-
 static inline uint64_t iova_of(uint64_t off)
 {
 	return ARENA_IOVA + off;
-}
-
-static inline uint32_t rng(uint64_t *s)
-{
-	*s ^= *s << 13;
-	*s ^= *s >> 7;
-	*s ^= *s << 17;
-	return (uint32_t)((*s * 0x2545f4914f6cdd1dull) >> 32);
 }
 
 #endif

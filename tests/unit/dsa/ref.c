@@ -27,9 +27,9 @@ struct one {
 
 static bool allowed(const struct ref *r, uint64_t addr, uint32_t perm)
 {
-	uint64_t off = addr - ARENA_IOVA;
+	uint64_t off = addr - r->base;
 
-	return addr >= ARENA_IOVA && off < ARENA_BYTES && r->perm[off / PAGE] & perm;
+	return addr >= r->base && off / REF_PAGE < r->pages && r->perm[off / REF_PAGE] & perm;
 }
 
 static bool can(struct one *o, uint64_t addr, uint64_t len, bool write)
@@ -45,7 +45,7 @@ static bool can(struct one *o, uint64_t addr, uint64_t len, bool write)
 
 static uint8_t *at(struct one *o, uint64_t addr)
 {
-	return &o->r->mem[addr - ARENA_IOVA];
+	return &o->r->mem[addr - o->r->base];
 }
 
 static bool overlaps(uint64_t a, uint64_t na, uint64_t b, uint64_t nb)
@@ -591,6 +591,11 @@ static uint8_t check_op(const struct one *o, uint8_t op)
 	return 0;
 }
 
+static bool handle_valid(const struct one *o)
+{
+	return (uint16_t)(get16(o->d + 36) - o->r->handle) < o->r->handles;
+}
+
 static uint8_t check(struct one *o, uint8_t op)
 {
 	uint32_t may = flags_of(op) | F(2) | F(3) | F(4) | F(5) | F(12), bad;
@@ -614,7 +619,7 @@ static uint8_t check(struct one *o, uint8_t op)
 		return DSA_COMP_PRIV_BAD;
 	if (reserved(o, op))
 		return DSA_COMP_NOZERO_RESERVE;
-	if (o->flags & F(4) && get16(o->d + 36) >= 0xfff0)
+	if (o->flags & F(4) && !handle_valid(o))
 		return DSA_COMP_INT_HANDLE_INVAL;
 	return check_op(o, op);
 }
@@ -702,17 +707,18 @@ static void tell(struct one *o, uint8_t op, bool priv, uint64_t fault)
 {
 	struct ref *r = o->r;
 
-	r->errors++;
 	r->error = (struct dsa_error){
 		.status = o->status,
 		.op = op,
-		.pasid = 7,
+		.pasid = r->pasid,
 		.priv = priv,
 		.batch = o->batch,
 		.batch_index = (uint16_t)o->index,
 		.invalid_flags = o->status == DSA_COMP_INVALID_FLAGS ? get32(o->own) : 0,
 		.fault_addr = fault,
 	};
+	if (!r->errors++)
+		r->first = r->error;
 }
 
 static void finish(struct one *o, uint8_t op)
@@ -740,7 +746,7 @@ static void finish(struct one *o, uint8_t op)
 			memcpy(to + 16, o->own, 16);
 		}
 	}
-	if (o->flags & F(4) && get16(o->d + 36) < 0xfff0)
+	if (o->flags & F(4) && handle_valid(o))
 		o->r->interrupts++;
 }
 

@@ -4,6 +4,7 @@
 #ifndef TESTS_DSA_SINGLE_H
 #define TESTS_DSA_SINGLE_H
 
+#include "dsa_test.h"
 #include "ref.h"
 
 #define RECORD 0x1f000u
