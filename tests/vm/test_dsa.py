@@ -13,8 +13,12 @@ import vmlib
 pytestmark = pytest.mark.skipif("UVDPA_STANDIN" in os.environ,
                                 reason="needs our programs")
 
+HERE = os.path.dirname(os.path.realpath(__file__))
+UNIT = os.path.join(vmlib.TOP, "tests", "unit", "dsa")
+
 TRAPPED = "11111111-1111-4111-8111-111111111111"
 MAPPED = "22222222-2222-4222-8222-222222222222"
+SHARED = "33333333-3333-4333-8333-333333333333"
 
 # Shell functions for the guest. dsa0 has its portals trapped, dsa1 as memory.
 GUEST = r"""
@@ -86,9 +90,9 @@ def add_dsa(daemon):
         daemon.cli(f"dsa enable dsa0/wq0.{i}")
 
 
-def add_mdev(daemon, uuid, portals):
+def add_mdev(daemon, uuid, portals, queue="1dwq"):
     """One device, and what QEMU is told of it, word by word."""
-    daemon.cli(f"mdev create idxd-1dwq-v1 {uuid} portals {portals}")
+    daemon.cli(f"mdev create idxd-{queue}-v1 {uuid} portals {portals}")
     line = daemon.cli(f"mdev show {uuid} --qemu-args")
     found = re.fullmatch(r"(-device) '(.*)'\n", line)
     assert found, line
@@ -162,3 +166,69 @@ def test_idxd(cache, work, shared, kernel):
         assert count["dropped"] == count["torn"] == 0, counts
         assert count["errors"] == 1, counts
     assert int(guest.read("count")) >= sum(x["submitted"] for x in counts)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The path of the program dsa_guest, built without shared libraries."""
+    path = str(tmp_path_factory.mktemp("dsa_guest") / "dsa_guest")
+    sources = [os.path.join(HERE, x) for x in (
+        "dsa_guest.c", "dsa_guest_io.c", "dsa_guest_random.c")]
+    sources += [os.path.join(UNIT, x) for x in ("ref.c", "random_desc.c")]
+    dirs = ["-I" + os.path.join(vmlib.TOP, x) for x in ("include", "src")]
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter",
+                    "-Werror", "-static", "-I" + UNIT, *dirs, "-o", path,
+                    *sources], check=True, timeout=60)
+    return path
+
+
+def add_queues(daemon):
+    """Two dedicated queues, and a shared one whose descriptors may block."""
+    daemon.cli("dsa add dsa0")
+    for i in range(3):
+        how = "mode shared threshold 24 block_on_fault on" if i == 2 else \
+            "mode dedicated block_on_fault off"
+        daemon.cli(f"dsa config dsa0/engine0.{i} group_id 0")
+        daemon.cli(f"dsa config dsa0/wq0.{i} type mdev name m{i} size 32 "
+                   "group_id 0 max_transfer_size 65536 max_batch_size 8 " +
+                   how)
+    daemon.cli("dsa enable dsa0")
+    for i in range(3):
+        daemon.cli(f"dsa enable dsa0/wq0.{i}")
+
+
+def test_without_driver(cache, work, program):
+    """Every operation, error and state, from the guest's user space."""
+    with vmlib.Uvdpad(work, "--workers", "2",
+                      "--mdev-socket-dir", work) as daemon:
+        add_queues(daemon)
+        devices = add_mdev(daemon, TRAPPED, "trapped") + \
+            add_mdev(daemon, MAPPED, "mapped") + \
+            add_mdev(daemon, SHARED, "trapped", "1swq")
+        guest = vmlib.Guest(cache, work, """
+            echo 3 > /proc/sys/vm/nr_hugepages
+            set --
+            for dev in /sys/bus/pci/devices/*; do
+                [ $(cat $dev/device) = 0x0b25 ] && set -- "$@" $dev
+            done
+            [ $# = 3 ]
+            $W/dsa_guest $3 work
+            $W/dsa_guest $1 work 500
+            $W/dsa_guest $2 work 100
+            tell working
+            await halted
+            $W/dsa_guest $1 halted software
+            $W/dsa_guest $2 halted flr
+        """, devices)
+        shutil.copy(program, guest.share)
+        with guest:
+            guest.said("working", timeout=480)
+            daemon.cli(f"dsa inject {TRAPPED} halt")
+            daemon.cli(f"dsa inject {MAPPED} flr")
+            guest.say("halted")
+            guest.wait(timeout=240)
+        counts = [shown(daemon, x) for x in (TRAPPED, MAPPED, SHARED)]
+        daemon.finish()
+    assert guest.read("out-1").count(": well") == 5
+    for count in counts:
+        assert count["torn"] == count["retried"] == 0, counts
