@@ -117,7 +117,6 @@ int dsa_engine_new(struct vdpa_loop_group *group, const struct dsa_engine_config
 	if (!engine)
 		return -ENOMEM;
 	dsa_lock_init(&engine->lock);
-	list_init(&engine->inflight);
 	list_init(&engine->queues);
 	list_init(&engine->all);
 	list_init(&engine->resumed);
@@ -161,7 +160,7 @@ void dsa_engine_free(struct dsa_engine *engine, const struct vdpa_done *done)
 {
 	unsigned n = engine->nworkers;
 
-	assert(list_empty(&engine->inflight));
+	assert(list_empty(&engine->all));
 	engine->done = done ? *done : (struct vdpa_done){0};
 	atomic_store(&engine->stopping, n);
 	/* The last one frees it, perhaps before this has returned. */

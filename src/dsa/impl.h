@@ -209,7 +209,7 @@ enum dsa_state { DSA_FREE, DSA_PENDING, DSA_RUNNING, DSA_PARKED, DSA_WAITING };
 
 struct dsa_work {
 	struct list node;     /* by its state, the lock */
-	struct list inflight; /* in engine->inflight, in order of submission; the lock */
+	struct list inflight; /* in queue->inflight, in order of submission; the lock */
 	enum dsa_state state; /* the lock */
 	uint64_t seq;
 	uint64_t left; /* waiting: how many are before it; the lock */
@@ -246,7 +246,7 @@ struct dsa_queue {
 	_Atomic uint64_t tail; /* submitted ever */
 	/* The lock. */
 	struct list free __attribute__((aligned(64)));
-	struct list pending;
+	struct list pending, inflight;
 	unsigned npending, nrunning;
 	unsigned got_at;	/* of the next to get from the ring */
 	uint64_t got;		/* from the ring, ever */
@@ -297,8 +297,7 @@ struct dsa_engine {
 	_Atomic bool ready;		    /* there may be something to take */
 	_Atomic unsigned nlooking, nasleep; /* written under the lock */
 	/* The lock. */
-	struct list inflight __attribute__((aligned(64)));
-	struct list all;     /* queues */
+	struct list all __attribute__((aligned(64))); /* queues */
 	struct list queues;  /* that something can be taken from, in turns */
 	struct list resumed; /* first of all */
 	struct list drains;  /* waiting */

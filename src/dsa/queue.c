@@ -30,6 +30,7 @@ static void works_init(struct dsa_queue *queue, unsigned n)
 {
 	list_init(&queue->free);
 	list_init(&queue->pending);
+	list_init(&queue->inflight);
 	list_init(&queue->node);
 	for (unsigned i = 0; i < n; i++) {
 		queue->works[i].queue = queue;
@@ -81,6 +82,9 @@ void dsa_queue_free(struct dsa_queue *queue)
 	assert(atomic_load(&queue->tail) == atomic_load(&queue->taken) && !queue->nrunning);
 	list_del(&queue->all);
 	pthread_mutex_unlock(&queue->engine->lock);
+	/* And whoever submitted it, its own: it may have ended before that returned. */
+	pthread_mutex_lock(&queue->submit_lock);
+	pthread_mutex_unlock(&queue->submit_lock);
 	queue_destroy(queue);
 }
 
@@ -119,6 +123,7 @@ static bool is_full(struct dsa_queue *queue, uint64_t tail)
 
 int dsa_submit(struct dsa_queue *queue, struct dsa_space *space, const void *desc, void *cookie)
 {
+	struct dsa_engine *engine = queue->engine;
 	struct dsa_slot *slot;
 	uint64_t tail;
 
@@ -135,7 +140,8 @@ int dsa_submit(struct dsa_queue *queue, struct dsa_space *space, const void *des
 	slot->cookie = cookie;
 	atomic_store(&queue->tail, tail + 1);
 	pthread_mutex_unlock(&queue->submit_lock);
-	ring_bell(queue->engine);
+	/* It may have ended by now, and the queue be gone. */
+	ring_bell(engine);
 	return 0;
 }
 
@@ -179,7 +185,7 @@ static void get_one(struct dsa_queue *queue)
 	work->state = DSA_PENDING;
 	work->space->inflight++;
 	list_add_tail(&queue->pending, &work->node);
-	list_add_tail(&queue->engine->inflight, &work->inflight);
+	list_add_tail(&queue->inflight, &work->inflight);
 	queue->npending++;
 	queue->got++;
 	queue->got_at = queue->got_at + 1 == queue->config.size ? 0 : queue->got_at + 1;
@@ -230,17 +236,28 @@ static bool selected(const struct dsa_select *select, const struct dsa_work *wor
 }
 
 /* How many that are selected were submitted before @seq. */
-static uint64_t count_before(struct dsa_engine *engine, const struct dsa_select *select,
-			     uint64_t seq)
+static uint64_t count_of_queue(struct dsa_queue *queue, const struct dsa_select *select,
+			       uint64_t seq)
 {
 	struct dsa_work *work;
 	uint64_t n = 0;
 
-	list_for_each_entry (work, &engine->inflight, inflight) {
+	list_for_each_entry (work, &queue->inflight, inflight) {
 		if (work->seq >= seq)
 			break;
 		n += selected(select, work);
 	}
+	return n;
+}
+
+static uint64_t count_before(struct dsa_engine *engine, const struct dsa_select *select,
+			     uint64_t seq)
+{
+	struct dsa_queue *queue;
+	uint64_t n = 0;
+
+	list_for_each_entry (queue, &engine->all, all)
+		n += count_of_queue(queue, select, seq);
 	return n;
 }
 
@@ -271,7 +288,8 @@ static struct dsa_work *take_one(struct dsa_engine *engine)
 		if (work->run.d.op != DSA_OPCODE_DRAIN)
 			return work;
 		before = drained_by(work);
-		work->left = count_before(engine, &before, work->seq);
+		/* A queue is taken from in order: what is before it runs, so these are few. */
+		work->left = count_of_queue(queue, &before, work->seq);
 		if (!work->left)
 			return work;
 		work->state = DSA_WAITING;
@@ -516,22 +534,30 @@ static void finish_mine(struct dsa_engine *engine, struct list *mine)
 	tell_waits(over);
 }
 
-void dsa_abort(struct dsa_engine *engine, const struct dsa_select *select, struct dsa_wait *wait)
+static void abort_queue(struct dsa_queue *queue, const struct dsa_select *select, struct list *mine)
 {
 	struct dsa_work *work;
+
+	list_for_each_entry (work, &queue->inflight, inflight) {
+		if (!selected(select, work))
+			continue;
+		atomic_store(&work->abort, true);
+		if (seize(work))
+			list_add_tail(mine, &work->node);
+	}
+}
+
+void dsa_abort(struct dsa_engine *engine, const struct dsa_select *select, struct dsa_wait *wait)
+{
+	struct dsa_queue *queue;
 	struct list mine;
 	bool over;
 
 	list_init(&mine);
 	pthread_mutex_lock(&engine->lock);
 	over = wait_begin(engine, select, wait);
-	list_for_each_entry (work, &engine->inflight, inflight) {
-		if (!selected(select, work))
-			continue;
-		atomic_store(&work->abort, true);
-		if (seize(work))
-			list_add_tail(&mine, &work->node);
-	}
+	list_for_each_entry (queue, &engine->all, all)
+		abort_queue(queue, select, &mine);
 	set_ready(engine);
 	pthread_mutex_unlock(&engine->lock);
 	finish_mine(engine, &mine);

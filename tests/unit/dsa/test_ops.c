@@ -467,6 +467,46 @@ static void abort_ends_what_blocks_after_it(void **state)
 	bench_close(b);
 }
 
+struct submission {
+	struct dsa_queue *queue;
+	struct flag ended;
+};
+
+static void submission_ended(void *arg, void *cookie, uint8_t status)
+{
+	struct submission *s = arg;
+
+	flag_set(&s->ended, 0);
+}
+
+static void *submit_noop(void *arg)
+{
+	struct submission *s = arg;
+
+	assert_int_equal(dsa_submit(s->queue, b->space, d, NULL), 0);
+	return NULL;
+}
+
+/* What was submitted has ended, so the queue may go; its submitter is still on the way back. */
+static void queue_goes_before_its_submitter(void **state)
+{
+	static const struct dsa_queue_ops ops = {.completed = submission_ended};
+
+	desc_make(d, &(struct desc){.op = DSA_OPCODE_NOOP});
+	for (unsigned i = 0; i < 300; i++) {
+		struct submission s = {.ended = FLAG};
+		struct dsa_queue_config config = {.size = 4, .ops = &ops, .arg = &s};
+		pthread_t thread;
+
+		assert_int_equal(dsa_queue_new(b->engine, &config, &s.queue), 0);
+		assert_int_equal(pthread_create(&thread, NULL, submit_noop, &s), 0);
+		flag_wait(&s.ended);
+		bench_drain(b);
+		dsa_queue_free(s.queue);
+		pthread_join(thread, NULL);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -495,6 +535,7 @@ int main(void)
 		T(fence_stops_after_a_failure),
 		T(batch_reads_a_descriptor_when_its_turn_comes),
 		T(interrupt_needs_a_valid_handle),
+		T(queue_goes_before_its_submitter),
 		cmocka_unit_test(record_does_not_block_a_queue_that_may_not),
 		cmocka_unit_test(abort_ends_what_blocks_after_it),
 	};
