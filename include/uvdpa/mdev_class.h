@@ -56,9 +56,9 @@ VDPA_API struct vdpa_device *mdev_virtio_vdpa(const struct mdev_device *mdev);
 struct mdev_vfio_ops {
 	size_t size; /**< sizeof(struct mdev_vfio_ops) */
 	/**
-	 * M. Describe it: set flags, regions, irqs, ops, arg, dma_timeout_ns of @config. What they
-	 * point to lives as long as the device. path, name, attrs and log are the driver's. 0 or
-	 * -errno with @err.
+	 * M. Describe it: set flags, regions, irqs, ops, arg, dma_timeout_ns, dma_budget_ns of
+	 * @config. What they point to lives as long as the device. path, name, attrs and log are
+	 * the driver's. 0 or -errno with @err.
 	 */
 	int (*describe)(struct mdev_device *mdev, struct vfio_user_config *config,
 			struct vdpa_error *err);

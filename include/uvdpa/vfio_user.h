@@ -151,7 +151,12 @@ struct vfio_user_config {
 	unsigned nregions;
 	const struct vfio_user_irqs *irqs; /**< copied */
 	unsigned nirqs;
-	uint64_t dma_timeout_ns;	 /**< for a request to the client; 0: 4 s */
+	uint64_t dma_timeout_ns; /**< for a request to the client; 0: 4 s */
+	/**
+	 * For the parts of all waits for its answers that went beyond 100 ms, less a tenth of the
+	 * time that has passed: a client that needs more is sent away. 0: 20 s
+	 */
+	uint64_t dma_budget_ns;
 	const struct vdpa_log *log;	 /**< lives as long as the server; NULL: none */
 	const struct vfio_user_ops *ops; /**< lives as long as the server */
 	void *arg;

@@ -48,11 +48,16 @@ static void drop_cmds(struct vfu_conn *conn)
 
 static void tell_closed(struct vfu_conn *conn)
 {
+	int why;
+
 	if (conn->told || conn->current)
 		return;
 	conn->told = true;
 	drop_cmds(conn);
-	conn->ops->closed(conn->arg, conn->why);
+	pthread_mutex_lock(&conn->lock);
+	why = conn->ended_by;
+	pthread_mutex_unlock(&conn->lock);
+	conn->ops->closed(conn->arg, why);
 }
 
 void vfu_conn_dispatch(struct vfu_conn *conn)
@@ -200,24 +205,26 @@ static void mark_dead(struct vfu_conn *conn, int why)
 {
 	pthread_mutex_lock(&conn->lock);
 	atomic_store(&conn->dead, true);
+	if (!conn->ended_by)
+		conn->ended_by = why;
 	vfu_conn_fail_waiters(conn, why);
 	pthread_mutex_unlock(&conn->lock);
 }
 
 void vfu_conn_close(struct vfu_conn *conn, int why)
 {
-	if (conn->why)
+	if (conn->closing)
 		return;
-	conn->why = why ? why : -ECONNRESET;
-	mark_dead(conn, conn->why);
+	conn->closing = true;
+	mark_dead(conn, why ? why : -ECONNRESET);
 	vdpa_loop_fd_del(&conn->lfd);
 	if (!conn->dispatching)
 		tell_closed(conn);
 }
 
-void vfu_conn_abort(struct vfu_conn *conn)
+void vfu_conn_abort(struct vfu_conn *conn, int why)
 {
-	mark_dead(conn, -EIO);
+	mark_dead(conn, why);
 	vfu_conn_wake(conn);
 }
 

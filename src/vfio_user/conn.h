@@ -70,7 +70,8 @@ struct vfu_conn {
 	int fd;
 	const struct vfu_conn_ops *ops;
 	void *arg;
-	bool reentrant; /* commands are handled while the reader itself waits for a reply */
+	bool reentrant;	    /* commands are handled while the reader itself waits for a reply */
+	uint64_t budget_ns; /* of slow replies, as in vfio_user.h; 0: without end */
 
 	/* The reader's. */
 	struct vdpa_loop_fd lfd;
@@ -83,8 +84,7 @@ struct vfu_conn {
 	struct list cmds;
 	size_t ncmds, cmd_bytes;
 	struct vfu_msg *current;
-	bool dispatching, told;
-	int why;
+	bool dispatching, closing, told;
 
 	/* Under the lock: any thread. */
 	pthread_mutex_t lock;
@@ -92,6 +92,8 @@ struct vfu_conn {
 	struct list out, waiters;
 	size_t out_bytes;
 	uint16_t last_id;
+	uint64_t slow_ns, slow_at; /* of the budget: what is used, and when it was looked at */
+	int ended_by;		   /* the first reason */
 	_Atomic bool dead;
 	_Atomic bool paused; /* the reader does not read: too many commands wait */
 };
@@ -110,7 +112,7 @@ void vfu_conn_put(struct vfu_conn *conn);
  */
 void vfu_conn_close(struct vfu_conn *conn, int why);
 /* The same, from any thread: soon. */
-void vfu_conn_abort(struct vfu_conn *conn);
+void vfu_conn_abort(struct vfu_conn *conn, int why);
 /* The command has ended: the next one. Reader's thread. */
 void vfu_conn_next(struct vfu_conn *conn);
 /* Without a loop: read for at most @timeout_ns (-1: until something came); 0, -ETIMEDOUT, -EIO. */
@@ -119,7 +121,8 @@ int vfu_conn_pump(struct vfu_conn *conn, int64_t timeout_ns);
 /* Send one message, or queue it: any thread. 0, -EIO (ended), -ENOMEM, -ENOBUFS (the peer does not
  * read). */
 int vfu_conn_send(struct vfu_conn *conn, const struct vfu_out *out);
-/* Send and wait: any thread. 0, the errno of the reply, -ETIMEDOUT, -EIO (ended), -EPROTO. */
+/* Send and wait: any thread. 0, the errno of the reply, -ETIMEDOUT, -EIO (ended), -EPROTO. A reply
+ * by which the budget is used up is the last one: the connection ends with -ETIME. */
 int vfu_conn_call(struct vfu_conn *conn, struct vfu_call *call);
 
 #endif

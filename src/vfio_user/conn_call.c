@@ -3,6 +3,10 @@
  * Requests of ours, and their replies. A number is given again only when nobody waits for it. A
  * reply that nobody waits for is no error when its request has timed out, which cannot be told from
  * one that was never asked for; but after a timeout the connection is at its end anyway.
+ *
+ * Who attacks: a peer that answers each request just in time. Whoever waits for it serves nobody
+ * else, so that all such waits together have a budget. It is one of slowness: however many answers
+ * that come soon cost nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -144,9 +148,27 @@ static void enlist(struct vfu_conn *conn, struct vfu_waiter *w)
 	list_add_tail(&conn->waiters, &w->link);
 }
 
+/* What of a wait is slow, and how much of the time that passes is given back. */
+#define SLOW_NS 100000000ull
+#define GIVEN_BACK 10
+
+/* Under the lock. A wait since @begin is over: was that more than the budget has? */
+static bool is_too_slow(struct vfu_conn *conn, uint64_t begin)
+{
+	uint64_t now = vdpa_clock_ns(), back = (now - conn->slow_at) / GIVEN_BACK;
+
+	if (!conn->budget_ns || now - begin <= SLOW_NS)
+		return false;
+	conn->slow_ns -= back < conn->slow_ns ? back : conn->slow_ns;
+	conn->slow_ns += now - begin - SLOW_NS;
+	conn->slow_at = now;
+	return conn->slow_ns > conn->budget_ns;
+}
+
 static int wait_reply(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t timeout_ns)
 {
-	uint64_t deadline = vdpa_clock_ns() + timeout_ns;
+	uint64_t begin = vdpa_clock_ns(), deadline = begin + timeout_ns;
+	bool too_slow;
 	int r = 0;
 
 	if (is_reader(conn))
@@ -161,9 +183,10 @@ static int wait_reply(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t time
 		/* The reader has ended the connection for it, which to all others is -EIO. */
 		w->result = r;
 	}
+	too_slow = !conn->dead && is_too_slow(conn, begin);
 	pthread_mutex_unlock(&conn->lock);
-	if (w->result == -ETIMEDOUT)
-		vfu_conn_abort(conn);
+	if (w->result == -ETIMEDOUT || too_slow)
+		vfu_conn_abort(conn, too_slow ? -ETIME : -ETIMEDOUT);
 	return w->result;
 }
 

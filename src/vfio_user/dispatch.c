@@ -206,7 +206,13 @@ static void closed(void *arg, int why)
 {
 	struct vfio_user_server *srv = arg;
 
-	if (srv->config.log && srv->versioned)
+	if (srv->config.log && srv->versioned && (why == -ETIME || why == -ETIMEDOUT))
+		vdpa_log_limited(srv->config.log, &srv->limit, VDPA_LOG_WARN, srv->name,
+				 "vfio-user: the client is sent away: %s",
+				 why == -ETIME ? "its answers to requests for its memory are too "
+						 "slow, and hold up others"
+					       : "it did not answer a request for its memory");
+	else if (srv->config.log && srv->versioned)
 		vdpa_log(srv->config.log, VDPA_LOG_INFO, srv->name,
 			 "vfio-user: the client has gone (%s)", strerror(-why));
 	vfu_irqs_forget(srv);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define BUDGET_NS 20000000000ull
+
 /* ---- clients ---- */
 
 static int accepted(struct vdpa_listener *listener, int fd)
@@ -22,6 +24,7 @@ static int accepted(struct vdpa_listener *listener, int fd)
 	if (r)
 		return r;
 	srv->conn->reentrant = srv->ops->reentrant;
+	srv->conn->budget_ns = srv->config.dma_budget_ns ? srv->config.dma_budget_ns : BUDGET_NS;
 	vdpa_listener_pause(listener); /* others wait until this one has gone */
 	return 0;
 }

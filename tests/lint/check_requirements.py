@@ -23,8 +23,9 @@ BUS_ROWS = 58
 def sources_of(test):
     """Files that can have the cases of @test: as its name says."""
     suite, _, name = test.partition('-')
-    if test.startswith('dsa-dev-'):
-        suite, name = 'dsa_dev', test[len('dsa-dev-'):]
+    for two in ('dsa-dev', 'vfio-user'):
+        if test.startswith(two + '-'):
+            suite, name = two.replace('-', '_'), test[len(two) + 1:]
     name = name.replace('-', '_')
     folders = [f'tests/unit/{suite}', f'tests/{suite}']
     found = [p for f in folders for p in (TOP / f).glob(f'test_{name}.*')]

@@ -395,6 +395,82 @@ static void test_allocations(void **state)
 	vdpa_loop_group_free(group);
 }
 
+/* ---- answers that come late, each in time ---- */
+
+static int slow_up(void **state)
+{
+	toy_dma_budget_ns = 300000000;
+	toy_up(&toy);
+	toy_dma_budget_ns = 0;
+	return 0;
+}
+
+/* Serve the device's requests, each after @delay_us: 0 when the client's own was answered, -1 when
+ * the connection has ended. */
+static int serve_slowly(int fd, useconds_t delay_us)
+{
+	static uint8_t data[64 << 10];
+	struct vfu_header head;
+	struct vfu_dma_access a;
+	size_t len;
+
+	while (recv(fd, &head, sizeof(head), MSG_WAITALL) == sizeof(head)) {
+		len = head.size - sizeof(head);
+		assert_true(len <= sizeof(data));
+		if (len && recv(fd, data, len, MSG_WAITALL) != (ssize_t)len)
+			return -1;
+		if (head.cmd == VFU_REGION_WRITE)
+			return 0;
+		memcpy(&a, data, sizeof(a));
+		assert_true(sizeof(a) + a.count <= sizeof(data));
+		head.size = (uint32_t)(sizeof(head) + sizeof(a) +
+				       (head.cmd == VFU_DMA_READ ? a.count : 0));
+		head.flags = VFU_F_REPLY;
+		usleep(delay_us);
+		if (send(fd, &head, sizeof(head), MSG_NOSIGNAL) < 0 ||
+		    send(fd, data, head.size - sizeof(head), MSG_NOSIGNAL) < 0)
+			return -1;
+	}
+	return -1;
+}
+
+/* A copy of 1 MiB, of which each piece is two requests, by what waits at register @reg. */
+static int copy_by_message(uint64_t reg, useconds_t delay_us)
+{
+	const struct vfu_dma_map map = {.argsz = sizeof(map), .flags = 3, .size = 4 << 20};
+	struct {
+		struct vfu_access a;
+		uint64_t words[3];
+	} write = {{.offset = reg, .count = 24}, {0, 2 << 20, 1 << 20}};
+	int fd = version(NULL, 0), r;
+
+	send_cmd(fd, VFU_DMA_MAP, &map, sizeof(map), 0);
+	assert_int_equal(answer_of(fd), 0);
+	send_cmd(fd, VFU_REGION_WRITE, &write, sizeof(write), 0);
+	r = serve_slowly(fd, delay_us);
+	close(fd);
+	return r;
+}
+
+/* Each answer is in time, and all of them together hold up whoever waits: it is sent away. */
+static void test_slow_answers(void **state)
+{
+	const uint64_t regs[] = {TOY_COPY_HERE, TOY_COPY_THERE};
+	int fd;
+
+	for (unsigned i = 0; i < 2; i++) {
+		toy.said_slow = false;
+		assert_int_equal(copy_by_message(regs[i], 200000), -1);
+		toy_until(&toy.gone, 2 * i + 1);
+		assert_true(toy.said_slow);
+		/* The next one is served. */
+		fd = version(NULL, 0);
+		assert_true(fd >= 0);
+		close(fd);
+		toy_until(&toy.gone, 2 * i + 2);
+	}
+}
+
 static void test_config(void **state)
 {
 	struct vfio_user_region region = {.size = 0x2000, .fd = -1};
@@ -444,6 +520,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stream, up, toy_teardown),
 		cmocka_unit_test_setup_teardown(test_never_reads, up, toy_teardown),
 		cmocka_unit_test_setup_teardown(test_two, up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_slow_answers, slow_up, toy_teardown),
 		cmocka_unit_test(test_liars),
 		cmocka_unit_test(test_asks_for_more),
 		cmocka_unit_test(test_allocations),

@@ -11,6 +11,7 @@
 #include "../open_fds.h"
 
 struct toy toy;
+uint64_t toy_dma_budget_ns;
 
 #define TIMEOUT_NS 5000000000ull
 
@@ -254,6 +255,12 @@ static void *run(void *arg)
 	return NULL;
 }
 
+static void logged(void *arg, enum vdpa_log_level level, const char *object, const char *msg)
+{
+	if (strstr(msg, "too slow"))
+		((struct toy *)arg)->said_slow = true;
+}
+
 /* Before the loop's thread runs: the control thread is still this one. */
 static void device_up(struct toy *toy)
 {
@@ -300,13 +307,16 @@ void toy_up(struct toy *toy)
 		.nregions = 4,
 		.irqs = irqs,
 		.nirqs = 3,
-		.dma_timeout_ns = TIMEOUT_NS,
+		.dma_timeout_ns = toy_dma_budget_ns ? 60000000000ull : TIMEOUT_NS,
+		.dma_budget_ns = toy_dma_budget_ns,
+		.log = &toy->log,
 		.ops = &toy_ops,
 		.arg = toy,
 	};
 	struct vdpa_error err = {.msg = ""};
 
 	memset(toy, 0, sizeof(*toy));
+	toy->log = (struct vdpa_log){.fn = logged, .arg = toy, .level = VDPA_LOG_WARN};
 	snprintf(toy->path, sizeof(toy->path), "/tmp/uvdpa-toy-%d.sock", getpid());
 	device_up(toy);
 	regions[1].fd = toy->memfd;

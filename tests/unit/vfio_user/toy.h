@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <linux/vfio.h>
+#include <uvdpa/log.h>
 #include <uvdpa/vfio_user.h>
 
 #define TOY_REGS 0x1000
@@ -34,6 +35,8 @@ struct toy {
 	struct vfio_user_server *srv;
 	struct vfio_user_client *client;
 	bool lazy; /* answers later, and from a worker */
+	struct vdpa_log log;
+	_Atomic bool said_slow; /* a line was logged that says so */
 
 	/* The device. */
 	uint8_t regs[TOY_REGS];
@@ -58,6 +61,8 @@ extern const struct vfio_user_ops toy_ops;
 /* The one of the tests. */
 extern struct toy toy;
 
+/* For toy_up(), other than 0: of slow answers; one alone may take a minute then. */
+extern uint64_t toy_dma_budget_ns;
 /* The server alone; its client. */
 void toy_up(struct toy *toy);
 void toy_connect(struct toy *toy);
