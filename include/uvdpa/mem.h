@@ -47,6 +47,11 @@ struct vdpa_region_ops {
  */
 VDPA_API int vdpa_region_map(int fd, uint64_t offset, uint64_t size, gpa_t gpa, int prot,
 			     struct vdpa_region **out, struct vdpa_error *err);
+/**
+ * What the files of one peer, a front end or client, may take of this process's addresses: 16 TiB,
+ * an eighth of what there is on x86-64. Holes cost a peer nothing, and others need addresses too.
+ */
+#define VDPA_PEER_BYTES_MAX (1ull << 44)
 /** A region over memory of this process that stays its owner's: trusted drivers in the same
  * process. */
 VDPA_API int vdpa_region_wrap(void *addr, uint64_t size, gpa_t gpa, struct vdpa_region **out);

@@ -5,7 +5,8 @@
  * gets -EIO.
  *
  * Who attacks: the client, by ranges that wrap or overlap, by files that are shorter than it says
- * (vdpa_region_map() looks), and by answers that are too long, too short, or do not come.
+ * (vdpa_region_map() looks), by files of holes without end (VDPA_PEER_BYTES_MAX), and by answers
+ * that are too long, too short, or do not come.
  */
 #include "vfio_user/server.h"
 
@@ -171,6 +172,7 @@ static int keep(struct vfio_user_server *srv, struct vfu_map *m)
 
 static void forget(struct vfio_user_server *srv, struct vfu_map *m)
 {
+	srv->mapped_bytes -= m->mapped_bytes;
 	tdelete(m, &srv->maps, compare);
 	atomic_store(&srv->maps_now, --srv->nmaps);
 	vdpa_region_put(m->region);
@@ -203,15 +205,23 @@ static bool is_own(const struct vfio_user_server *srv, int fd)
 }
 
 static int new_region(struct vfio_user_server *srv, const struct vfu_dma_map *map, int fd,
-		      struct vdpa_region **out)
+		      struct vfu_map *m)
 {
 	int prot = map->flags & VFU_DMA_F_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+	int r;
 
 	if (fd < 0 || map->flags & VFU_DMA_F_FILE_IO)
-		return region_by_message(srv, map, out);
+		return region_by_message(srv, map, &m->region);
 	if (is_own(srv, fd))
 		return -EINVAL;
-	return vdpa_region_map(fd, map->offset, map->size, map->addr, prot, out, NULL);
+	if (map->size > VDPA_PEER_BYTES_MAX - srv->mapped_bytes)
+		return -ENOSPC;
+	r = vdpa_region_map(fd, map->offset, map->size, map->addr, prot, &m->region, NULL);
+	if (!r) {
+		m->mapped_bytes = map->size;
+		srv->mapped_bytes += map->size;
+	}
+	return r;
 }
 
 /* Kept before the device hears of it: an overlap is found here. */
@@ -230,7 +240,7 @@ static int new_map(struct vfio_user_server *srv, const struct vfu_dma_map *map, 
 		free(m);
 		return r;
 	}
-	r = new_region(srv, map, fd, &m->region);
+	r = new_region(srv, map, fd, m);
 	if (r)
 		forget(srv, m);
 	else

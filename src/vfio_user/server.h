@@ -13,6 +13,7 @@
 struct vfu_map {
 	iova_t iova;
 	uint64_t size;
+	uint64_t mapped_bytes; /* here; 0: by message */
 	struct vdpa_region *region;
 };
 
@@ -63,6 +64,7 @@ struct vfio_user_server {
 	uint32_t peer_xfer, peer_fds;
 	void *maps; /* tsearch(3): struct vfu_map by address */
 	unsigned nmaps;
+	uint64_t mapped_bytes; /* of all of them */
 	struct vfu_cmd_state cmd;
 	struct vdpa_loop_msg cmd_over;
 	enum vfio_user_mig_state mig_state, mig_next;

@@ -59,6 +59,20 @@ def test_ranges(owner):
     assert owner.alive()
 
 
+def test_more_than_a_peer_may_map(guest):
+    """Files of holes cost their owner nothing, and addresses of the daemon, which others need."""
+    half = 1 << 43
+    for sizes in ((2 * half + 0x1000,), (half, half + 0x1000)):
+        fds = [bad.memory_fd() for _ in sizes]
+        for fd, size in zip(fds, sizes):
+            os.ftruncate(fd, size)
+        regions = [vu.region(n << 50, size, n << 50) for n, size in enumerate(sizes, 1)]
+        guest.client.refused(vu.SET_MEM_TABLE, raw(*regions), fds)
+        bad.close_all(fds)
+    guest.share()
+    assert guest.client.alive()
+
+
 def test_overlaps(owner):
     size = 1 << 20
     a = vu.region(0x100000, size, 0x7000000)

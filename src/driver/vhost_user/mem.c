@@ -9,7 +9,8 @@
  *
  * Who attacks: the front end chooses all numbers. Regions that wrap or overlap are refused, files
  * shorter than claimed too (a file that shrinks later is the memory floor's matter), a range is
- * good only inside one region.
+ * good only inside one region. Files of holes cost nothing, but what maps them is ours:
+ * VDPA_PEER_BYTES_MAX.
  *
  * A change of the table (remap) goes in steps: stop rings whose areas would move or vanish, change
  * the map as one step, wait until no request uses what went, start the stopped rings where they are
@@ -32,6 +33,25 @@ static void region_free(struct vu_region *r)
 	free(r);
 }
 
+/* Beside what is mapped and what this change has mapped so far: is there room for @size? */
+static int check_room(const struct vu_session *s, uint64_t size)
+{
+	uint64_t room = VDPA_PEER_BYTES_MAX;
+
+	for (unsigned i = 0; i < s->nregions; i++)
+		room -= s->region[i]->wire.size;
+	for (unsigned i = 0; i < s->remap.nadd; i++)
+		room -= s->remap.add[i]->wire.size;
+	if (size <= room)
+		return 0;
+	vu_log(s, VDPA_LOG_WARN,
+	       "vhost-user: region of 0x%llx bytes: a front end may have 0x%llx mapped, and 0x%llx "
+	       "are left",
+	       (unsigned long long)size, (unsigned long long)VDPA_PEER_BYTES_MAX,
+	       (unsigned long long)room);
+	return -ENOSPC;
+}
+
 /* @fd stays the message's. */
 static int region_new(struct vu_session *s, const struct vhost_user_mem_region *wire, int fd,
 		      struct vu_region **out)
@@ -41,6 +61,9 @@ static int region_new(struct vu_session *s, const struct vhost_user_mem_region *
 	struct stat st;
 	int err;
 
+	err = check_room(s, wire->size);
+	if (err)
+		return err;
 	if (fstat(fd, &st))
 		return -errno;
 	r = calloc(1, sizeof(*r));

@@ -40,6 +40,8 @@ struct vhost_user_hdr {
 /* Regions in one SET_MEM_TABLE, and slots that ADD_MEM_REG may fill. */
 #define VHOST_USER_MAX_TABLE_REGIONS 8
 #define VHOST_USER_MAX_MEM_SLOTS 509
+/* Of a dirty log, or of an area of requests in flight: more than any can use. */
+#define VHOST_USER_SHARED_MAX (1ull << 40)
 /* The index field of SET_VRING_KICK, CALL and ERR has 8 bits. */
 #define VHOST_USER_MAX_VRINGS 256
 
@@ -387,6 +389,8 @@ static inline bool vhost_user_log_valid(const struct vhost_user_log *log, const 
 		return vhost_user_bad(why, "size 0, or offset and size wrap");
 	if (log->mmap_offset + (log->mmap_size - 1) > INT64_MAX)
 		return vhost_user_bad(why, "beyond any file");
+	if (log->mmap_size > VHOST_USER_SHARED_MAX)
+		return vhost_user_bad(why, "more than 1 TiB");
 	return true;
 }
 
@@ -449,6 +453,8 @@ static inline bool vhost_user_inflight_valid(const struct vhost_user_inflight *i
 		return vhost_user_bad(why, "size 0, or offset and size wrap");
 	if (inflight->mmap_offset + (inflight->mmap_size - 1) > INT64_MAX)
 		return vhost_user_bad(why, "beyond any file");
+	if (inflight->mmap_size > VHOST_USER_SHARED_MAX)
+		return vhost_user_bad(why, "more than 1 TiB");
 	return true;
 }
 

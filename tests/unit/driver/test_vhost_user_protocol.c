@@ -156,6 +156,10 @@ static void test_log(void **state)
 	refused(vhost_user_log_valid(&l, &why), "wrap");
 	l.mmap_offset = 1ull << 63;
 	refused(vhost_user_log_valid(&l, &why), "beyond");
+	l = (struct vhost_user_log){.mmap_size = VHOST_USER_SHARED_MAX};
+	assert_true(vhost_user_log_valid(&l, NULL));
+	l.mmap_size++;
+	refused(vhost_user_log_valid(&l, &why), "1 TiB");
 	l = (struct vhost_user_log){0, 0};
 	refused(vhost_user_log_valid(&l, &why), "size 0");
 }
@@ -236,6 +240,9 @@ static void test_inflight(void **state)
 	refused(vhost_user_inflight_valid(&i, true, &why), "wrap");
 	i.mmap_offset = 1ull << 63;
 	refused(vhost_user_inflight_valid(&i, true, &why), "beyond");
+	i.mmap_offset = 0;
+	i.mmap_size = VHOST_USER_SHARED_MAX + 1;
+	refused(vhost_user_inflight_valid(&i, true, &why), "1 TiB");
 }
 
 static void test_device_state(void **state)

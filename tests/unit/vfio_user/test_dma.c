@@ -127,6 +127,15 @@ static void test_refused(void **state)
 	/* What the device refused is not there. */
 	assert_int_equal(vfio_user_dma_unmap(toy.client, 0x20000, 0x10000), -ENOENT);
 	assert_int_equal(vfio_user_dma_map(toy.client, &mem), 0);
+	/* A file of nothing but holes; what is refused, and what is gone, takes no room. */
+	mem.iova = 1ull << 50;
+	mem.size = VDPA_PEER_BYTES_MAX - 0x20000 + 0x1000;
+	assert_int_equal(ftruncate(mem.fd, (off_t)(VDPA_PEER_BYTES_MAX + 0x10000)), 0);
+	assert_int_equal(vfio_user_dma_map(toy.client, &mem), -ENOSPC);
+	assert_int_equal(vfio_user_dma_map(toy.client, &mem), -ENOSPC);
+	mem.size = 0x1000;
+	assert_int_equal(vfio_user_dma_map(toy.client, &mem), 0);
+	assert_int_equal(vfio_user_dma_unmap(toy.client, mem.iova, 0x1000), 0);
 	/* Exactly what was mapped. */
 	assert_int_equal(vfio_user_dma_unmap(toy.client, 0x10000, 0x8000), -ENOENT);
 	assert_int_equal(vfio_user_dma_unmap(toy.client, 0x10000, 0x20000), -ENOENT);
