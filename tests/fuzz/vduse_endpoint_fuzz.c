@@ -2,7 +2,7 @@
 /*
  * Fuzz target: the endpoint for device processes. The input is a program of what processes do
  * (connections, ioctls that are mostly right, answers, bytes that are nothing) and of what a driver
- * does meanwhile, with memory shared and with bounce pages.
+ * does meanwhile, with memory shared and with bounce pages; of both designs of VDUSE.
  *
  * Asserted besides "does not crash": after every input the devices can be deleted, the context
  * goes, and no descriptor is left.
@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/unix.h"
 #include "fuzz_input.h"
+#include "vdpa/vduse_rfc3.h"
 #include "vdpa/vduse_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,21 +40,28 @@ static unsigned baseline;
 struct conn {
 	int sock, file;
 	uint32_t id; /* of the last request that was read */
+	/* Of the first design: what it was, and the status that was set. */
+	bool rfc3;
+	uint32_t type;
+	uint8_t status;
 };
 
 struct fuzz {
 	struct vdpa_ctx *ctx;
 	struct conn conn[CONNS];
 	struct input *in;
+	const char *name; /* of the device */
 };
 
 static const uint32_t cmds[] = {
-	VDUSE_GET_API_VERSION, VDUSE_SET_API_VERSION,	    VDUSE_CREATE_DEV,
-	VDUSE_DESTROY_DEV,     VDUSE_IOTLB_GET_FD,	    VDUSE_DEV_GET_FEATURES,
-	VDUSE_DEV_SET_CONFIG,  VDUSE_DEV_INJECT_CONFIG_IRQ, VDUSE_VQ_SETUP,
-	VDUSE_VQ_GET_INFO,     VDUSE_VQ_SETUP_KICKFD,	    VDUSE_VQ_INJECT_IRQ,
-	VDUSE_IOTLB_GET_INFO,  VDUSE_IOTLB_GET_FD2,	    VDUSE_VQ_SETUP,
-	VDUSE_CREATE_DEV,      VDUSE_VQ_INJECT_IRQ,	    0x81fe,
+	VDUSE_GET_API_VERSION,	    VDUSE_SET_API_VERSION,	 VDUSE_CREATE_DEV,
+	VDUSE_DESTROY_DEV,	    VDUSE_IOTLB_GET_FD,		 VDUSE_DEV_GET_FEATURES,
+	VDUSE_DEV_SET_CONFIG,	    VDUSE_DEV_INJECT_CONFIG_IRQ, VDUSE_VQ_SETUP,
+	VDUSE_VQ_GET_INFO,	    VDUSE_VQ_SETUP_KICKFD,	 VDUSE_VQ_INJECT_IRQ,
+	VDUSE_IOTLB_GET_INFO,	    VDUSE_IOTLB_GET_FD2,	 VDUSE_VQ_SETUP,
+	VDUSE_CREATE_DEV,	    VDUSE_VQ_INJECT_IRQ,	 0x81fe,
+	VDUSE_RFC3_CREATE_DEV,	    VDUSE_RFC3_DESTROY_DEV,	 VDUSE_RFC3_IOTLB_GET_FD,
+	VDUSE_RFC3_VQ_SETUP_KICKFD, VDUSE_RFC3_VQ_SETUP_IRQFD,
 };
 
 /* ---- processes ---- */
@@ -121,7 +129,7 @@ static void do_open(struct fuzz *f, struct conn *c)
 {
 	uint8_t which = (uint8_t)take(f->in, 1);
 
-	open_name(c, which & 1 ? "control" : which >> 1 ? "a" : NULL);
+	open_name(c, which & 1 ? "control" : which >> 1 ? f->name : NULL);
 }
 
 /* What would be right, before the input changes a byte or two of it. */
@@ -136,6 +144,12 @@ static void fill(uint32_t cmd, uint8_t *arg)
 					  .config_size = 60};
 	struct vduse_vq_config vq = {.max_size = 16};
 	struct vduse_iotlb_entry entry = {.last = UINT64_MAX};
+	struct vduse_rfc3_dev dev = {.id = 1,
+				     .device_id = VIRTIO_ID_BLOCK,
+				     .bounce_bytes = 1 << 20,
+				     .vq_num = 2,
+				     .vq_size_max = 16,
+				     .vq_align = 4096};
 
 	if (cmd == VDUSE_CREATE_DEV)
 		memcpy(arg, &config, sizeof(config));
@@ -144,8 +158,12 @@ static void fill(uint32_t cmd, uint8_t *arg)
 	else if (cmd == VDUSE_VQ_SETUP)
 		memcpy(arg, &vq, sizeof(vq));
 	else if (cmd == VDUSE_IOTLB_GET_FD || cmd == VDUSE_IOTLB_GET_FD2 ||
-		 cmd == VDUSE_IOTLB_GET_INFO)
+		 cmd == VDUSE_IOTLB_GET_INFO || cmd == VDUSE_RFC3_IOTLB_GET_FD)
 		memcpy(arg, &entry, sizeof(entry.offset) * 3);
+	else if (cmd == VDUSE_RFC3_CREATE_DEV)
+		memcpy(arg, &dev, sizeof(dev));
+	else if (cmd == VDUSE_RFC3_DESTROY_DEV)
+		memcpy(arg, &dev.id, sizeof(dev.id));
 }
 
 static void do_ioctl(struct fuzz *f, struct conn *c)
@@ -156,7 +174,8 @@ static void do_ioctl(struct fuzz *f, struct conn *c)
 	struct vduse_wire_request head = {.type = VDUSE_WIRE_IOCTL, .cmd = cmd};
 
 	fill(cmd, arg);
-	arg[0] ^= how & 1 && cmd == VDUSE_VQ_SETUP;
+	arg[0] ^= how & 1 && (cmd == VDUSE_VQ_SETUP || cmd == VDUSE_RFC3_VQ_SETUP_IRQFD ||
+			      cmd == VDUSE_RFC3_VQ_SETUP_KICKFD);
 	for (unsigned n = how >> 6; n; n--)
 		arg[take(f->in, 2) % 400] = (uint8_t)take(f->in, 1);
 	head.bytes = ioctl ? (uint32_t)vduse_ioctl_bytes(ioctl, arg) : 8;
@@ -165,21 +184,69 @@ static void do_ioctl(struct fuzz *f, struct conn *c)
 	send_request(c, head, arg, how & 2 ? event_fd : -1);
 }
 
-static void do_answer(struct fuzz *f, struct conn *c)
+static size_t linux_answer(struct fuzz *f, const struct conn *c, uint8_t how, uint32_t id,
+			   void *buf)
 {
-	struct vduse_dev_response resp = {0};
-	struct vduse_dev_request req;
-	uint8_t how = (uint8_t)take(f->in, 1);
+	struct vduse_dev_response resp = {.request_id = id};
 
-	if (c->file < 0)
-		return;
-	if (recv(c->file, &req, sizeof(req), MSG_DONTWAIT) == sizeof(req))
-		c->id = req.request_id;
-	resp.request_id = how & 1 && !(how & 0x70) ? (uint32_t)take(f->in, 1) : c->id;
 	resp.result = (how & 0x7e) == 0x7e;
 	resp.vq_state.index = (how >> 1) & 1;
 	resp.vq_state.state.avail_index = (uint16_t)take(f->in, 2);
-	send(c->file, &resp, (how & 0x1c) == 0x1c ? take(f->in, 1) % sizeof(resp) : sizeof(resp),
+	memcpy(buf, &resp, sizeof(resp));
+	return sizeof(resp);
+}
+
+/* Mostly what would be right, too: a wrong one is the end of a device. */
+static size_t rfc3_answer(struct fuzz *f, const struct conn *c, uint8_t how, uint32_t id, void *buf)
+{
+	struct vduse_rfc3_response resp;
+
+	memset(&resp, 0, sizeof(resp));
+	resp.id = id;
+	resp.result = (how & 0x7e) == 0x7e;
+	if (c->type == VDUSE_RFC3_GET_STATUS)
+		resp.body.status = c->status;
+	else if (c->type == VDUSE_RFC3_GET_VQ_READY)
+		resp.body.ready.ready = 1;
+	else if (c->type == VDUSE_RFC3_GET_FEATURES)
+		resp.body.features = VDPA_BIT(VIRTIO_F_VERSION_1);
+	if ((how & 0x78) == 0x70)
+		resp.body.features = take(f->in, 8);
+	memcpy(buf, &resp, sizeof(resp));
+	return sizeof(resp);
+}
+
+static void read_request(struct conn *c)
+{
+	uint8_t buf[512];
+	struct vduse_rfc3_request req;
+	ssize_t n = recv(c->file, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n <= 0)
+		return;
+	memcpy(&c->id, buf + sizeof(c->type), sizeof(c->id));
+	c->rfc3 = n == sizeof(req);
+	if (!c->rfc3)
+		return;
+	memcpy(&req, buf, sizeof(req));
+	c->type = req.type;
+	assert(req.type < VDUSE_RFC3_TYPES);
+	if (req.type == VDUSE_RFC3_SET_STATUS)
+		c->status = req.body.status;
+}
+
+static void do_answer(struct fuzz *f, struct conn *c)
+{
+	uint8_t how = (uint8_t)take(f->in, 1), buf[512];
+	uint32_t id;
+	size_t n;
+
+	if (c->file < 0)
+		return;
+	read_request(c);
+	id = how & 1 && !(how & 0x70) ? (uint32_t)take(f->in, 1) : c->id;
+	n = c->rfc3 ? rfc3_answer(f, c, how, id, buf) : linux_answer(f, c, how, id, buf);
+	send(c->file, buf, (how & 0x1c) == 0x1c ? take(f->in, 1) % n : n,
 	     MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -219,7 +286,7 @@ static void add_device(struct fuzz *f)
 				    {0}};
 	struct vdpa_dev_set_config config = {.attrs = attrs};
 
-	vdpa_dev_add(vdpa_mgmtdev_find(f->ctx, "vduse"), "a", &config, NULL);
+	vdpa_dev_add(vdpa_mgmtdev_find(f->ctx, "vduse"), f->name, &config, NULL);
 }
 
 static void up(struct vdpa_device *dev)
@@ -241,11 +308,11 @@ static void up(struct vdpa_device *dev)
 
 static void driver_step(struct fuzz *f)
 {
-	struct vdpa_device *dev = vdpa_find_device(f->ctx, "a");
+	struct vdpa_device *dev = vdpa_find_device(f->ctx, f->name);
 	uint8_t op = (uint8_t)take(f->in, 1);
 	uint16_t idx = (op >> 4) & 1;
 	struct vdpa_vq_state state;
-	uint8_t config[8];
+	uint8_t config[8] = {0};
 
 	if (!dev) {
 		add_device(f);
@@ -287,6 +354,9 @@ static void driver_step(struct fuzz *f)
 		if (!(op >> 4))
 			vdpa_dev_del(dev, NULL, NULL);
 		break;
+	case 13:
+		vdpa_set_config(dev, op & 1, config, sizeof(config));
+		break;
 	default:
 		vdpa_kick_vq(dev, idx);
 	}
@@ -299,7 +369,7 @@ static void begin(struct fuzz *f)
 	struct vdpa_ctx_config config = {.size = sizeof(config)};
 
 	for (struct conn *c = f->conn; c < f->conn + CONNS; c++)
-		*c = (struct conn){-1, -1, 0};
+		*c = (struct conn){.sock = -1, .file = -1};
 	assert(!vdpa_ctx_new(&config, &f->ctx));
 	assert(!vdpa_register_builtin(f->ctx));
 	assert(!vduse_listen(f->ctx, path, NULL, NULL));
@@ -321,19 +391,31 @@ static void say(struct fuzz *f, struct conn *c, uint32_t cmd, uint8_t first)
 }
 
 /* A device that works, so that inputs get further than to make one. */
-static void running(struct fuzz *f)
+static void running(struct fuzz *f, bool rfc3)
 {
 	struct vdpa_device *dev;
 
 	open_name(&f->conn[0], "control");
 	settle(f);
-	say(f, &f->conn[0], VDUSE_CREATE_DEV, 0);
-	open_name(&f->conn[1], "a");
+	say(f, &f->conn[0], rfc3 ? VDUSE_RFC3_CREATE_DEV : VDUSE_CREATE_DEV, 0);
+	open_name(&f->conn[1], f->name);
 	settle(f);
-	say(f, &f->conn[1], VDUSE_VQ_SETUP, 0);
-	say(f, &f->conn[1], VDUSE_VQ_SETUP, 1);
+	if (!rfc3) {
+		say(f, &f->conn[1], VDUSE_VQ_SETUP, 0);
+		say(f, &f->conn[1], VDUSE_VQ_SETUP, 1);
+	}
+	/* GET_FEATURES, GET_CONFIG. */
+	for (int i = 0; rfc3 && i < 2; i++) {
+		struct input none = {NULL, 0};
+		struct input *in = f->in;
+
+		f->in = &none;
+		do_answer(f, &f->conn[1]);
+		f->in = in;
+		settle(f);
+	}
 	add_device(f);
-	dev = vdpa_find_device(f->ctx, "a");
+	dev = vdpa_find_device(f->ctx, f->name);
 	assert(dev);
 	up(dev);
 	vdpa_set_vq_ready(dev, 0);
@@ -344,7 +426,7 @@ static void running(struct fuzz *f)
 
 static void end(struct fuzz *f)
 {
-	struct vdpa_device *dev = vdpa_find_device(f->ctx, "a");
+	struct vdpa_device *dev = vdpa_find_device(f->ctx, f->name);
 
 	for (struct conn *c = f->conn; c < f->conn + CONNS; c++)
 		close_conn(c);
@@ -374,12 +456,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
 	struct fuzz f = {.in = &in};
+	uint8_t kind;
 
 	if (event_fd < 0)
 		set_up();
 	begin(&f);
-	if (take(&in, 1) & 3)
-		running(&f);
+	kind = (uint8_t)take(&in, 1);
+	f.name = kind & 4 ? "vduse1" : "a";
+	if (kind & 3)
+		running(&f, kind & 4);
 	for (unsigned i = 0; i < STEPS && in.left; i++) {
 		uint8_t op = (uint8_t)take(&in, 1) % 18;
 
