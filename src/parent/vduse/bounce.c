@@ -134,13 +134,15 @@ static int add(struct bounce_queue *q, struct bounce_request *r)
 	return virtqueue_add(q->ring, sg, nout, nin, r);
 }
 
-static void copy_in(struct bounce_queue *q, struct bounce_request *r)
+/* All of it, or the process does not get it. */
+static bool copy_in(struct bounce_queue *q, struct bounce_request *r)
 {
 	struct vringh_chain *chain = r->chain;
+	size_t n = vringh_iov_pull(chain, 0, room(q, r), chain->out_len);
 
-	vringh_iov_pull(chain, 0, room(q, r), chain->out_len);
 	q->b->copies++;
-	q->b->bytes_in += chain->out_len;
+	q->b->bytes_in += n;
+	return n == chain->out_len;
 }
 
 static void complete(struct bounce_queue *q, struct bounce_request *r, uint32_t len)
@@ -204,9 +206,15 @@ static bool forward(struct bounce_queue *q)
 				     "add the device with a larger bounce_size");
 		return false;
 	}
-	r->seq = q->seq++;
 	list_add_tail(&q->out, &r->node);
-	copy_in(q, r);
+	if (!copy_in(q, r)) {
+		give_room(q, r);
+		vdpa_soft_abandon(q->vq, 1);
+		q->full = true;
+		broken(q->b, "a request cannot be read from the driver's memory");
+		return false;
+	}
+	r->seq = q->seq++;
 	if (add(q, r))
 		broken(q->b, "a request does not fit into the process's ring");
 	return true;

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <uvdpa/compat.h>
 #include <uvdpa/vduse.h>
+#include <uvdpa/vringh.h>
 
 #include "alloc_fail.h"
 #include "vduse_conn.h"
@@ -670,6 +671,78 @@ static void test_config_flood(void **state)
 	all_gone();
 }
 
+/* A ring that stands where the driver says it does, and is empty. */
+static void set_ring(void)
+{
+	const uint16_t idx = AVAIL - 2;
+	uint8_t *base = vdpa_region_base(region);
+
+	memcpy(base + 0x1002, &idx, sizeof(idx));
+	memcpy(base + 0x2002, &idx, sizeof(idx));
+}
+
+/* ---- bounce pages ---- */
+
+static bool pulls_less;
+
+size_t __real_vringh_iov_pull(const struct vringh_chain *chain, uint64_t off, void *buf,
+			      size_t len);
+size_t __wrap_vringh_iov_pull(const struct vringh_chain *chain, uint64_t off, void *buf,
+			      size_t len);
+
+size_t __wrap_vringh_iov_pull(const struct vringh_chain *chain, uint64_t off, void *buf, size_t len)
+{
+	return __real_vringh_iov_pull(chain, off, buf, len - pulls_less);
+}
+
+/* 16 bytes to read, one to write, the next in the ring (virtio 1.3, section 2.7). */
+static void add_request(void)
+{
+	struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t flags, next;
+	} desc[2] = {{MEM_BYTES + 0x3000, 16, 1, 1}, {MEM_BYTES + 0x4000, 1, 2, 0}};
+	uint8_t *base = vdpa_region_base(region);
+	uint16_t idx;
+
+	memcpy(base, desc, sizeof(desc));
+	memcpy(&idx, base + 0x1002, sizeof(idx));
+	memset(base + 0x1004 + 2 * (idx % 16), 0, 2);
+	idx++;
+	memcpy(base + 0x1002, &idx, sizeof(idx));
+}
+
+/* What cannot be read as a whole does not reach the process. */
+static void test_short_read(void **state)
+{
+	int kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t value;
+
+	begin();
+	process_runs();
+	assert_int_equal(add("bounce", "0"), 0);
+	assert_int_equal(setup_fd(VDUSE_RFC3_VQ_SETUP_KICKFD, 0, 1, kick), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		pulls_less = i;
+		up(dev());
+		until(15);
+		eventfd_read(kick, &value);
+		add_request();
+		vdpa_kick_vq(dev(), 0);
+		for (int k = 0; k < 20000 && !is_broken() && eventfd_read(kick, &value); k++)
+			vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
+		assert_int_equal(is_broken(), pulls_less);
+		assert_int_equal(eventfd_read(kick, &value), -1);
+		set_ring();
+		vdpa_reset(dev(), NULL);
+		until(0);
+	}
+	pulls_less = false;
+	close(kick);
+	all_gone();
+}
+
 /* ---- other ends ---- */
 
 static int create(struct vduse_rfc3_dev dev)
@@ -750,16 +823,6 @@ static void test_memory(void **state)
 	all_gone();
 }
 
-/* A ring that stands where the driver says it does, and is empty. */
-static void set_ring(void)
-{
-	const uint16_t idx = AVAIL - 2;
-	uint8_t *base = vdpa_region_base(region);
-
-	memcpy(base + 0x1002, &idx, sizeof(idx));
-	memcpy(base + 0x2002, &idx, sizeof(idx));
-}
-
 static int set_up(void **state)
 {
 	struct vdpa_ctx_config config = {.size = sizeof(config)};
@@ -791,7 +854,7 @@ int main(void)
 		cmocka_unit_test(test_alloc_shared),   cmocka_unit_test(test_alloc_bounce),
 		cmocka_unit_test(test_irqfd),	       cmocka_unit_test(test_config),
 		cmocka_unit_test(test_config_flood),   cmocka_unit_test(test_create),
-		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_memory),	       cmocka_unit_test(test_short_read),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
