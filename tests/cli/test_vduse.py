@@ -3,9 +3,11 @@
 import errno
 import os
 import resource
+import select
 import signal
 import struct
 import subprocess
+import sys
 import time
 
 import pytest
@@ -322,6 +324,33 @@ def test_descriptors_of_others(served, process):
     proc.dev.close()
     wait_for(lambda: proc.control.refused(vp.DESTROY, b'v0'.ljust(256, b'\0')) == 0)
     vp.File(served.vduse, 'control').close()
+
+
+def test_connections_of_one_process(served):
+    """One process has at most half of the connections that there may be; there is room for others."""
+    resource.prlimit(served.proc.pid, resource.RLIMIT_NOFILE, (400, 400))
+    socks = []
+    for _ in range(60):
+        sock = vp.socket.socket(vp.socket.AF_UNIX, vp.socket.SOCK_SEQPACKET)
+        sock.connect(str(served.vduse))
+        socks.append(sock)
+    wait_for(lambda: len(select.select(socks, [], [], 0)[0]) == 10)
+    assert 'is sent away' in served.log()
+    other = [sys.executable, '-c', f'import sys; sys.path.insert(0, {os.path.dirname(os.path.abspath(__file__))!r})\n'
+             f'import vduse_proc as vp; vp.File({str(served.vduse)!r}, "control")']
+    assert subprocess.run(other, env=clean_env(), timeout=60, check=False).returncode == 0
+    for sock in socks:
+        sock.close()
+    wait_for(lambda: own_file(served))
+
+
+def own_file(served):
+    """Is there room for us again?"""
+    try:
+        vp.File(served.vduse, 'control').close()
+    except (ConnectionError, TimeoutError, BlockingIOError):
+        return False
+    return True
 
 
 def test_versions(served):

@@ -231,7 +231,7 @@ static void conn_ready(struct vdpa_loop_fd *lfd, uint32_t revents)
 	vdpa_fd_close(&fd);
 }
 
-static int adopt(struct vdu_endpoint *ep, int sock)
+static int adopt(struct vdu_endpoint *ep, int sock, pid_t pid)
 {
 	struct vdu_conn *c = calloc(1, sizeof(*c));
 	int ret;
@@ -240,6 +240,7 @@ static int adopt(struct vdu_endpoint *ep, int sock)
 		return -ENOMEM;
 	c->ep = ep;
 	c->sock = sock;
+	c->pid = pid;
 	c->file = -1;
 	ret = vdpa_loop_fd_add(vdpa_ctx_control(ep->ctx), &c->lfd, sock, EPOLLIN, conn_ready);
 	if (ret) {
@@ -251,13 +252,44 @@ static int adopt(struct vdu_endpoint *ep, int sock)
 	return 0;
 }
 
+/* 0: it cannot be said. */
+static pid_t peer_of(int sock)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) ? 0 : peer.pid;
+}
+
+/* One process has half of what all may have, at most. */
+static bool has_too_many(struct vdu_endpoint *ep, pid_t pid)
+{
+	struct vdu_conn *c;
+	struct rlimit limit;
+	unsigned n = 0, all = VDU_CONNS_MAX;
+
+	/* As vdu_fds_left() counts. */
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 4 < all)
+		all = (unsigned)(limit.rlim_cur / 4);
+	list_for_each_entry (c, &ep->conns, node)
+		n += c->pid == pid;
+	return n >= all / 2;
+}
+
 /* One too many is sent away; the others need not wait for that. */
 static int accepted(struct vdpa_listener *listener, int sock)
 {
 	struct vdu_endpoint *ep = vdpa_container_of(listener, struct vdu_endpoint, listen);
-	bool room = ep->nconns < VDU_CONNS_MAX && vdu_fds_left(ep, 2);
-	int ret = room ? adopt(ep, sock) : -EUSERS;
+	pid_t pid = peer_of(sock);
+	bool room = ep->nconns < VDU_CONNS_MAX && vdu_fds_left(ep, 2) && !has_too_many(ep, pid);
+	int ret = room ? adopt(ep, sock, pid) : -EUSERS;
 
+	if (!room)
+		vdpa_log_limited(
+			vdpa_ctx_log(ep->ctx), &ep->limit, VDPA_LOG_WARN, "vduse",
+			"process %d is sent away: it has half of the open files that there may "
+			"be, or there is no room",
+			(int)pid);
 	if (ret)
 		close(sock);
 	return ret == -EUSERS ? 0 : ret;

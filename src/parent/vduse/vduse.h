@@ -69,7 +69,8 @@ struct vdu_endpoint {
 struct vdu_conn {
 	struct list node;
 	struct vdu_endpoint *ep;
-	int sock; /* ioctls */
+	int sock;  /* ioctls */
+	pid_t pid; /* who connected */
 	struct vdpa_loop_fd lfd;
 	int file; /* our end of what the process reads and writes; -1: not open yet */
 	struct vdpa_loop_fd file_lfd;
