@@ -24,6 +24,8 @@
 #include "vdpa/vduse_wire.h"
 
 #define NODES "/dev/vduse"
+/* Of the endpoint: the program's end is waited for, and must come. */
+#define TIMEOUT_MS 30000u
 
 /* One open file of the program. */
 struct vduse_file {
@@ -105,8 +107,12 @@ int run_vduse_open(struct run *run, const char *name, int flags)
 {
 	struct vduse_file *file = calloc(1, sizeof(*file));
 	struct stat st;
-	int ret = file ? vduse_client_open(run->vduse, name, &file->client) : -ENOMEM, fd;
+	int ret = -ENOMEM, fd;
 
+	if (file) {
+		file->client.timeout_ms = TIMEOUT_MS;
+		ret = vduse_client_open(run->vduse, name, &file->client);
+	}
 	sweep(run);
 	if (!ret && fstat(file->client.fd, &st))
 		ret = -errno;

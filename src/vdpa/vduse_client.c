@@ -1,26 +1,58 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Who attacks: nobody; the server is trusted, but an answer that is none is -EPROTO. */
+/* Who attacks: nobody; the server is trusted, but may hang, and an answer that is none is -EPROTO.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
+#include <uvdpa/loop.h>
 
 #include "base/fd.h"
 #include "base/unix.h"
 #include "vdpa/vduse_wire.h"
 
+/* Until @events; 0 or -ETIMEDOUT. */
+static int wait_for(const struct vduse_client *c, short events, uint64_t deadline)
+{
+	struct pollfd pfd = {.fd = c->conn, .events = events};
+	int n, left = -1;
+
+	do {
+		uint64_t now = vdpa_clock_ns();
+
+		if (c->timeout_ms)
+			left = now < deadline ? (int)((deadline - now) / 1000000) + 1 : 0;
+		n = poll(&pfd, 1, left);
+	} while (n < 0 && errno == EINTR);
+	if (n)
+		return 0;
+	/* An answer that comes now would be taken for that to the next question. */
+	shutdown(c->conn, SHUT_RDWR);
+	return -ETIMEDOUT;
+}
+
+static uint64_t deadline_of(const struct vduse_client *c)
+{
+	return vdpa_clock_ns() + c->timeout_ms * 1000000ull;
+}
+
 /* The answer to a request of @type: its result; *@fd: the descriptor that came, or -1. */
-static int receive(int conn, uint32_t type, void *data, size_t bytes, int *fd)
+static int receive(const struct vduse_client *c, uint32_t type, void *data, size_t bytes, int *fd)
 {
 	uint8_t buf[VDUSE_WIRE_REPLY_MAX];
 	struct vduse_wire_reply head;
 	struct vdpa_fds fds;
+	uint64_t deadline = deadline_of(c);
 	ssize_t n;
 
+	*fd = -1;
 	do {
-		n = vdpa_sock_recv(conn, buf, sizeof(buf), &fds, 0);
-	} while (n == -EINTR);
+		if (wait_for(c, POLLIN, deadline))
+			return -ETIMEDOUT;
+		n = vdpa_sock_recv(c->conn, buf, sizeof(buf), &fds, MSG_DONTWAIT);
+	} while (n == -EINTR || n == -EAGAIN);
 	*fd = vdpa_fds_take(&fds, 0);
 	vdpa_fds_close(&fds);
 	if (n <= 0)
@@ -37,17 +69,19 @@ static int receive(int conn, uint32_t type, void *data, size_t bytes, int *fd)
 }
 
 /* All of it in one message, waiting for room. */
-static int request(int conn, const struct iovec *iov, unsigned niov, int fd)
+static int request(const struct vduse_client *c, const struct iovec *iov, unsigned niov, int fd)
 {
+	uint64_t deadline = deadline_of(c);
+
 	for (;;) {
-		struct pollfd pfd = {.fd = conn, .events = POLLOUT};
-		ssize_t n = vdpa_sock_send(conn, iov, niov, &fd, fd >= 0);
+		ssize_t n = vdpa_sock_send(c->conn, iov, niov, &fd, fd >= 0);
 
 		if (n >= 0)
 			return 0;
 		if (n != -EAGAIN && n != -EINTR)
 			return n == -EPIPE || n == -ECONNRESET ? -ENODEV : (int)n;
-		poll(&pfd, 1, -1);
+		if (wait_for(c, POLLOUT, deadline))
+			return -ETIMEDOUT;
 	}
 }
 
@@ -63,8 +97,8 @@ static int say_open(struct vduse_client *c, const char *name)
 	if (strlen(name) >= sizeof(open.name))
 		return -ENAMETOOLONG;
 	strcpy(open.name, name);
-	ret = request(c->conn, iov, 2, -1);
-	return ret ? ret : receive(c->conn, VDUSE_WIRE_OPEN, NULL, 0, &c->fd);
+	ret = request(c, iov, 2, -1);
+	return ret ? ret : receive(c, VDUSE_WIRE_OPEN, NULL, 0, &c->fd);
 }
 
 /* The thread that would answer is the one that waits for it. */
@@ -78,17 +112,23 @@ static bool is_ourselves(int conn)
 
 int vduse_client_open(const char *socket_path, const char *name, struct vduse_client *c)
 {
+	const struct timeval limit = {.tv_sec = c->timeout_ms / 1000,
+				      .tv_usec = c->timeout_ms % 1000 * 1000};
 	struct sockaddr_un addr;
 	int ret = vdpa_unix_address(socket_path, &addr, NULL);
 
-	*c = (struct vduse_client){-1, -1};
+	c->conn = c->fd = -1;
 	if (ret)
 		return ret;
 	c->conn = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (c->conn < 0)
 		return -errno;
+	/* Where many come at once a connection waits, too. */
+	setsockopt(c->conn, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(c->conn, (struct sockaddr *)&addr, sizeof(addr)))
-		ret = errno == ENOENT || errno == ECONNREFUSED ? -ENXIO : -errno;
+		ret = errno == ENOENT || errno == ECONNREFUSED ? -ENXIO
+		      : errno == EAGAIN			       ? -ETIMEDOUT
+							       : -errno;
 	else if (is_ourselves(c->conn))
 		ret = -EDEADLK;
 	else
@@ -119,9 +159,9 @@ int vduse_client_ioctl(const struct vduse_client *c, uint32_t cmd, void *arg, in
 	if (ioctl->in && !iov[1].iov_len)
 		return -EINVAL;
 	head.bytes = (uint32_t)iov[1].iov_len;
-	ret = request(c->conn, iov, head.bytes ? 2 : 1, fd);
+	ret = request(c, iov, head.bytes ? 2 : 1, fd);
 	if (!ret)
-		ret = receive(c->conn, VDUSE_WIRE_IOCTL, arg, ioctl->out, &got);
+		ret = receive(c, VDUSE_WIRE_IOCTL, arg, ioctl->out, &got);
 	if (ioctl->returns_fd && !ret)
 		return got < 0 ? -EMFILE : got;
 	vdpa_fd_close(&got);

@@ -73,9 +73,12 @@ size_t vduse_ioctl_bytes(const struct vduse_ioctl *ioctl, const void *arg);
 struct vduse_client {
 	int conn; /* the connection; -1: none */
 	int fd;	  /* the descriptor that stands for the file; -1: none */
+	/* Of each answer; 0: none. After -ETIMEDOUT the connection has ended. */
+	unsigned timeout_ms;
 };
 
-/* 0; -ENXIO: nobody serves @socket; -EDEADLK: this process does; or what open(2) says. May wait. */
+/* Of @c the limit is given. 0; -ENXIO: nobody serves @socket; -EDEADLK: this process does; or what
+ * open(2) says. May wait. */
 int vduse_client_open(const char *socket, const char *name, struct vduse_client *c);
 void vduse_client_close(struct vduse_client *c);
 /*

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -38,6 +39,17 @@ def offer(maker, folder, name, *attrs):
 
 def show(daemon, name):
     return daemon.json('--all', 'dev', 'show', name)['dev'][name]
+
+
+def test_endpoint_hangs(maker, folder):
+    """An endpoint that takes connections and says nothing: the bind fails, and the daemon goes on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mute:
+        mute.bind(str(folder / 'mute'))
+        mute.listen(8)
+        maker.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '8M')
+        assert 'timed out' in maker.fails('dev', 'bind', 'd0', 'driver', 'vduse', 'endpoint', folder / 'mute', 'log',
+                                          folder / 'd0.log', 'endpoint_timeout_ms', 100)
+        assert maker.ok('dev', 'show', 'd0')
 
 
 @pytest.mark.parametrize('more', [(), ('isolation', 'bounce')], ids=['shared', 'bounce'])

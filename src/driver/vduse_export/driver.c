@@ -18,6 +18,7 @@
 #define DESTROY_NS 20000000ull
 #define DESTROY_TRIES 250u
 #define ENDPOINT_TRIES 10u
+#define ENDPOINT_TIMEOUT_MS 10000u
 #define LOG_DIRECTORY "/run/uvdpa"
 
 /* ---- what loops tell ---- */
@@ -332,6 +333,8 @@ static int bind(struct vde *d, const struct vdpa_attr *attrs, struct vdpa_error 
 	int ret;
 
 	d->endpoint = vdpa_attr_get(attrs, "endpoint");
+	d->control.timeout_ms =
+		(unsigned)vdpa_attr_u64(attrs, "endpoint_timeout_ms", ENDPOINT_TIMEOUT_MS);
 	ret = vde_control_open(d->endpoint, &d->control, &api, err);
 	if (ret)
 		return ret;
@@ -531,6 +534,11 @@ static const struct vdpa_attr_spec attrs[] = {
 	{.name = "endpoint",
 	 .type = VDPA_ATTR_PATH,
 	 .help = "socket of a daemon (uvdpad --vduse) instead of the kernel's VDUSE"},
+	{.name = "endpoint_timeout_ms",
+	 .type = VDPA_ATTR_U64,
+	 .min = 1,
+	 .max = 3600000,
+	 .help = "time that the endpoint has for an answer (default 10000)"},
 	{.name = "name",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "what the kernel calls it (default: the device's name)"},

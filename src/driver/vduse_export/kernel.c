@@ -165,7 +165,7 @@ static int kernel_device(struct vde *d, struct vdpa_error *err)
 
 int vde_device_open(struct vde *d, struct vdpa_error *err)
 {
-	struct vduse_client c;
+	struct vduse_client c = {.timeout_ms = d->control.timeout_ms};
 	int ret;
 
 	if (!d->endpoint)
@@ -186,7 +186,8 @@ void vde_device_close(struct vde *d)
 
 int vde_ioctl(struct vde *d, unsigned long cmd, void *arg)
 {
-	const struct vduse_client c = {.conn = d->conn, .fd = d->fd};
+	const struct vduse_client c = {
+		.conn = d->conn, .fd = d->fd, .timeout_ms = d->control.timeout_ms};
 	int ret, fd = -1;
 
 	if (d->conn < 0)
