@@ -104,6 +104,8 @@ struct net_pair {
 	struct net_parcel *parcels, **last_parcel; /* for its receive queue */
 	struct net_parcel *free_parcels;
 	_Atomic unsigned parcels_out;
+	_Atomic uint64_t
+		parcels_lost; /* packets; any loop: a parcel may come home to a former one */
 	_Atomic(struct vdpa_loop *) port_loop; /* NULL: no port. Any loop. */
 	_Atomic bool look_queued;
 	struct vdpa_loop *look_loop;

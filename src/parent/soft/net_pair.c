@@ -253,9 +253,12 @@ void net_vq_stats(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, vdpa_stat_fn e
 
 	for (unsigned i = 0; i < NET_STATS; i++) {
 		const char *name = is_tx(vq) ? tx[i] : rx[i];
+		uint64_t value = atomic_load_explicit(&stats[i], memory_order_relaxed);
 
+		if (i == NET_STAT_DROPS && !is_tx(vq))
+			value += atomic_load_explicit(&pair->parcels_lost, memory_order_relaxed);
 		if (name)
-			emit(arg, name, atomic_load_explicit(&stats[i], memory_order_relaxed));
+			emit(arg, name, value);
 	}
 	if (is_tx(vq))
 		emit(arg, "tx csum none",

@@ -133,7 +133,7 @@ static void come_home(struct vdpa_loop_msg *msg)
 	struct net_pair *from = parcel->from;
 	bool here = atomic_load(&from->port_loop) == parcel->home;
 
-	net_count(&from->rx_stats[NET_STAT_DROPS], parcel->lost);
+	atomic_fetch_add_explicit(&from->parcels_lost, parcel->lost, memory_order_relaxed);
 	atomic_fetch_sub(&from->parcels_out, 1);
 	if (here) {
 		parcel->next = from->free_parcels;
