@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cliutil import Client, wait_for
+from cliutil import PATIENCE, Client, wait_for
 
 PARSE, REQUEST, METHOD, PARAMS, FAILED = -32700, -32600, -32601, -32602, -32000
 
@@ -172,7 +172,7 @@ def test_who_does_not_read_gets_no_more(disk):
         assert sent < 64 << 20, 'the daemon takes all of it'
         start = time.monotonic()
         assert other.call('dev.show')['result'][0]['name'] == 'd0'
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < PATIENCE
         slow.sock.settimeout(30)
         assert slow.json()['result'], 'and goes on when it reads again'
 
@@ -252,7 +252,7 @@ def test_flood_does_not_starve(disk):
             start = time.monotonic()
             polite.call('dev.show')
             worst = max(worst, time.monotonic() - start)
-    assert worst < 5
+    assert worst < PATIENCE
     for c in flood:
         c.close()
 
@@ -269,7 +269,7 @@ def test_out_of_descriptors(start):
     ticks = sum(map(int, open(f'/proc/{daemon.proc.pid}/stat', encoding='utf-8').read().split()[13:15]))
     time.sleep(0.5)
     after = sum(map(int, open(f'/proc/{daemon.proc.pid}/stat', encoding='utf-8').read().split()[13:15]))
-    assert after - ticks <= 5, 'it spins'
+    assert after - ticks <= 15, 'it spins'
 
 
 def test_descriptors_in_messages_go_nowhere(daemon):

@@ -130,14 +130,17 @@ def test_busy(disk):
         import time
         fd = os.open(NAME, os.O_RDWR)
         assert error(os.open, NAME, os.O_RDWR) == errno.EBUSY
+        stay, go = os.pipe()
         pid = os.fork()
         if not pid:
-            time.sleep(0.3)
+            os.close(go)
+            os.read(stay, 1)
             os._exit(0)
         os.close(fd)
         assert error(os.open, NAME, os.O_RDWR) == errno.EBUSY
+        os.close(go)
         os.waitpid(pid, 0)
-        for _ in range(200):
+        for _ in range(3000):
             if not error(os.open, NAME, os.O_RDWR):
                 sys.exit(0)
             time.sleep(0.01)
@@ -161,7 +164,7 @@ def test_ways_to_name_it(disk):
     script(disk, '''
         import time
         def works(opener):
-            for _ in range(200):
+            for _ in range(3000):
                 try:
                     fd = opener()
                     break

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import vduse_proc as vp
-from cliutil import UVDPA, clean_env, wait_for
+from cliutil import PATIENCE, UVDPA, clean_env, wait_for
 
 FEATURES = vp.F_VERSION_1 | vp.F_ACCESS_PLATFORM
 
@@ -50,7 +50,7 @@ def bind(daemon, name='v0'):
 def raw(daemon, path, *calls, ok=True):
     """Calls of the vhost-vdpa uAPI on one open file: name -> value."""
     done = subprocess.run([UVDPA, '-j', 'raw', str(path), *calls], text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, env=clean_env(), timeout=60, check=False)
+                          stderr=subprocess.PIPE, env=clean_env(), timeout=4 * PATIENCE, check=False)
     assert not ok or done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -80,7 +80,7 @@ class Driver:
         self.proc.stdin.flush()
 
     def end(self):
-        out, err = self.proc.communicate(timeout=60)
+        out, err = self.proc.communicate(timeout=4 * PATIENCE)
         return self.proc.returncode, out, err
 
 
@@ -468,7 +468,7 @@ def test_hangs(served, process):
 def test_stopped_process(served, process):
     """Without a process a device can be stopped at once, but not started."""
     proc = process()
-    add(served, 'v0', 'msg_timeout_ms', 300)
+    add(served, 'v0', 'msg_timeout_ms', 3000)
     path = bind(served)
     driver = up(served, proc, path)
     proc.close()
@@ -560,7 +560,8 @@ def test_refuses(served, process, status):
 def test_nth_message(served, process, how):
     """For every n: the n-th message fails, and the device comes back."""
     proc = process()
-    add(served, 'v0', 'msg_timeout_ms', 600)
+    # Only who hangs is to be given up; and what comes too late by itself is tried again.
+    add(served, 'v0', 'msg_timeout_ms', 600 if how == 'hang' else 1000 * PATIENCE)
     path = bind(served)
     calls = UP + ('SLEEP', 'SUSPEND', 'GET_VRING_BASE', 'index=0', 'RESUME', 'SLEEP')
     failed, n = True, 0
@@ -577,20 +578,20 @@ def test_nth_message(served, process, how):
             return False if how == 'fail' else None
 
         proc.hook = hook
-        raw(served, path, *calls, ok=False)
-        failed = left[0] < 0
+        done = raw(served, path, *calls, ok=False)
+        failed = left[0] < 0 or done.returncode != 0
         wait_for(lambda: not show(served)['status'] or show(served)['show']['process'] != 'connected')
         proc.close()
         proc = process(create=False)
         wait_for(lambda: show(served)['show']['process'] == 'connected')
-        n += 1
-    assert n > 8
+        n += left[0] < 0
+    assert n > 7
 
 
 def test_unbind_while_hung(served, process):
     """An unbind, a dev del and the daemon's end do not wait for ever."""
     proc = process()
-    add(served, 'v0', 'msg_timeout_ms', 300)
+    add(served, 'v0', 'msg_timeout_ms', 3000)
     driver = up(served, proc, bind(served))
     proc.hook = lambda kind, body: None
     served.ok('dev', 'del', 'v0')
@@ -630,7 +631,7 @@ def test_daemon_ends_first(served, process):
 def test_dies_while_it_stops(served, process, what):
     """A process that ends instead of answering a reset, or saying where its queues stand: it has stopped."""
     proc = process()
-    add(served)
+    add(served, 'v0', 'msg_timeout_ms', 10000 * PATIENCE)
     path = bind(served)
 
     def hook(kind, body):
@@ -643,7 +644,7 @@ def test_dies_while_it_stops(served, process, what):
     start = time.monotonic()
     raw(served, path, *UP, 'SLEEP', 'ms=300', *(['SUSPEND'] if what == 'suspend' else []))
     raw(served, path, 'GET_STATUS')
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 5 * PATIENCE
     assert show(served)['show']['process'] == 'none'
 
 

@@ -130,8 +130,8 @@ def test_invalidate_waits_for_requests(viommu):
     viommu.disk.submit(False, 0)
     viommu.ring.notify()
     assert vu.wait_for(lambda: viommu.server.cmd('out') == ['1'])
-    threading.Timer(0.3, lambda: viommu.server.cmd('delay 0')).start()
     start = time.monotonic()
+    threading.Timer(0.3, lambda: viommu.server.cmd('delay 0')).start()
     viommu.unmap(0, viommu.mem.size)
     assert time.monotonic() - start > 0.25, 'unmapped under a request'
     viommu.disk.finish(viommu.ring.wait())
@@ -141,7 +141,8 @@ def test_an_idle_ring_is_left_alone(viommu):
     """A device that nobody kicks reads nothing: an IOMMU would report it to the guest."""
     viommu.start()
     viommu.disk.check()
-    assert viommu.ring.quiet(0.1)   # a worker looks by itself for a little while after work
+    # A worker looks by itself for a little while after work.
+    assert vu.wait_for(viommu.server.asleep)
     before = len(viommu.misses)
     viommu.unmap(0, viommu.mem.size)
     assert viommu.ring.quiet()
@@ -281,7 +282,8 @@ class Refused(VIommu):
         self.disk.submit(False, 0)
         self.ring.notify()
         assert vu.wait_for(lambda: self.misses)
-        assert self.ring.quiet(0.05)    # the start of the ring counts as a kick, too
+        # The start of the ring counts as a kick, too.
+        assert self.ring.quiet(0.05) and vu.wait_for(self.server.asleep) and self.ring.quiet(0.2)
         seen = len(self.misses)
         assert self.ring.quiet(0.1)
         assert len(self.misses) == seen, 'asked again, and nobody kicked'
@@ -315,6 +317,7 @@ def test_kicked_before_the_refusal(parked):
     for _ in range(3):
         parked.ring.notify()
         time.sleep(0.01)
+    assert vu.wait_for(parked.server.asleep)
     parked.answering = True
     parked.channel.answer(vu.BACKEND_IOTLB, 1)
     assert vu.wait_for(lambda: len(parked.misses) == 2), 'the kick was forgotten'

@@ -44,7 +44,8 @@ def test_polling(guest):
     guest.disk.finish(guest.ring.wait())
     guest.client.ok(vu.SET_VRING_KICK, vu.u64(0), [guest.ring.kick])
     guest.disk.check()
-    time.sleep(0.1)     # a worker looks by itself for a little while after work
+    # A worker looks by itself for a little while after work.
+    assert vu.wait_for(guest.server.asleep)
     guest.disk.submit(False, 0)
     assert guest.ring.quiet(), 'still polling'
     guest.ring.notify()
@@ -132,4 +133,4 @@ def test_idle_polling_costs_little(guest):
     assert guest.ring.quiet(1.5)
     assert guest.server.cpu_ticks() - ticks < 8, 'the server looks all the time'
     guest.disk.submit(False, 0)
-    guest.disk.finish(guest.ring.wait(seconds=1))
+    guest.disk.finish(guest.ring.wait())

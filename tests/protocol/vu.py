@@ -30,7 +30,7 @@ F_LOG_ALL, F_EVENT_IDX, F_PROTOCOL, F_VERSION_1, F_PLATFORM = 26, 29, 30, 32, 33
 VERSION, REPLY, NEED_REPLY = 1, 4, 8
 IOTLB_MISS, IOTLB_UPDATE, IOTLB_INVALIDATE = 1, 2, 3
 PAGE = 4096
-TIMEOUT = 20
+TIMEOUT = 60
 ROUNDS = int(os.environ.get('UVDPA_TEST_ROUNDS', 1))        # of what grows in the long loops
 SLACK_KIB = int(os.environ.get('UVDPA_SLACK_KIB', 1024))    # sanitizers keep what was freed
 
@@ -145,6 +145,15 @@ class Server:
             parts = f.read().rsplit(')', 1)[1].split()
         return int(parts[11]) + int(parts[12])
 
+    def asleep(self):
+        """Does each of its threads wait for something to happen?"""
+        base = f'/proc/{self.proc.pid}/task'
+        for task in os.listdir(base):
+            with open(f'{base}/{task}/stat', encoding='ascii') as f:
+                if f.read().rsplit(')', 1)[1].split()[0] != 'S':
+                    return False
+        return True
+
     def alive(self):
         return self.proc.poll() is None
 
@@ -166,7 +175,7 @@ class Server:
         return code
 
 
-def wait_for(question, seconds=10):
+def wait_for(question, seconds=TIMEOUT):
     end = time.monotonic() + seconds
     while not question():
         if time.monotonic() > end:

@@ -63,10 +63,16 @@ static inline bool ng_tx_done(struct soft_guest *g, int64_t ns)
 	return token != NULL;
 }
 
-/* Next received buffer; NULL: none within a tenth of a second. */
+/* Next received buffer. */
 static inline uint8_t *ng_rx(struct soft_guest *g, uint32_t *len)
 {
-	return sg_get(g, 0, len, SG_SECOND / 10);
+	return sg_get(g, 0, len, SG_PATIENCE);
+}
+
+/* Or NULL when none comes. */
+static inline uint8_t *ng_rx_any(struct soft_guest *g, uint32_t *len)
+{
+	return sg_get_any(g, 0, len, SG_SECOND / 10);
 }
 
 #endif

@@ -224,8 +224,26 @@ struct vdpa_done sg_done(struct sg_wait *wait)
 
 int sg_wait(struct soft_guest *g, struct sg_wait *wait)
 {
-	assert_int_equal(vdpa_ctx_wait(g->ctx, &wait->done, 10 * SG_SECOND), 0);
+	assert_int_equal(vdpa_ctx_wait(g->ctx, &wait->done, SG_PATIENCE), 0);
 	return wait->result;
+}
+
+struct turn {
+	struct vdpa_loop_sync sync; /* first */
+	bool done;
+};
+
+static void turned(struct vdpa_loop_sync *sync)
+{
+	((struct turn *)(void *)sync)->done = true;
+}
+
+void sg_turn(struct soft_guest *g)
+{
+	struct turn turn = {.done = false};
+
+	vdpa_loop_group_sync(vdpa_ctx_loops(g->ctx), &turn.sync, turned);
+	assert_int_equal(vdpa_ctx_wait(g->ctx, &turn.done, SG_PATIENCE), 0);
 }
 
 void sg_run(struct soft_guest *g, int64_t ns)
@@ -233,6 +251,8 @@ void sg_run(struct soft_guest *g, int64_t ns)
 	bool never = false;
 
 	vdpa_ctx_wait(g->ctx, &never, ns);
+	for (unsigned i = 0; ns >= SG_MOMENT && i < SG_TURNS; i++)
+		sg_turn(g);
 }
 
 static void free_queues(struct soft_guest *g)
@@ -275,11 +295,11 @@ void sg_close(struct soft_guest *g)
 	if (g->dev)
 		sg_del(g);
 	free_queues(g);
-	for (unsigned i = 0; i < 500; i++) {
+	for (unsigned i = 0; i < SG_TRIES; i++) {
 		r = vdpa_ctx_free(g->ctx);
 		if (r != -EBUSY)
 			break;
-		sg_run(g, SG_SECOND / 100);
+		sg_run(g, SG_SECOND / 1000);
 	}
 	assert_int_equal(r, 0);
 	vdpa_region_put(g->region);
@@ -329,6 +349,16 @@ void *sg_get(struct soft_guest *g, unsigned idx, uint32_t *len, int64_t ns)
 	}
 }
 
+void *sg_get_any(struct soft_guest *g, unsigned idx, uint32_t *len, int64_t ns)
+{
+	void *token = sg_get(g, idx, len, ns);
+
+	if (token)
+		return token;
+	sg_run(g, SG_MOMENT);
+	return sg_get(g, idx, len, 0);
+}
+
 uint32_t sg_io(struct soft_guest *g, unsigned idx, const struct virtqueue_sg *sg, unsigned nout,
 	       unsigned nin)
 {
@@ -336,7 +366,7 @@ uint32_t sg_io(struct soft_guest *g, unsigned idx, const struct virtqueue_sg *sg
 	int token;
 
 	sg_send(g, idx, sg, nout, nin, &token);
-	assert_ptr_equal(sg_get(g, idx, &len, 10 * SG_SECOND), &token);
+	assert_ptr_equal(sg_get(g, idx, &len, SG_PATIENCE), &token);
 	return len;
 }
 
@@ -363,7 +393,7 @@ uint64_t sg_stat(struct soft_guest *g, unsigned idx, const char *name)
 
 void sg_until_status(struct soft_guest *g, uint8_t bits)
 {
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < SG_TRIES; i++) {
 		if ((vdpa_get_status(g->dev) & bits) == bits)
 			return;
 		sg_run(g, SG_SECOND / 1000);

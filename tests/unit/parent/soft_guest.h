@@ -30,6 +30,9 @@
 #define SG_RING_BYTES (256u << 10)
 #define SG_DATA (SG_QUEUES * SG_RING_BYTES)
 #define SG_SECOND 1000000000ll
+/* For what must come: a busy machine takes its time. */
+#define SG_PATIENCE (60 * SG_SECOND)
+#define SG_TRIES 30000u /* of a millisecond each, at least */
 
 #define SG_ACK (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)
 #define SG_V1 (VDPA_BIT(VIRTIO_F_VERSION_1) | VDPA_BIT(VIRTIO_F_ACCESS_PLATFORM))
@@ -73,8 +76,15 @@ void sg_driver_ok(struct soft_guest *g);
 /* All of the above. */
 void sg_start(struct soft_guest *g, uint64_t features, unsigned nqueues, uint32_t num);
 void sg_reset(struct soft_guest *g);
-/* Run the control loop for a moment. */
+/*
+ * Run the control loop for a moment. After one of SG_MOMENT or more, each loop has taken SG_TURNS
+ * turns, too, however busy the machine is: what needs no more than that has happened.
+ */
+#define SG_MOMENT (SG_SECOND / 500)
+#define SG_TURNS 8
 void sg_run(struct soft_guest *g, int64_t ns);
+/* Every loop passes between two batches. */
+void sg_turn(struct soft_guest *g);
 /* Reset, delete the device, free everything. */
 void sg_close(struct soft_guest *g);
 void sg_del(struct soft_guest *g);
@@ -84,7 +94,7 @@ struct sg_wait {
 	int result;
 };
 struct vdpa_done sg_done(struct sg_wait *wait);
-/* Wait for it, at most ten seconds. */
+/* Wait for it, with patience. */
 int sg_wait(struct soft_guest *g, struct sg_wait *wait);
 
 static inline struct virtqueue_sg sg_at(size_t off, uint32_t len)
@@ -99,12 +109,14 @@ void sg_send(struct soft_guest *g, unsigned idx, const struct virtqueue_sg *sg, 
 void sg_kick(struct soft_guest *g, unsigned idx);
 /* Next completion within @ns, or NULL. */
 void *sg_get(struct soft_guest *g, unsigned idx, uint32_t *len, int64_t ns);
+/* The same, after SG_TURNS of each loop at the earliest: for what need not come. */
+void *sg_get_any(struct soft_guest *g, unsigned idx, uint32_t *len, int64_t ns);
 /* Send and wait; returns the used length. */
 uint32_t sg_io(struct soft_guest *g, unsigned idx, const struct virtqueue_sg *sg, unsigned nout,
 	       unsigned nin);
 /* Value of one of queue @idx's statistics; UINT64_MAX: there is none of this name. */
 uint64_t sg_stat(struct soft_guest *g, unsigned idx, const char *name);
-/* Run until @stat of @idx is at least @value; fails after some seconds. */
+/* Run until the status has @bits. */
 void sg_until_status(struct soft_guest *g, uint8_t bits);
 unsigned sg_open_fds(void);
 

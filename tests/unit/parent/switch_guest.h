@@ -64,25 +64,6 @@ static inline void sw_add(struct sw_net *n, unsigned i, const struct vdpa_attr *
 	sw_start(p, features);
 }
 
-struct sw_settle {
-	struct vdpa_loop_sync sync; /* first */
-	bool done;
-};
-
-static inline void sw_passed(struct vdpa_loop_sync *sync)
-{
-	((struct sw_settle *)(void *)sync)->done = true;
-}
-
-/* Queues start on their own loops: a packet that comes before is lost. */
-static inline void sw_settle(struct sw_port *p)
-{
-	struct sw_settle wait = {.done = false};
-
-	vdpa_loop_group_sync(vdpa_ctx_loops(p->g.ctx), &wait.sync, sw_passed);
-	assert_int_equal(vdpa_ctx_wait(p->g.ctx, &wait.done, 10 * SG_SECOND), 0);
-}
-
 static inline void sw_open(struct sw_net *n, unsigned workers, const struct vdpa_attr *attrs)
 {
 	memset(n, 0, sizeof(*n));
@@ -93,7 +74,8 @@ static inline void sw_open(struct sw_net *n, unsigned workers, const struct vdpa
 			sg_open(&n->p[0].g, workers);
 		sw_add(n, i, attrs, NG_FEATURES);
 	}
-	sw_settle(&n->p[0]);
+	/* Queues start on their own loops: a packet that comes before is lost. */
+	sg_turn(&n->p[0].g);
 }
 
 static inline void sw_close(struct sw_net *n)
@@ -180,7 +162,7 @@ static inline void sw_send_to(struct sw_net *n, unsigned from, unsigned to, uint
 /* Everything that was sent has ended. */
 static inline bool sw_tx_idle(struct sw_port *p)
 {
-	for (unsigned i = 0; i < 10000; i++) {
+	for (unsigned i = 0; i < SG_TRIES; i++) {
 		sw_tx_slot(p);
 		if (p->tx_free[p->at] == UINT64_MAX)
 			return true;

@@ -187,19 +187,19 @@ static void test_flush_order(void **state)
 	post(&g, 0, VIRTIO_BLK_T_OUT, 512);
 	assert_null(sg_get(&g, 0, &len, 5 * MS));
 	answer(0);
-	assert_ptr_equal(sg_get(&g, 0, &len, SG_SECOND), g.mem + BG_BUF);
+	assert_ptr_equal(sg_get(&g, 0, &len, SG_PATIENCE), g.mem + BG_BUF);
 	post(&g, 1, VIRTIO_BLK_T_FLUSH, 0);
 	assert_int_equal(trace.nops, 2);
 	assert_int_equal(trace.ops[1], BLK_FLUSH);
 	assert_null(sg_get(&g, 0, &len, 5 * MS));
 	assert_int_equal(status(&g, 1), 0xee);
 	answer(0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(status(&g, 1), VIRTIO_BLK_S_OK);
 	/* A flush that failed failed. */
 	post(&g, 1, VIRTIO_BLK_T_FLUSH, 0);
 	answer(-EIO);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(status(&g, 1), VIRTIO_BLK_S_IOERR);
 	sg_close(&g);
 }
@@ -260,7 +260,7 @@ static void test_results(void **state)
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		post(&g, 0, VIRTIO_BLK_T_IN, 512);
 		answer(rows[i].result);
-		assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+		assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 		assert_int_equal(len, 513);
 		assert_int_equal(status(&g, 0), rows[i].status);
 	}
@@ -302,7 +302,7 @@ static void test_drain_waits(void **state)
 	assert_false(wait.done);
 	answer(0);
 	assert_int_equal(sg_wait(&g, &wait), 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(status(&g, 0), 0);
 	assert_int_equal(trace.closes, 1);
 	sg_close(&g);
@@ -352,7 +352,7 @@ static void test_batch(void **state)
 	assert_int_equal(trace.submits, 1);
 	answer(0);
 	for (unsigned i = 0; i < 16; i++)
-		assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+		assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	/* Sixteen answers, one call. */
 	assert_int_equal(sg_stat(&g, 0, "calls") + sg_stat(&g, 0, "calls_suppressed"), 1);
 	sg_close(&g);
@@ -415,7 +415,7 @@ static void test_turn_of_bytes(void **state)
 	assert_int_equal(trace.submits, 3);
 	answer(0);
 	for (unsigned i = 0; i < 5; i++)
-		assert_ptr_equal(sg_get(&g, 0, &len, SG_SECOND), g.mem + i);
+		assert_ptr_equal(sg_get(&g, 0, &len, SG_PATIENCE), g.mem + i);
 	sg_close(&g);
 }
 

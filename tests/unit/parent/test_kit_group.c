@@ -140,7 +140,7 @@ static void test_set_and_reset(void **state)
 	g.asid = 3;
 	sg_start(&g, SG_V1, 1, 16);
 	hold_post(&g, 0, 0, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	/* A queue of it runs; queues of the other do not. */
 	assert_int_equal(vdpa_set_group_asid(g.dev, 0, 0), -EBUSY);
 	assert_int_equal(vdpa_get_group_asid(g.dev, 0), 3);
@@ -396,7 +396,7 @@ static void reach(const struct subject *s, bool packed, bool desc_group, enum pi
 	reach_begin(&r);
 	s->post(&r.g, s->idx);
 	if (!is_fault(&r)) {
-		assert_ptr_equal(sg_get(&r.g, s->idx, &len, 5 * SG_SECOND), &r.g);
+		assert_ptr_equal(sg_get(&r.g, s->idx, &len, SG_PATIENCE), &r.g);
 		assert_true(s->good(&r.g));
 	} else {
 		sg_kick(&r.g, s->idx);

@@ -38,7 +38,7 @@ static void test_kick_drained(void **state)
 	/* Were the read to wait, this would never return. */
 	sg_run(&g, 5 * MS);
 	hold_post(&g, 0, 0, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 }
 

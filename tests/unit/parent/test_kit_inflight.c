@@ -103,8 +103,8 @@ static void test_got_again(void **state)
 	reset_device(&t);
 	assert_int_equal(marks(&t), 2);
 	take_up(&t, 0);
-	assert_non_null(sg_get(&t.g, 0, &len, SG_SECOND));
-	assert_non_null(sg_get(&t.g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&t.g, 0, &len, SG_PATIENCE));
+	assert_non_null(sg_get(&t.g, 0, &len, SG_PATIENCE));
 	assert_int_equal(marks(&t), 0);
 	close_tracked(&t);
 }
@@ -161,7 +161,7 @@ static void test_drain_keeps(void **state)
 	assert_int_equal(sg_wait(&t.g, &wait), 0);
 	assert_int_equal(t.area->version, 1);
 	assert_int_equal(marks(&t), 0);
-	assert_non_null(sg_get(&t.g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&t.g, 0, &len, SG_PATIENCE));
 	close_tracked(&t);
 }
 
@@ -173,7 +173,7 @@ static void test_replaced(void **state)
 
 	open_tracked(&t);
 	hold_post(&t.g, 0, 0, 10);
-	assert_non_null(sg_get(&t.g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&t.g, 0, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_stop_vq(t.g.dev, 0, NULL), 0);
 	sg_run(&t.g, 5 * MS);
 	free(t.area);
@@ -203,7 +203,7 @@ static void test_call_owed(void **state)
 	sg_run(&t.g, 20 * MS);
 	assert_int_equal(sg_stat(&t.g, 0, "calls"), calls + 1);
 	assert_int_equal(t.dev->q[0].served, 1);
-	assert_non_null(sg_get(&t.g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&t.g, 0, &len, SG_PATIENCE));
 	sg_kick(&t.g, 0);
 	sg_run(&t.g, 20 * MS);
 	assert_int_equal(sg_stat(&t.g, 0, "calls"), calls + 1);

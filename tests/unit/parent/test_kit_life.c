@@ -142,7 +142,7 @@ static void test_alloc_start_nic(void **state)
 			ng_rx_post(&g, 0, 2048);
 			ng_frame(&g, 12, NULL, 1, 60);
 			ng_tx_post(&g, 72);
-			assert_true(ng_tx_done(&g, SG_SECOND));
+			assert_true(ng_tx_done(&g, SG_PATIENCE));
 		}
 		sg_reset(&g);
 	}

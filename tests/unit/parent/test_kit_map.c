@@ -18,7 +18,7 @@ static void test_set_map(void **state)
 	assert_false(vdpa_has_dma_map(g.dev));
 	sg_start(&g, SG_V1, 1, 16);
 	hold_post(&g, 0, 0, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_set_map(g.dev, 1, NULL, &done), -EINVAL);
 	/* An empty table: the next request is a fault. */
 	none = vhost_iotlb_alloc(0, 0);
@@ -103,7 +103,7 @@ static void test_groups(void **state)
 	g.mapped = true;
 	sg_start(&g, SG_V1, 2, 16);
 	hold_post(&g, 1, 0, 10);
-	assert_non_null(sg_get(&g, 1, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 1, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_set_group_asid(g.dev, 1, 0), -EBUSY);
 	assert_int_equal(vdpa_set_group_asid(g.dev, 2, 0), -EBUSY);
 	/* The even queue has its buffers in 0, where nothing is. */
@@ -150,7 +150,7 @@ static void test_miss(void **state)
 	assert_int_equal(vdpa_dma_map(g.dev, 0, SG_IOVA + SG_DATA, 4096,
 				      vdpa_region_addr(g.region, SG_DATA), VHOST_MAP_RW, g.region),
 			 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(len, 10);
 	sg_close(&g);
 }
@@ -170,17 +170,17 @@ static void test_dirty_log(void **state)
 	assert_int_equal(vdpa_dirty_log_new(SG_IOVA + SG_BYTES, &log), 0);
 	sg_start(&g, SG_V1, 1, 16);
 	hold_post(&g, 0, 3, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_set_dirty_log(g.dev, log, &done[0]), 0);
 	assert_int_equal(sg_wait(&g, &wait[0]), 0);
 	hold_post(&g, 0, 5, 4096);
 	hold_post(&g, 0, 7, 1);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_set_dirty_log(g.dev, NULL, &done[1]), 0);
 	assert_int_equal(sg_wait(&g, &wait[1]), 0);
 	hold_post(&g, 0, 9, 1);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_dirty_log_sync(log, SG_IOVA, SG_BYTES / 4096, pages, true), 0);
 	for (unsigned i = 0; i < SG_BYTES / 4096; i++) {
 		if (!(pages[i / 64] >> (i % 64) & 1))

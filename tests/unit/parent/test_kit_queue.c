@@ -43,11 +43,11 @@ static void test_ready_then_ok(void **state)
 	assert_false(filled(&g, 0));
 	sg_driver_ok(&g);
 	assert_int_equal(dev->driver_oks, 1);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	/* And one that comes later. */
 	sg_queue(&g, 1, 16);
 	hold_post(&g, 1, 1, 10);
-	assert_non_null(sg_get(&g, 1, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 1, &len, SG_PATIENCE));
 	assert_true(vdpa_get_vq_ready(g.dev, 1));
 	assert_false(vdpa_get_vq_ready(g.dev, 2));
 	sg_close(&g);
@@ -95,12 +95,12 @@ static void test_drain(void **state)
 	hold_release(dev, 0);
 	assert_int_equal(sg_wait(&g, &wait), 0);
 	for (unsigned i = 0; i < 3; i++)
-		assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+		assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(where(&g, 0), 3);
 	assert_false(vdpa_get_vq_ready(g.dev, 0));
 	dev->hold = false;
 	assert_int_equal(vdpa_set_vq_ready(g.dev, 0), 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(stop(&g, 0), 0);
 	assert_int_equal(where(&g, 0), 4);
 	/* Of a queue that does not run: at once. */
@@ -187,7 +187,7 @@ static void test_suspend(void **state)
 	hold_release(dev, 0);
 	assert_int_equal(sg_wait(&g, &wait[0]), 0);
 	dev->hold = false;
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(where(&g, 0), 1);
 	/* Quiet: nothing is got, and the position can be set. */
 	hold_post(&g, 0, 1, 10);
@@ -200,7 +200,7 @@ static void test_suspend(void **state)
 	assert_int_equal(sg_wait(&g, &wait[1]), 0);
 	/* The kick that came meanwhile is not lost. */
 	assert_int_equal(vdpa_resume(g.dev), 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 }
 
@@ -228,7 +228,7 @@ static void test_reset_ends_suspend(void **state)
 	dev->hold = false;
 	sg_start(&g, SG_V1, 1, 16);
 	hold_post(&g, 0, 0, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 }
 
@@ -251,8 +251,8 @@ static void test_resume_in_suspend(void **state)
 	hold_release(dev, 0);
 	dev->hold = false;
 	hold_post(&g, 0, 1, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 }
 
@@ -288,7 +288,7 @@ static void test_deadline(void **state)
 	sg_start(&g, SG_V1, 1, 16);
 	hold_post(&g, 0, 0, 10);
 	uint32_t len;
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 	assert_int_equal(freed, 1);
 }
@@ -334,10 +334,10 @@ static void test_reset_vq(void **state)
 	assert_int_equal(where(&g, 0), 0);
 	dev->hold = false;
 	hold_post(&g, 1, 1, 10);
-	assert_non_null(sg_get(&g, 1, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 1, &len, SG_PATIENCE));
 	sg_queue(&g, 0, 16);
 	hold_post(&g, 0, 2, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 }
 
@@ -358,7 +358,7 @@ static void test_kick_fds(void **state)
 	sg_run(&g, 20 * MS);
 	assert_false(filled(&g, 0));
 	vdpa_kick_vq(g.dev, 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	/* A peer that hangs up is harmless, and costs nothing. */
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(vdpa_set_vq_kick(g.dev, 0, fds[0]), 0);
@@ -375,7 +375,7 @@ static void test_kick_fds(void **state)
 	assert_int_equal(vdpa_set_vq_kick(g.dev, 0, g.q[0].kick), 0);
 	hold_post(&g, 0, 1, 10);
 	sg_kick(&g, 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	assert_int_equal(vdpa_set_vq_kick(g.dev, 0, 100000), -EBADF);
 	sg_close(&g);
 }
@@ -427,7 +427,7 @@ static void test_idle(void **state)
 
 	sg_start(&g, SG_V1, 2, 16);
 	hold_post(&g, 0, 0, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_run(&g, 5 * MS);
 	runs = dev->runs;
 	sg_run(&g, 50 * MS);
@@ -448,7 +448,7 @@ static void test_fair(void **state)
 	for (unsigned i = 0; i < 40; i++)
 		hold_post(&g, 0, i, 10);
 	hold_post(&g, 1, 50, 10);
-	assert_non_null(sg_get(&g, 1, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 1, &len, SG_PATIENCE));
 	assert_true(dev->max_budget <= 4);
 	assert_true(dev->q[0].served <= 16);
 	dev->endless = false;

@@ -42,7 +42,7 @@ static size_t make(struct soft_guest *g, uint8_t *buf)
 	sg_start(g, SG_V1 | HOLD_F_ONE, 1, 16);
 	for (unsigned i = 0; i < 5; i++) {
 		hold_post(g, 0, i, 10);
-		assert_non_null(sg_get(g, 0, &len, SG_SECOND));
+		assert_non_null(sg_get(g, 0, &len, SG_PATIENCE));
 	}
 	suspend(g);
 	return save(g, buf, 4096);
@@ -76,7 +76,7 @@ static void test_go_on(void **state)
 	sg_run(&g, 20 * MS);
 	assert_int_equal(dev->q[0].served, 0);
 	assert_int_equal(vdpa_resume(g.dev), 0);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	/* And what is saved again is the same, but for where it stands. */
 	sg_close(&g);
 }

@@ -220,7 +220,7 @@ static void test_malformed_ring(void **state)
 	sg_run(&g, SG_SECOND / 100);
 	assert_int_equal(dev->q[0].stoppeds, 1);
 	hold_post(&g, 1, 0, 100);
-	assert_non_null(sg_get(&g, 1, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 1, &len, SG_PATIENCE));
 	assert_int_equal(len, 100);
 	vdpa_unsubscribe(g.ctx, &e.sub);
 	sg_close(&g);

@@ -34,7 +34,7 @@ static void change(struct soft_guest *g, const struct vdpa_attr *attrs)
 
 	if (set(g, attrs, &err))
 		fail_msg("%s", err.msg);
-	for (unsigned i = 0; i < 5000 && !is_on(g, attrs[0].value); i++)
+	for (unsigned i = 0; i < SG_TRIES && !is_on(g, attrs[0].value); i++)
 		sg_run(g, SG_SECOND / 1000);
 	assert_true(is_on(g, attrs[0].value));
 }
@@ -69,7 +69,7 @@ static void test_there_and_back(void **state)
 	post_udp(&g, 300);
 	assert_int_equal(nw_recv(&g, fd, buf, sizeof(buf)), 300);
 	assert_true(nw_payload_good(buf, 0, 300));
-	assert_true(ng_tx_done(&g, SG_SECOND));
+	assert_true(ng_tx_done(&g, SG_PATIENCE));
 	change(&g, loop);
 	/* The dump makes the device as it is now. */
 	assert_string_equal(vdpa_attr_get(vdpa_device_add_attrs(g.dev), "backend"), "loopback");
@@ -100,7 +100,7 @@ static void test_ring_is_kept(void **state)
 	assert_false(ng_tx_done(&g, SG_SECOND / 20));
 	change(&g, t0);
 	for (unsigned i = 0; i < 40; i++) {
-		assert_true(ng_tx_done(&g, SG_SECOND));
+		assert_true(ng_tx_done(&g, SG_PATIENCE));
 		assert_int_equal(nw_recv(&g, fd, buf, sizeof(buf)), 100);
 	}
 	assert_int_equal(sg_stat(&g, 1, "tx packets"), 40);
@@ -165,7 +165,7 @@ static void test_link_and_offload(void **state)
 	g.dev->ext->show(g.dev, nw_show, &s);
 	assert_string_equal(s.value, "csum tso4");
 	netns_ip("link set t0 up");
-	for (unsigned i = 0; i < 5000 && g.config_calls < 2; i++)
+	for (unsigned i = 0; i < SG_TRIES && g.config_calls < 2; i++)
 		sg_run(&g, SG_SECOND / 1000);
 	vdpa_get_config(g.dev, offsetof(struct virtio_net_config, status), status, 2);
 	assert_int_equal(status[0], VIRTIO_NET_S_LINK_UP);
@@ -206,7 +206,7 @@ static void test_under_traffic(void **state)
 		for (uint8_t *p; (p = sg_get(&g, 0, &len, SG_SECOND / 1000));)
 			ng_rx_post(&g, (unsigned)(p - g.mem - NG_RX) / NG_RX_BYTES, 2048);
 	}
-	while (done < posted && ng_tx_done(&g, SG_SECOND))
+	while (done < posted && ng_tx_done(&g, SG_PATIENCE))
 		done++;
 	assert_int_equal(done, posted);
 	assert_int_equal(sg_stat(&g, 1, "tx packets"), posted);
@@ -236,14 +236,14 @@ static void test_moved_meanwhile(void **state)
 		if (round & 1)
 			sg_start(&g, NG_FEATURES, 2, 64);
 		post_udp(&g, 60);
-		assert_true(ng_tx_done(&g, SG_SECOND));
+		assert_true(ng_tx_done(&g, SG_PATIENCE));
 	}
 	/* The last change may still be under way. */
 	sg_run(&g, SG_SECOND / 10);
 	change(&g, loop);
 	ng_rx_post(&g, 0, 2048);
 	post_udp(&g, 100);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	sg_close(&g);
 }
 

@@ -180,8 +180,8 @@ static bool arrives(struct soft_guest *g, const uint8_t dst[6], int vlan)
 		memcpy(frame + 12, (uint8_t[]){0x81, 0, (uint8_t)(0x60 | vlan >> 8), (uint8_t)vlan},
 		       4);
 	ng_tx_post(g, 72);
-	assert_true(ng_tx_done(g, SG_SECOND));
-	p = sg_get(g, 0, &len, SG_SECOND / 50);
+	assert_true(ng_tx_done(g, SG_PATIENCE));
+	p = sg_get_any(g, 0, &len, SG_SECOND / 50);
 	if (!p)
 		return false;
 	assert_memory_equal(p + 12, frame, 60);
@@ -483,7 +483,7 @@ static unsigned gso_arrives(struct soft_guest *g, uint8_t *flags, uint8_t *gso_t
 
 	nw_gso_header(g->mem + NG_TX, 1000);
 	ng_tx_post(g, 12 + nw_tcp(&flow, g->mem + NG_TX + 12));
-	while ((p = sg_get(g, 0, &len, SG_SECOND / 20))) {
+	while ((p = sg_get_any(g, 0, &len, SG_SECOND / 20))) {
 		if (!n++) {
 			*flags = p[0];
 			*gso_type = p[1];
@@ -493,7 +493,7 @@ static unsigned gso_arrives(struct soft_guest *g, uint8_t *flags, uint8_t *gso_t
 	}
 	for (unsigned i = 0; i < n; i++)
 		ng_rx_post(g, i, 4096);
-	assert_true(ng_tx_done(g, SG_SECOND));
+	assert_true(ng_tx_done(g, SG_PATIENCE));
 	return n;
 }
 
@@ -630,7 +630,7 @@ static void send_some(struct soft_guest *g, unsigned n)
 	ng_frame(g, 12, NULL, 1, 60);
 	for (unsigned i = 0; i < n; i++)
 		ng_tx_post(g, 72);
-	for (unsigned i = 0; i < 1000 && sg_stat(g, 1, "tx packets") - before < n; i++)
+	for (unsigned i = 0; i < SG_TRIES && sg_stat(g, 1, "tx packets") - before < n; i++)
 		sg_run(g, SG_SECOND / 1000);
 	sg_run(g, SG_SECOND / 1000);
 	assert_int_equal(sg_stat(g, 1, "tx packets") - before, n);
@@ -639,7 +639,7 @@ static void send_some(struct soft_guest *g, unsigned n)
 static void take_some(struct soft_guest *g, unsigned n)
 {
 	while (n--)
-		assert_true(ng_tx_done(g, SG_SECOND));
+		assert_true(ng_tx_done(g, SG_PATIENCE));
 }
 
 /* Calls, and questions about them that were answered with no. */
@@ -718,13 +718,13 @@ static void test_coal_time(void **state)
 	assert_int_equal(told(g, 1), before);
 	/* A shorter time, which they have waited for already. */
 	assert_int_equal(set_coal_vq(g, 1, 10, 1000), VIRTIO_NET_OK);
-	for (unsigned i = 0; i < 1000 && told(g, 1) == before; i++)
+	for (unsigned i = 0; i < SG_TRIES && told(g, 1) == before; i++)
 		sg_run(g, SG_SECOND / 1000);
 	assert_int_equal(told(g, 1), before + 1);
 	take_some(g, 2);
 	/* And one that has to come. */
 	send_some(g, 1);
-	for (unsigned i = 0; i < 1000 && told(g, 1) == before + 1; i++)
+	for (unsigned i = 0; i < SG_TRIES && told(g, 1) == before + 1; i++)
 		sg_run(g, SG_SECOND / 1000);
 	assert_int_equal(told(g, 1), before + 2);
 	/* A reset does not wait for it, and nobody is told after it. */
@@ -888,7 +888,7 @@ static void test_storm(void **state)
 			assert_int_equal(cg_vlan(g, i & 1, (uint16_t)(i / 2)), VIRTIO_NET_OK);
 			assert_int_equal(cg_rx_mode(g, VIRTIO_NET_CTRL_RX_PROMISC, i & 1),
 					 VIRTIO_NET_OK);
-			assert_true(ng_tx_done(g, SG_SECOND));
+			assert_true(ng_tx_done(g, SG_PATIENCE));
 			if (sg_get(g, 0, &len, 0))
 				ng_rx_post(g, 0, 2048);
 		}

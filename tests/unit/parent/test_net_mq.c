@@ -146,7 +146,7 @@ static int who(struct mq *m, uint8_t **packet, int64_t ns)
 static int who_gets(struct mq *m, unsigned from, uint16_t flow)
 {
 	send_from(m, from, flow, false);
-	return who(m, NULL, SG_SECOND);
+	return who(m, NULL, SG_PATIENCE);
 }
 
 /* ---- by flow ---- */
@@ -204,8 +204,8 @@ static void test_flow_moves(void **state)
 
 		memset(p + 12, 0, 60);
 		sg_send(&m.g, 2 * i + 1, &sg, 1, 0, p);
-		assert_non_null(sg_get(&m.g, 2 * i + 1, &len, SG_SECOND));
-		assert_int_equal(who(&m, NULL, SG_SECOND), i);
+		assert_non_null(sg_get(&m.g, 2 * i + 1, &len, SG_PATIENCE));
+		assert_int_equal(who(&m, NULL, SG_PATIENCE), i);
 	}
 	stop(&m);
 }
@@ -368,7 +368,7 @@ static void expect_report(struct mq *m, uint16_t flow, uint32_t hash, uint16_t r
 	memcpy(want + 12, &hash, 4);
 	memcpy(want + 16, &report, 2);
 	send_from(m, 0, flow, false);
-	assert_int_equal(who(m, &p, SG_SECOND), 0);
+	assert_int_equal(who(m, &p, SG_PATIENCE), 0);
 	assert_memory_equal(p, want, 20);
 	assert_memory_equal(p + 20, f, len);
 }
@@ -409,9 +409,9 @@ static void test_report_merged(void **state)
 		sg_send(&m.g, 0, &sg, 0, 1, m.g.mem + rx_at(0, i));
 	}
 	send_from(&m, 0, 9, false);
-	assert_non_null(sg_get(&m.g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&m.g, 0, &len, SG_PATIENCE));
 	assert_int_equal(len, 0);
-	for (uint8_t *p; got < 20 + bytes && (p = sg_get(&m.g, 0, &len, SG_SECOND)); n++) {
+	for (uint8_t *p; got < 20 + bytes && (p = sg_get(&m.g, 0, &len, SG_PATIENCE)); n++) {
 		if (!n)
 			assert_int_equal(p[10], (20 + bytes + 23) / 24);
 		memcpy(whole + got, p, len);
@@ -440,8 +440,8 @@ static void test_report_send(void **state)
 		sg[0] = sg_at((size_t)(p - m.g.mem), cut);
 		sg[1] = sg_at((size_t)(p - m.g.mem) + cut, 20 + bytes - cut);
 		sg_send(&m.g, 1, sg, 2, 0, p);
-		assert_non_null(sg_get(&m.g, 1, &len, SG_SECOND));
-		got = sg_get(&m.g, 0, &len, SG_SECOND);
+		assert_non_null(sg_get(&m.g, 1, &len, SG_PATIENCE));
+		got = sg_get(&m.g, 0, &len, SG_PATIENCE);
 		assert_non_null(got);
 		assert_int_equal(len, 20 + bytes);
 		assert_memory_equal(got + 20, f, bytes);
@@ -477,8 +477,8 @@ static void test_waits(void **state)
 			post(&m, 2, 8);
 		}
 		for (unsigned i = 0; i < 8; i++)
-			assert_int_equal(who(&m, NULL, 5 * SG_SECOND) == 2, !round);
-		while (sent < 8 && sg_get(&m.g, 1, &len, SG_SECOND))
+			assert_int_equal(who(&m, NULL, SG_PATIENCE) == 2, !round);
+		while (sent < 8 && sg_get(&m.g, 1, &len, SG_PATIENCE))
 			sent++;
 		assert_int_equal(sent, 8);
 		assert_int_equal(who(&m, NULL, SG_SECOND / 100), -1);
@@ -556,7 +556,7 @@ static void test_switching(void **state)
 					 VIRTIO_NET_OK);
 		got += reap(&m);
 	}
-	for (unsigned i = 0; i < 10000 && got < sent; i++) {
+	for (unsigned i = 0; i < SG_TRIES && got < sent; i++) {
 		sg_run(&m.g, SG_SECOND / 1000);
 		got += reap(&m);
 	}
@@ -587,8 +587,8 @@ static void test_queue_stops(void **state)
 		assert_int_equal(vdpa_stop_vq(m.g.dev, 4, &done), 0);
 		assert_int_equal(sg_wait(&m.g, &wait), 0);
 		post(&m, 0, 1);
-		assert_int_equal(who(&m, NULL, 5 * SG_SECOND), 0);
-		assert_non_null(sg_get(&m.g, 5, &len, SG_SECOND));
+		assert_int_equal(who(&m, NULL, SG_PATIENCE), 0);
+		assert_non_null(sg_get(&m.g, 5, &len, SG_PATIENCE));
 		assert_int_equal(vdpa_set_vq_ready(m.g.dev, 4), 0);
 		sg_run(&m.g, SG_SECOND / 1000);
 	}

@@ -34,7 +34,7 @@ static void ready(struct soft_guest *g, unsigned tx)
 	memset(g->mem + NG_TX, 0, 12);
 	sg = sg_at(NG_TX, 12 + nw_udp(&flow, g->mem + NG_TX + 12));
 	sg_send(g, tx, &sg, 1, 0, g->mem);
-	assert_non_null(sg_get(g, tx, &len, SG_SECOND));
+	assert_non_null(sg_get(g, tx, &len, SG_PATIENCE));
 }
 
 static void start(struct soft_guest *g, unsigned workers, uint64_t features)
@@ -55,7 +55,7 @@ static bool link_up(struct soft_guest *g)
 
 static void until_link(struct soft_guest *g, bool up)
 {
-	for (unsigned i = 0; i < 5000 && link_up(g) != up; i++)
+	for (unsigned i = 0; i < SG_TRIES && link_up(g) != up; i++)
 		sg_run(g, SG_SECOND / 1000);
 	assert_int_equal(link_up(g), up);
 }
@@ -95,7 +95,7 @@ static void test_both_ways(void **state)
 			kernel_sends(fd, 100 + i);
 		for (unsigned i = 0; i < 50; i++) {
 			ng_rx_post(&g, i % 4, 2048);
-			p = sg_get(&g, 0, &len, SG_SECOND);
+			p = sg_get(&g, 0, &len, SG_PATIENCE);
 			assert_non_null(p);
 			assert_int_equal(len, 12 + 42 + 100 + i);
 			assert_true(nw_payload_good(p + 54, 0, 100 + i));
@@ -199,7 +199,7 @@ static void test_outgoing(void **state)
 	ng_rx_post(&g, 0, 2048);
 	fd = netns_packet("v0", false);
 	assert_int_equal(write(fd, frame, sizeof(frame)), sizeof(frame));
-	assert_null(ng_rx(&g, &len));
+	assert_null(ng_rx_any(&g, &len));
 	close(fd);
 	sg_close(&g);
 }
@@ -232,7 +232,8 @@ static void test_pairs(void **state)
 			close(fd);
 		}
 		for (unsigned q = 0; q < 2; q++)
-			for (count[q] = 0; q < pairs && sg_get(&g, 2 * q, &len, SG_SECOND / 10);)
+			for (count[q] = 0;
+			     q < pairs && sg_get_any(&g, 2 * q, &len, SG_SECOND / 10);)
 				count[q]++;
 		assert_int_equal(count[0] + count[1], 24);
 		if (pairs == 2)
@@ -269,7 +270,7 @@ static void test_link(void **state)
 	fd = nw_udp_socket(5000);
 	ng_rx_post(&g, 0, 2048);
 	kernel_sends(fd, 10);
-	assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+	assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 	netns_ip("link del v0");
 	until_link(&g, false);
 	cpu = nw_cpu_ns();

@@ -65,7 +65,7 @@ static bool link_up(struct soft_guest *g)
 
 static void until_link(struct soft_guest *g, bool up)
 {
-	for (unsigned i = 0; i < 5000 && link_up(g) != up; i++)
+	for (unsigned i = 0; i < SG_TRIES && link_up(g) != up; i++)
 		sg_run(g, SG_SECOND / 1000);
 	assert_int_equal(link_up(g), up);
 }
@@ -77,7 +77,7 @@ static void peer_reads(struct soft_guest *g, int fd, void *buf, size_t len)
 {
 	size_t done = 0;
 
-	for (unsigned i = 0; i < 5000 && done < len; i++) {
+	for (unsigned i = 0; i < SG_TRIES && done < len; i++) {
 		ssize_t n = recv(fd, (char *)buf + done, len - done, MSG_DONTWAIT);
 
 		if (n > 0)
@@ -129,7 +129,7 @@ static void guest_posts(struct soft_guest *g, uint32_t payload)
 static void guest_gets(struct soft_guest *g, uint32_t payload)
 {
 	uint32_t len = 0;
-	uint8_t *p = sg_get(g, 0, &len, SG_SECOND);
+	uint8_t *p = sg_get(g, 0, &len, SG_PATIENCE);
 
 	assert_non_null(p);
 	assert_int_equal(len, 12 + 42 + payload);
@@ -191,7 +191,7 @@ static void test_one_by_one(void **state)
 			ng_rx_post(&f.g, i, 800);
 		}
 		for (unsigned i = 0; i < 4; i++) {
-			assert_non_null(sg_get(&f.g, 0, &len, SG_SECOND));
+			assert_non_null(sg_get(&f.g, 0, &len, SG_PATIENCE));
 			done += len;
 		}
 		assert_int_equal(done, (round + 1) * (12 + 42 + 3000));
@@ -254,7 +254,7 @@ static void test_stalled_peer(void **state)
 		assert_true(nw_payload_good(frame + 42, 0, 20000));
 	}
 	for (; done < 60; done++)
-		assert_true(ng_tx_done(&f.g, SG_SECOND));
+		assert_true(ng_tx_done(&f.g, SG_PATIENCE));
 	assert_int_equal(shown(&f.g, "backend_tx_dropped"), 0);
 	end_pair(&f);
 }
@@ -295,7 +295,7 @@ static void test_server(void **state)
 	assert_false(link_up(&g));
 	/* Nobody there: what is sent is gone, and counted. */
 	guest_posts(&g, 100);
-	assert_true(ng_tx_done(&g, SG_SECOND));
+	assert_true(ng_tx_done(&g, SG_PATIENCE));
 	assert_int_equal(shown(&g, "backend_tx_dropped"), 1);
 	fd = dial();
 	until_link(&g, true);
@@ -307,7 +307,7 @@ static void test_server(void **state)
 	assert_int_equal(write(fd, buf, len), len);
 	close(fd);
 	guest_gets(&g, 400);
-	for (unsigned i = 0; i < 5000 && shown(&g, "connections") < 2; i++)
+	for (unsigned i = 0; i < SG_TRIES && shown(&g, "connections") < 2; i++)
 		sg_run(&g, SG_SECOND / 1000);
 	until_link(&g, true);
 	guest_posts(&g, 123);
@@ -496,7 +496,7 @@ static void test_softened(void **state)
 	sg_start(&g, NG_FEATURES | TSO4, 2, 64);
 	config.attrs = (struct vdpa_attr[]){{"backend", "socket"}, {"fd", num}, {0}};
 	assert_int_equal(vdpa_dev_set(g.dev, &config, NULL), 0);
-	for (unsigned i = 0; i < 5000 && !shown(&g, "connections"); i++)
+	for (unsigned i = 0; i < SG_TRIES && !shown(&g, "connections"); i++)
 		sg_run(&g, SG_SECOND / 1000);
 	/* The new peer's bridges are told where the guest is now. */
 	assert_int_equal(peer_frame(&g, fd[1], frame), 60);
@@ -510,7 +510,7 @@ static void test_softened(void **state)
 		assert_true(nw_payload_good(frame + 54, at, 1000));
 		assert_true(nw_l4_good(frame, len));
 	}
-	assert_true(ng_tx_done(&g, SG_SECOND));
+	assert_true(ng_tx_done(&g, SG_PATIENCE));
 	/* A checksum only. */
 	flow.payload = 500;
 	len = nw_tcp(&flow, g.mem + NG_TX + 12);

@@ -11,7 +11,7 @@ static const struct vdpa_attr plain[] = {{"backend", "switch"}, {"switch", "br0"
 static void expect(struct sw_port *p, uint32_t seq)
 {
 	uint32_t len = 0, got;
-	uint8_t *f = sw_rx(p, &len, 5 * SG_SECOND);
+	uint8_t *f = sw_rx(p, &len, SG_PATIENCE);
 
 	assert_non_null(f);
 	assert_int_equal(len, 72);
@@ -101,7 +101,7 @@ static void test_isolated(void **state)
 	sw_add(&n, 0, plain, NG_FEATURES);
 	sw_add(&n, 1, isolated, NG_FEATURES);
 	sw_add(&n, 2, isolated, NG_FEATURES);
-	sw_settle(&n.p[0]);
+	sg_turn(&n.p[0].g);
 	for (unsigned i = 0; i < SW_PORTS; i++)
 		sw_rx_post(&n.p[i], 8, SW_BUF);
 	sw_send_to(&n, 1, 0, 1);
@@ -134,7 +134,7 @@ static void test_stuck_receiver(void **state)
 			 300);
 	/* It has buffers again; until its loop has noticed, packets are lost as before. */
 	sw_rx_post(&n.p[1], 8, SW_BUF);
-	for (unsigned i = 0; i < 1000 && !f; i++) {
+	for (unsigned i = 0; i < SG_TRIES && !f; i++) {
 		sw_send_to(&n, 0, 2, 1000);
 		f = sw_rx(&n.p[1], &len, SG_SECOND / 100);
 	}
@@ -204,7 +204,7 @@ static void send_into_hang(struct sw_net *n, struct hang *hang)
 	for (unsigned i = 0; i < 10; i++)
 		sw_send_to(n, 0, 2, i);
 	/* They are taken, and held. */
-	for (unsigned i = 0; i < 1000 && sw_show(&n->p[0], "port_rx_packets") < 10; i++)
+	for (unsigned i = 0; i < SG_TRIES && sw_show(&n->p[0], "port_rx_packets") < 10; i++)
 		sg_run(&n->p[0].g, SG_SECOND / 1000);
 	assert_int_equal(sw_show(&n->p[0], "port_rx_packets"), 10);
 	sw_tx_slot(&n->p[0]);
@@ -295,7 +295,7 @@ static void test_changed_while_held(void **state)
 	for (unsigned i = 0; i < 10; i++) {
 		static const uint8_t plain_header[12] = {[10] = 1};
 
-		f = sw_rx(&n.p[1], &len, 5 * SG_SECOND);
+		f = sw_rx(&n.p[1], &len, SG_PATIENCE);
 		assert_non_null(f);
 		assert_int_equal(len, 72);
 		assert_memory_equal(f, plain_header, 12);
@@ -342,7 +342,7 @@ static void check_segment(const uint8_t *f, uint32_t len, unsigned i)
 static void expect_segment(struct sw_net *n, unsigned i)
 {
 	uint32_t len = 0;
-	uint8_t *f = sw_rx(&n->p[1], &len, 5 * SG_SECOND);
+	uint8_t *f = sw_rx(&n->p[1], &len, SG_PATIENCE);
 
 	assert_non_null(f);
 	check_segment(f, len, i);
@@ -363,7 +363,7 @@ static void test_segments(void **state)
 	sw_add(&n, 0, plain, tso);
 	sw_add(&n, 1, plain, NG_FEATURES);
 	sw_add(&n, 2, plain, NG_FEATURES);
-	sw_settle(&n.p[0]);
+	sg_turn(&n.p[0].g);
 	sw_rx_post(&n.p[1], 3, SW_BUF);
 	send_large(&n);
 	for (unsigned i = 0; i < 3; i++)
@@ -379,7 +379,7 @@ static void test_segments(void **state)
 	sg_run(&n.p[0].g, SG_SECOND / 20);
 	assert_null(sw_rx(&n.p[1], &len, 0));
 	/* Until its loop has noticed the buffers, packets are lost whole. */
-	for (unsigned i = 0; i < 1000 && !f; i++) {
+	for (unsigned i = 0; i < SG_TRIES && !f; i++) {
 		send_large(&n);
 		f = sw_rx(&n.p[1], &len, SG_SECOND / 100);
 	}

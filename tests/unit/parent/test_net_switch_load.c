@@ -148,6 +148,16 @@ static uint64_t sum(struct sw_net *n, const char *key)
 	return all;
 }
 
+/* What devices took from the switch and lost: no pair of theirs had a loop just then. */
+static uint64_t dropped(struct sw_net *n)
+{
+	uint64_t all = 0;
+
+	for (unsigned i = 0; i < SW_PORTS * SW_PAIRS; i++)
+		all += sg_stat(&n->p[i / SW_PAIRS].g, i % SW_PAIRS * 2, "rx drops");
+	return all;
+}
+
 static void assert_idle(struct sw_net *n)
 {
 	for (unsigned i = 0; i < SW_PORTS * SW_PAIRS; i++) {
@@ -180,15 +190,20 @@ static void test_data(void **state)
 	flows_free(&fl);
 }
 
-/* Some worker for the queues of one pair. */
+/* Some worker for the queues of some pairs of a port: of all of them, too, so that none receives.
+ */
 static void move(struct sw_net *n, unsigned seed)
 {
-	struct vdpa_cpumask mask = {.bits = {1ull << (seed >> 8 & 31)}};
 	struct sw_port *p = &n->p[seed % SW_PORTS];
+	unsigned some = (seed >> 16 & 3) | 1u << (seed >> 18 & 1);
 
-	assert_int_equal(
-		vdpa_set_vq_affinity(p->g.dev, (uint16_t)(seed >> 16 & (2 * SW_PAIRS - 1)), &mask),
-		0);
+	for (unsigned i = 0; i < SW_PAIRS; i++) {
+		struct vdpa_cpumask mask = {.bits = {1ull << (seed >> (8 + i) & 31)}};
+
+		if (some >> i & 1)
+			assert_int_equal(vdpa_set_vq_affinity(p->g.dev, (uint16_t)(2 * i), &mask),
+					 0);
+	}
 }
 
 /*
@@ -216,15 +231,16 @@ static void test_moved(void **state)
 		take_all(&n, &fl);
 	}
 	assert_idle(&n);
-	for (unsigned i = 0; i < 1000 && counted < total; i++) {
+	for (unsigned i = 0; i < SG_TRIES && counted < total; i++) {
 		sg_run(&n.p[0].g, SG_SECOND / 1000);
 		take_all(&n, &fl);
-		counted = fl.got_all + sum(&n, "port_tx_dropped") + sum(&n, "port_rx_lost");
+		counted = fl.got_all + dropped(&n) + sum(&n, "port_tx_dropped") +
+			  sum(&n, "port_rx_lost");
 	}
 	assert_int_equal(counted, total);
-	assert_true(fl.got_all >= total / 2);
+	assert_true(fl.got_all > 0);
 	assert_int_equal(sum(&n, "port_rx_packets"), total);
-	assert_int_equal(sum(&n, "port_tx_packets"), fl.got_all);
+	assert_int_equal(sum(&n, "port_tx_packets"), fl.got_all + dropped(&n));
 	sw_close(&n);
 	flows_free(&fl);
 }

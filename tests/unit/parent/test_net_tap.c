@@ -24,7 +24,7 @@ static void ready(struct soft_guest *g, unsigned tx)
 	memset(g->mem + NG_TX, 0, 12);
 	sg = sg_at(NG_TX, 12 + nw_udp(&flow, g->mem + NG_TX + 12));
 	sg_send(g, tx, &sg, 1, 0, g->mem);
-	assert_non_null(sg_get(g, tx, &len, SG_SECOND));
+	assert_non_null(sg_get(g, tx, &len, SG_PATIENCE));
 }
 
 static void start(struct soft_guest *g, unsigned workers, uint64_t features)
@@ -46,7 +46,7 @@ static bool link_up(struct soft_guest *g)
 
 static void until_link(struct soft_guest *g, bool up)
 {
-	for (unsigned i = 0; i < 5000 && link_up(g) != up; i++)
+	for (unsigned i = 0; i < SG_TRIES && link_up(g) != up; i++)
 		sg_run(g, SG_SECOND / 1000);
 	assert_int_equal(link_up(g), up);
 }
@@ -77,7 +77,7 @@ static void guest_sends_udp(struct soft_guest *g, uint16_t port, bool csum, uint
 		p[8] = 6;
 	}
 	ng_tx_post(g, len + 12);
-	assert_true(ng_tx_done(g, SG_SECOND));
+	assert_true(ng_tx_done(g, SG_PATIENCE));
 }
 
 static void test_guest_to_kernel(void **state)
@@ -115,7 +115,7 @@ static void test_guest_tso(void **state)
 	len = nw_tcp(&flow, p + 12);
 	nw_gso_header(p, 1000);
 	ng_tx_post(&g, len + 12);
-	assert_true(ng_tx_done(&g, SG_SECOND));
+	assert_true(ng_tx_done(&g, SG_PATIENCE));
 	assert_int_equal(nw_recv(&g, fd, buf, sizeof(buf)), sizeof(*hdr) + len);
 	assert_int_equal(hdr->gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
 	assert_int_equal(hdr->gso_size, 1000);
@@ -207,7 +207,7 @@ static void test_held(void **state)
 	sg_run(&g, SG_SECOND / 20);
 	for (uint32_t i = 0; i < 100; i++) {
 		ng_rx_post(&g, i % 8, 2048);
-		assert_non_null(sg_get(&g, 0, &len, SG_SECOND));
+		assert_non_null(sg_get(&g, 0, &len, SG_PATIENCE));
 		assert_int_equal(len, 12 + 42 + 100 + i);
 	}
 	close(fd);
@@ -238,7 +238,7 @@ static void guest_gets(struct soft_guest *g, uint8_t seq)
 	uint32_t len;
 
 	do {
-		p = sg_get(g, 0, &len, SG_SECOND * 5);
+		p = sg_get(g, 0, &len, SG_PATIENCE);
 		assert_non_null(p);
 		memcpy(head, p + 12 + 12, 3);
 		ng_rx_post(g, (unsigned)((size_t)(p - g->mem - NG_RX) / NG_RX_BYTES), 2048);
@@ -321,7 +321,7 @@ static void flows(struct soft_guest *g, unsigned queues, unsigned count[2])
 		close(fd);
 	}
 	for (unsigned q = 0; q < queues; q++)
-		while (sg_get(g, 2 * q, &len, SG_SECOND / 10))
+		while (sg_get_any(g, 2 * q, &len, SG_SECOND / 10))
 			count[q]++;
 }
 
@@ -357,7 +357,7 @@ static void test_pairs(void **state)
 		memset(g.mem + NG_TX, 0, 12);
 		sg = sg_at(NG_TX, 12 + nw_udp(&flow, g.mem + NG_TX + 12));
 		sg_send(&g, 2 * q + 1, &sg, 1, 0, g.mem);
-		assert_non_null(sg_get(&g, 2 * q + 1, &len, SG_SECOND));
+		assert_non_null(sg_get(&g, 2 * q + 1, &len, SG_PATIENCE));
 		assert_int_equal(nw_recv(&g, fd, buf, sizeof(buf)), 200);
 	}
 	close(fd);
@@ -445,7 +445,7 @@ static void test_interface_deleted(void **state)
 	memset(g.mem + NG_TX, 0, 12);
 	for (unsigned i = 0; i < 3; i++) {
 		ng_tx_post(&g, 12 + nw_udp(&flow, g.mem + NG_TX + 12));
-		assert_true(ng_tx_done(&g, SG_SECOND));
+		assert_true(ng_tx_done(&g, SG_PATIENCE));
 	}
 	assert_int_equal(shown(&g, "backend_tx_dropped"), 3);
 	/* A descriptor that is broken for good is not looked at any more. */
