@@ -152,11 +152,11 @@ def test_idxd(cache, work, shared, kernel):
         take_dsa(guest, kernel)
         with guest:
             for n, uuid in enumerate((TRAPPED, MAPPED)):
-                guest.said(f"running{n}", timeout=300)
+                guest.said(f"running{n}", timeout=120)
                 daemon.cli(f"dsa inject {uuid} revoke")
                 daemon.cli(f"dsa inject {uuid} swerr")
                 guest.say(f"faults{n}")
-            guest.wait(timeout=600)
+            guest.wait(timeout=240)
         counts = [shown(daemon, uuid) for uuid in (TRAPPED, MAPPED)]
         daemon.finish()
     assert guest.read("pci").split("\n").count("0x8086 0x0b25 0x088000") == 2

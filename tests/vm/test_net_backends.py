@@ -48,7 +48,7 @@ class NsUvdpad(vmlib.Uvdpad):
         return ["nsenter", "-t", str(self.child.pid), "-n", *argv]
 
     def ip(self, args):
-        subprocess.run(self.in_ns("ip", *args.split()), check=True, timeout=10)
+        subprocess.run(self.in_ns("ip", *args.split()), check=True, timeout=60)
 
     def address(self, ifname):
         """The host is the same neighbour on each interface."""
@@ -128,7 +128,7 @@ def test_tap(cache, work, ns_daemon):
             "end of t0",
             lambda: subprocess.run(
                 ns_daemon.in_ns("ip", "link", "show", "t0"), check=False,
-                capture_output=True, timeout=10).returncode, 10)
+                capture_output=True, timeout=60).returncode, 10)
         ns_daemon.address("t1")
         second = ns_daemon.serve("5002")
         guest.say("second")

@@ -40,6 +40,11 @@ NOT_PROGRESS = re.compile(r"kick|notif|call|time|_ns$|spin|sleep|poll|wake")
 SERIAL_DEAD = re.compile(rb"Kernel panic|UVDPA-INIT: no root")
 
 
+# A test says what something takes at most on a machine that has nothing else to
+# do. Guests are emulated, on few processors, beside other tests.
+PATIENCE = 4
+
+
 class TestbedError(AssertionError):
     """Something in a guest, or around it, went wrong."""
 
@@ -58,7 +63,8 @@ def tail(path, lines=40):
 
 
 def wait_until(what, probe, timeout, interval=0.05):
-    """The first true value of probe(), which is called until timeout."""
+    """The first true value of probe(), which is called with patience."""
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         value = probe()
@@ -132,7 +138,7 @@ class Process:
             self.child.kill()
         self.child.wait()
 
-    def stop(self, timeout=10):
+    def stop(self, timeout=60):
         """SIGTERM; the exit code. One that does not end is an error."""
         if self.alive():
             self.child.terminate()
@@ -251,7 +257,7 @@ class Uvdpad(Process):
         """Runs the command with the words of line; returns its output."""
         done = subprocess.run(
             [UVDPA, "--socket", self.socket, *line.split()],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
             check=False)
         text = done.stdout.decode()
         if check and done.returncode != 0:
@@ -328,7 +334,7 @@ class Qmp:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(30)
+        self.socket.settimeout(120)
         wait_until("QMP socket", lambda: self.connect(path), 15)
         self.file = self.socket.makefile("rwb")
         self.events = []
@@ -362,6 +368,7 @@ class Qmp:
                 return answer["return"]
 
     def wait_event(self, name, timeout=30):
+        timeout *= PATIENCE
         end = time.monotonic() + timeout
         while True:
             for i, event in enumerate(self.events):
@@ -373,7 +380,7 @@ class Qmp:
             except TimeoutError:
                 raise TestbedError(f"no event {name} in {timeout} s") from None
             finally:
-                self.socket.settimeout(30)
+                self.socket.settimeout(120)
 
 
 GUEST_INIT = r"""
@@ -382,7 +389,7 @@ export HOME=/root W=/run/uvdpa MNT=/run/mnt
 n=$(cat $W/boots 2>/dev/null || echo 0)
 n=$((n + 1))
 echo $n > $W/boots
-echo 20 > /proc/sys/kernel/hung_task_timeout_secs
+echo 60 > /proc/sys/kernel/hung_task_timeout_secs
 ip link set lo up
 # For the script: tell the host, wait for the host.
 cat > /tmp/lib.sh <<'END'
@@ -393,7 +400,7 @@ await() {
 	until [ -e $W/host-$1 ]; do
 		sleep 0.1
 		i=$((i + 1))
-		[ $i -lt 600 ] || { echo "no $1 from the host"; exit 98; }
+		[ $i -lt 2400 ] || { echo "no $1 from the host"; exit 98; }
 	done
 }
 wait_path() {
@@ -401,7 +408,7 @@ wait_path() {
 	until [ -e "$1" ]; do
 		sleep 0.1
 		i=$((i + 1))
-		[ $i -lt 200 ] || { echo "no $1"; exit 97; }
+		[ $i -lt 800 ] || { echo "no $1"; exit 97; }
 	done
 }
 wait_gone() {
@@ -409,7 +416,7 @@ wait_gone() {
 	while [ -e "$1" ]; do
 		sleep 0.1
 		i=$((i + 1))
-		[ $i -lt 300 ] || { echo "$1 does not go"; exit 96; }
+		[ $i -lt 1200 ] || { echo "$1 does not go"; exit 96; }
 	done
 }
 END
