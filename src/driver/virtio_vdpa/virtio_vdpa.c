@@ -17,6 +17,7 @@ struct virtio_vdpa {
 	struct vdpa_device *vdpa;
 	struct vhost_iotlb
 		map; /* what the device was given, when it wants the whole table at once */
+	struct vdpa_done reset_done;
 };
 
 static struct virtio_vdpa *to_vdpa(struct virtio_device *dev)
@@ -51,9 +52,34 @@ static int vv_set_status(struct virtio_device *dev, uint8_t status)
 	return vdpa_set_status(to_vdpa(dev)->vdpa, status);
 }
 
+/* A parent forgets its callbacks when it is reset; one that was not may still call, for a queue
+ * that is freed next. */
+static void forget_vq_cbs(struct virtio_vdpa *vv)
+{
+	for (unsigned i = 0; i < vv->vdpa->nvqs; i++)
+		vdpa_set_vq_cb(vv->vdpa, (uint16_t)i, NULL);
+}
+
+static void reset_over(void *arg, int result)
+{
+	struct virtio_vdpa *vv = arg;
+	struct vdpa_done done = vv->reset_done;
+
+	if (result)
+		forget_vq_cbs(vv);
+	vdpa_done_call(&done, result);
+}
+
 static int vv_reset(struct virtio_device *dev, const struct vdpa_done *done)
 {
-	return vdpa_reset(to_vdpa(dev)->vdpa, done);
+	struct virtio_vdpa *vv = to_vdpa(dev);
+	int r;
+
+	vv->reset_done = *done;
+	r = vdpa_reset(vv->vdpa, &(struct vdpa_done){reset_over, vv});
+	if (r)
+		forget_vq_cbs(vv);
+	return r;
 }
 
 static uint64_t vv_get_features(struct virtio_device *dev)

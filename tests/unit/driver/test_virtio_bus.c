@@ -404,6 +404,32 @@ static void test_late_failure(void **state)
 	ctx_del(ctx);
 }
 
+/* A device that does not reset may call: the queue that it would call for is gone. */
+static void test_reset_fails(void **state)
+{
+	struct vdpa_ctx *ctx = ctx_new(1);
+	uint8_t buf[512];
+
+	for (unsigned async = 0; async < 2; async++) {
+		struct fake *fake = fake_disk_new(ctx, "d0", (struct fake_opts){.async = async});
+		struct virtio_device *dev = fake_bind(fake, NULL);
+
+		assert_int_equal(virtio_blk_read(virtio_blk_of(dev), 0, buf, sizeof(buf)), 0);
+		assert_non_null(fake->vqs[0].cb.callback);
+		fake->reset_error = -EIO;
+		fake_unbind(fake);
+		assert_true(fake->vqs[0].ready);
+		assert_null(fake->vqs[0].cb.callback);
+		fake->reset_error = 0;
+		dev = fake_bind(fake, NULL);
+		assert_int_equal(virtio_wait_attached(dev, 20000000000ll), 0);
+		assert_non_null(fake->vqs[0].cb.callback);
+		fake_unbind(fake);
+		fake_del(fake);
+	}
+	ctx_del(ctx);
+}
+
 /* From its own completion a program may reset the device. */
 static struct outcome reset_outcome;
 
@@ -574,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_rebind),
 		cmocka_unit_test(test_unbind_while_resetting),
 		cmocka_unit_test(test_late_failure),
+		cmocka_unit_test(test_reset_fails),
 		cmocka_unit_test(test_reset_inside_callback),
 		cmocka_unit_test(test_show),
 		cmocka_unit_test(test_conform),

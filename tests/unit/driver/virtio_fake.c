@@ -282,6 +282,8 @@ static int fake_reset(struct vdpa_device *vdev)
 {
 	struct fake *dev = fake_of(vdev);
 
+	if (dev->reset_error)
+		return dev->reset_error;
 	dev->status = 0;
 	dev->driver_features = 0;
 	dev->generation++;
@@ -305,17 +307,19 @@ struct later {
 	iova_t iova;
 	uint64_t size;
 	bool reset;
+	int result;
 };
 
 static void later_end(struct vdpa_loop_msg *msg)
 {
 	struct later *l = vdpa_container_of(msg, struct later, msg);
 	struct vdpa_done done = l->done;
+	int result = l->result;
 
 	if (!l->reset)
 		fake_dma_unmap(&l->dev->vdpa, 0, l->iova, l->size);
 	free(l);
-	vdpa_done_call(&done, 0);
+	vdpa_done_call(&done, result);
 }
 
 static void later_worker(struct vdpa_loop_msg *msg)
@@ -323,7 +327,7 @@ static void later_worker(struct vdpa_loop_msg *msg)
 	struct later *l = vdpa_container_of(msg, struct later, msg);
 
 	if (l->reset)
-		fake_reset(&l->dev->vdpa);
+		l->result = fake_reset(&l->dev->vdpa);
 	vdpa_loop_post(vdpa_ctx_control(l->dev->vdpa.ctx), &l->msg, later_end);
 }
 

@@ -61,6 +61,7 @@ struct fake {
 	bool refuse_features_ok;
 	int vq_error, map_error; /* returned */
 	unsigned resets;
+	int reset_error;	    /* -errno: it does not reset */
 	_Atomic uint32_t kick_data; /* of the last notification with data */
 	/* [q] Returns the used length; < 0: keep the request. May write used entries by itself. */
 	int64_t (*handle)(struct fake *dev, struct fake_vq *vq, struct fake_req *req);
