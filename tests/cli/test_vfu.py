@@ -169,6 +169,34 @@ def test_one_client_at_a_time(cards):
         assert 'one client at a time' in refused(cards.a, 'info')
 
 
+def test_removal_in_use(cards):
+    """A card goes while a client asks it one thing after the other: the client is told, and the daemon goes on."""
+    with socket.socket(socket.AF_UNIX) as vmm:
+        vmm.settimeout(PATIENCE)
+        vmm.connect(str(cards.a))
+        vmm.sendall(struct.pack('<HHIIIHH', 1, 1, 20, 0, 0, 0, 1))
+        assert vmm.recv(4096)
+        removal = threading.Thread(target=cards.ok, args=('mdev', 'remove', U1))
+        asked = 0
+        try:
+            while True:
+                vmm.sendall(struct.pack('<HHIIIQII', 2, 9, 32, 0, 0, 5, 0, 1))
+                if not vmm.recv(4096):
+                    break
+                asked += 1
+                if asked == 100:
+                    removal.start()
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        assert asked >= 100
+        removal.join(PATIENCE)
+        assert not removal.is_alive()
+    assert not cards.a.exists() and U1 not in cards.ok('mdev', 'list')
+    assert vfu(cards.b, 'region', 'read', 'bar0', 5, 1) == '0x60\n'
+    cards.ok('mdev', 'create', 'mtty-2', U1, 'driver', 'vfio_mdev', 'path', cards.a)
+    assert vfu(cards.a, 'region', 'read', 'bar0', 5, 1) == '0x60\n'
+
+
 # ---- servers that lie ----
 
 class Liar(threading.Thread):

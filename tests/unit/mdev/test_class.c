@@ -2,9 +2,11 @@
 /* The classes that are built in: virtio comes to the vDPA bus, vfio to a socket. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <linux/vfio.h>
 #include <uvdpa/mdev_class.h>
+#include <uvdpa/vhost_iotlb.h>
 #include "mock.h"
 #include "uvdpa-config.h"
 
@@ -47,6 +49,7 @@ static const struct mdev_virtio_ops virtio_ops = {.size = sizeof(virtio_ops), .a
 struct card {
 	struct mdev_device mdev;
 	uint8_t regs[16];
+	struct vdpa_region *mem; /* the client's; what is in it reads at 8 */
 	struct vfio_user_server *srv;
 	unsigned closed;
 };
@@ -58,12 +61,14 @@ static struct card *to_card(void *mdev)
 
 static int card_map(void *arg, const struct vfio_user_dma *dma, const struct vdpa_done *done)
 {
+	to_card(arg)->mem = dma->region;
 	vdpa_done_call(done, 0);
 	return 0;
 }
 
 static int card_unmap(void *arg, iova_t iova, uint64_t size, const struct vdpa_done *done)
 {
+	to_card(arg)->mem = NULL;
 	vdpa_done_call(done, 0);
 	return 0;
 }
@@ -71,7 +76,12 @@ static int card_unmap(void *arg, iova_t iova, uint64_t size, const struct vdpa_d
 static int card_read(void *arg, unsigned region, uint64_t off, void *buf, size_t len,
 		     const struct vdpa_done *done)
 {
-	memcpy(buf, to_card(arg)->regs + off, len);
+	struct card *card = to_card(arg);
+
+	if (off >= 8 && !card->mem)
+		return -EFAULT;
+	memcpy(buf, off >= 8 ? (uint8_t *)vdpa_region_base(card->mem) + off - 8 : card->regs + off,
+	       len);
 	vdpa_done_call(done, 0);
 	return 0;
 }
@@ -289,16 +299,21 @@ static void *visit(void *arg)
 }
 
 /* The client in a thread of its own, the server here. */
-static void run_visit(struct visit *v)
+static void run_client(struct visit *v, void *(*fn)(void *arg))
 {
 	pthread_t thread;
 
 	v->over = false;
-	assert_int_equal(pthread_create(&thread, NULL, visit, v), 0);
-	for (int i = 0; !v->over && i < 1000; i++)
+	assert_int_equal(pthread_create(&thread, NULL, fn, v), 0);
+	for (int i = 0; !v->over && i < 3000; i++)
 		vdpa_loop_run_once(vdpa_ctx_control(ctx), 10000000);
 	pthread_join(thread, NULL);
 	assert_true(v->over);
+}
+
+static void run_visit(struct visit *v)
+{
+	run_client(v, visit);
 }
 
 static void on_removed(void *arg, int result)
@@ -344,6 +359,97 @@ static void vfio_is_served_on_a_socket(void **state)
 	assert_int_equal(vdpa_ctx_wait(ctx, &removed, 5000000000), 0);
 	assert_int_equal(mdev_vfio_set_folder(ctx, NULL), 0);
 }
+/* ---- parents of other kinds, that have nothing but the class's callbacks ---- */
+
+#define PARENTS 3u
+
+/* As Linux's, by their device_api: a GPU's share, a channel I/O device, an adjunct processor. */
+static const struct mdev_type gpu_types[] = {
+	{.id = "gpu", .device_api = "vfio-pci", .instances = 1}, {0}};
+static const struct mdev_type ccw_types[] = {{.id = "io", .device_api = "vfio-ccw", .instances = 1},
+					     {0}};
+static const struct mdev_type ap_types[] = {{.id = "ap", .device_api = "vfio-ap", .instances = 1},
+					    {0}};
+static const char *const vfio_uuids[PARENTS] = {"33333333-0000-0000-0000-000000000000",
+						"33333333-0000-0000-0000-000000000001",
+						"33333333-0000-0000-0000-000000000002"};
+
+/* As with a container of type 1: pieces do not overlap, and go as they came. */
+static void use_container(struct vfio_user_client *c, const struct vfio_user_mem *mem)
+{
+	struct vfio_user_mem other = *mem;
+	uint64_t word = 0;
+
+	assert_int_equal(vfio_user_region_read(c, 0, 8, &word, 8), -EFAULT);
+	assert_int_equal(vfio_user_dma_map(c, mem), 0);
+	assert_int_equal(vfio_user_region_read(c, 0, 8, &word, 8), 0);
+	assert_memory_equal(&word, mem->mem, 8);
+	other.iova += 4096;
+	assert_int_equal(vfio_user_dma_map(c, &other), -EEXIST);
+	assert_int_equal(vfio_user_dma_unmap(c, mem->iova, 4096), -ENOENT);
+	assert_int_equal(vfio_user_dma_unmap(c, mem->iova + 4096, 4096), -ENOENT);
+	assert_int_equal(vfio_user_dma_unmap(c, mem->iova, mem->size), 0);
+	assert_int_equal(vfio_user_region_read(c, 0, 8, &word, 8), -EFAULT);
+}
+
+/* All devices have a client at the same time; each has memory of its own at the same address. */
+static void *use_all(void *arg)
+{
+	struct vfio_user_client *c[PARENTS] = {NULL};
+	struct vfio_user_mem mem = {.iova = 0x100000, .size = 8192, .perm = VHOST_MAP_RW};
+	struct visit *v = arg;
+	char path[128];
+
+	for (unsigned i = 0; i < PARENTS; i++) {
+		snprintf(path, sizeof(path), "%s/%s.sock", folder, vfio_uuids[i]);
+		assert_int_equal(vfio_user_client_new(path, 20000000000ull, &c[i], NULL), 0);
+	}
+	for (unsigned i = 0; i < PARENTS; i++) {
+		mem.fd = memfd_create("container", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(mem.fd, (off_t)mem.size), 0);
+		mem.mem = mmap(NULL, mem.size, PROT_READ | PROT_WRITE, MAP_SHARED, mem.fd, 0);
+		assert_true(mem.mem != MAP_FAILED);
+		memset(mem.mem, 'a' + (int)i, mem.size);
+		use_container(c[i], &mem);
+		munmap(mem.mem, mem.size);
+		close(mem.fd);
+	}
+	for (unsigned i = 0; i < PARENTS; i++)
+		vfio_user_client_free(c[i]);
+	v->over = true;
+	return NULL;
+}
+
+static void parents_with_vfio_alone(void **state)
+{
+	static const struct mdev_type *const tables[PARENTS] = {gpu_types, ccw_types, ap_types};
+	static const char *const names[PARENTS] = {"gpu", "css", "matrix"};
+	struct mdev_parent p[PARENTS];
+	struct mdev_device *mdev;
+	struct visit v = {.over = false};
+	bool removed = false;
+
+	assert_int_equal(mdev_vfio_set_folder(ctx, folder), 0);
+	for (unsigned i = 0; i < PARENTS; i++) {
+		p[i] = (struct mdev_parent){.name = names[i], .ops = &ops, .types = tables[i]};
+		assert_int_equal(mdev_register_parent(ctx, &p[i], &err), 0);
+		assert_int_equal(
+			mdev_create(&(struct mdev_request){&p[i], tables[i], vfio_uuids[i], NULL},
+				    &mdev, &err),
+			0);
+		assert_int_equal(mdev_class_id(mdev), MDEV_CLASS_ID_VFIO);
+		assert_null(mdev_get_virtio_ops(mdev));
+		assert_string_equal(mdev_device_driver(mdev)->name, "vfio_mdev");
+	}
+	run_client(&v, use_all);
+	for (unsigned i = 0; i < PARENTS; i++) {
+		removed = false;
+		mdev_unregister_parent(&p[i], &(struct vdpa_done){on_removed, &removed});
+		assert_int_equal(vdpa_ctx_wait(ctx, &removed, 20000000000), 0);
+		assert_null(mdev_find(ctx, vfio_uuids[i]));
+	}
+	assert_int_equal(mdev_vfio_set_folder(ctx, NULL), 0);
+}
 #endif
 
 int main(void)
@@ -356,6 +462,7 @@ int main(void)
 		T(vhost_is_reserved),
 #ifdef VDPA_HAVE_VFIO_USER
 		T(vfio_is_served_on_a_socket),
+		T(parents_with_vfio_alone),
 #endif
 	};
 	int r;
