@@ -560,8 +560,8 @@ def test_refuses(served, process, status):
 def test_nth_message(served, process, how):
     """For every n: the n-th message fails, and the device comes back."""
     proc = process()
-    # Only who hangs is to be given up; and what comes too late by itself is tried again.
-    add(served, 'v0', 'msg_timeout_ms', 600 if how == 'hang' else 1000 * PATIENCE)
+    # Who hangs, or does not come back, is to be given up; what comes too late by itself is tried again.
+    add(served, 'v0', 'msg_timeout_ms', 1000 * PATIENCE if how == 'fail' else 600)
     path = bind(served)
     calls = UP + ('SLEEP', 'SUSPEND', 'GET_VRING_BASE', 'index=0', 'RESUME', 'SLEEP')
     failed, n = True, 0
