@@ -68,7 +68,7 @@ class Side:
             "-machine", "q35,memory-backend=mem", "-serial", f"file:{self.serial}",
             "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
             "-kernel", f"/boot/vmlinuz-{kernel}", "-initrd", ramfs,
-            "-append", "console=ttyS0 quiet nowatchdog panic=0 rdinit=/init",
+            "-append", f"{vmlib.KERNEL_OPTIONS} rdinit=/init",
             *vmlib.disk(socket), *more), os.path.join(work, f"qemu-{name}.log"))
         self.qmp = None
 
