@@ -122,6 +122,26 @@ static int vq_setup(struct drv_target *t, int argc, char **argv)
 	return ret ? ret : simple(t, "vq_setup", params);
 }
 
+static int config_words(struct drv_target *t, int argc, char **argv)
+{
+	bool reads = argc && !strcmp(argv[0], "read");
+	uint64_t offset, len = 0;
+	json_t *params;
+
+	if (!argc || (!reads && strcmp(argv[0], "write")))
+		return drv_unknown(t, "config", argc ? argv[0] : NULL);
+	if (reads ? argc != 3 : argc != 4 || strcmp(argv[2], "hex"))
+		return cli_usage(t->cli, reads ? "config read OFFSET LEN"
+					       : "config write OFFSET hex DIGITS");
+	if (drv_size(t->cli, "OFFSET", argv[1], &offset) ||
+	    (reads && drv_size(t->cli, "LEN", argv[2], &len)))
+		return EXIT_USAGE;
+	params = json_pack("{s:I}", "offset", (json_int_t)offset);
+	json_object_set_new(params, reads ? "len" : "data",
+			    reads ? json_integer((json_int_t)len) : json_string(argv[3]));
+	return simple(t, reads ? "config.read" : "config.write", params);
+}
+
 int drv_words(struct drv_target *t, int argc, char **argv)
 {
 	static const char *const plain[] = {"info",    "features", "status", "reset",
@@ -139,6 +159,8 @@ int drv_words(struct drv_target *t, int argc, char **argv)
 		return vq_setup(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "blk"))
 		return drv_blk_words(t, argc - 1, argv + 1);
+	if (!strcmp(argv[0], "config"))
+		return config_words(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "cvq"))
 		return drv_cvq_words(t, argc - 1, argv + 1);
 	if (!strcmp(argv[0], "net"))

@@ -81,9 +81,10 @@ void complete_driver(struct cli *cli, int argc, char **argv)
 
 void complete_virtio(struct cli *cli, int argc, char **argv)
 {
-	static const char *const ops[] = {"info",  "features", "status",   "conform",
-					  "reset", "attach",   "vq-setup", "blk",
-					  "cvq",   "net",      NULL};
+	static const char *const ops[] = {"info",   "features", "status",   "conform",
+					  "reset",  "attach",	"vq-setup", "blk",
+					  "config", "cvq",	"net",	    NULL};
+	static const char *const config[] = {"read", "write", NULL};
 	static const char *const cvq[] = {"promisc", "allmulti",     "alluni", "nomulti",
 					  "nouni",   "nobcast",	     "mac",    "mac-table",
 					  "vlan",    "announce-ack", "mq",     "offloads",
@@ -98,10 +99,11 @@ void complete_virtio(struct cli *cli, int argc, char **argv)
 	else if (argc == 2)
 		words = ops;
 	else if (argc == 3)
-		words = !strcmp(argv[1], "blk")	  ? blk
-			: !strcmp(argv[1], "cvq") ? cvq
-			: !strcmp(argv[1], "net") ? net
-						  : NULL;
+		words = !strcmp(argv[1], "blk")	     ? blk
+			: !strcmp(argv[1], "config") ? config
+			: !strcmp(argv[1], "cvq")    ? cvq
+			: !strcmp(argv[1], "net")    ? net
+						     : NULL;
 	while (words && *words)
 		puts(*words++);
 }

@@ -13,6 +13,9 @@ static const struct drv_cmd {
 	{"", "reset", "", "detach the driver, and reset the device"},
 	{"", "attach", "", "attach the driver again"},
 	{"", "vq-setup", "[ index N ] size N", "try a ring size; reset the device first"},
+	{"config", "read", "OFFSET LEN", "bytes of the configuration space"},
+	{"config", "write", "OFFSET hex DIGITS",
+	 "write bytes of it; what the device does with them it decides"},
 	{"blk", "info", "", "what the disk says of itself"},
 	{"blk", "id", "", "serial number"},
 	{"blk", "read", "OFFSET LEN [ file FILE ]", "show bytes, or copy them to FILE"},
@@ -50,7 +53,8 @@ static const struct drv_cmd {
 
 static bool is_group(const char *word)
 {
-	return !strcmp(word, "blk") || !strcmp(word, "cvq") || !strcmp(word, "net");
+	return !strcmp(word, "blk") || !strcmp(word, "config") || !strcmp(word, "cvq") ||
+	       !strcmp(word, "net");
 }
 
 static void print_cmd(const struct drv_cmd *cmd, bool first)
@@ -106,7 +110,7 @@ int drv_unknown(const struct drv_target *t, const char *group, const char *word)
 						 used ? ", " : "", cmds[i].name);
 	}
 	if (!*group && used < sizeof(list))
-		snprintf(list + used, sizeof(list) - used, ", blk, cvq, net");
+		snprintf(list + used, sizeof(list) - used, ", blk, config, cvq, net");
 	if (!word)
 		return cli_usage(t->cli, "%s%sa command is missing; there are: %s, help", group,
 				 *group ? ": " : "", list);

@@ -13,9 +13,16 @@ typedef void drv_fn(struct virtio_device *dev, const json_t *params, drv_done_fn
 drv_fn drv_blk_info, drv_blk_id, drv_blk_read, drv_blk_write, drv_blk_fill, drv_blk_verify,
 	drv_blk_flush, drv_blk_discard, drv_blk_zero;
 drv_fn drv_net_info, drv_net_ping, drv_net_pktgen, drv_net_command;
+drv_fn drv_config_read, drv_config_write;
 
 extern const struct ctl_param drv_read_params[], drv_write_params[], drv_fill_params[],
-	drv_range_params[], drv_ping_params[], drv_pktgen_params[], drv_command_params[];
+	drv_range_params[], drv_ping_params[], drv_pktgen_params[], drv_command_params[],
+	drv_config_read_params[], drv_config_write_params[];
+
+/** -EINVAL: no pairs of small hexadecimal digits, or more than @room. */
+int drv_from_hex(const char *text, uint8_t *to, size_t room, size_t *len);
+/** NULL without memory. */
+json_t *drv_to_hex(const uint8_t *from, size_t len);
 
 /** End an operation that failed at once. */
 void drv_fail(struct virtio_device *dev, drv_done_fn done, void *arg, int ret, const char *why);

@@ -24,45 +24,6 @@ struct command {
 	uint8_t data[VIRTIO_NET_COMMAND_BYTES];
 };
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* -EINVAL: no pairs of small hexadecimal digits, or too many. */
-static int from_hex(const char *text, uint8_t *to, size_t *len)
-{
-	size_t n = strlen(text);
-
-	if (n % 2 || n / 2 > VIRTIO_NET_COMMAND_BYTES)
-		return -EINVAL;
-	for (size_t i = 0; i < n; i += 2) {
-		int high = digit(text[i]), low = digit(text[i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		to[i / 2] = (uint8_t)(high << 4 | low);
-	}
-	*len = n / 2;
-	return 0;
-}
-
-/* The device may still change it: each byte is read once. */
-static json_t *to_hex(const uint8_t *from, size_t len)
-{
-	char *text = malloc(2 * len + 1);
-	json_t *json;
-
-	if (!text)
-		return NULL;
-	*text = 0;
-	for (size_t i = 0; i < len; i++)
-		snprintf(text + 2 * i, 3, "%02x", from[i]);
-	json = json_string(text);
-	free(text);
-	return json;
-}
-
 static const char *why_not(int ret)
 {
 	switch (ret) {
@@ -86,7 +47,7 @@ static void command_done(void *arg, int ret, const void *result, size_t bytes)
 
 	if (ret)
 		vdpa_error_set(&err, -ret, c->name, "%s", why_not(ret));
-	c->done(c->arg, ret, ret ? NULL : json_pack("{s:o}", "result", to_hex(result, bytes)),
+	c->done(c->arg, ret, ret ? NULL : json_pack("{s:o}", "result", drv_to_hex(result, bytes)),
 		ret ? &err : NULL);
 	free(c);
 }
@@ -116,7 +77,8 @@ void drv_net_command(struct virtio_device *dev, const json_t *params, drv_done_f
 		return;
 	}
 	if (!ret)
-		ret = from_hex(ctl_get_str(params, "data", ""), c->data, &c->cmd.len);
+		ret = drv_from_hex(ctl_get_str(params, "data", ""), c->data, sizeof(c->data),
+				   &c->cmd.len);
 	if (ret) {
 		free(c);
 		drv_fail(dev, done, arg, ret, strerror(-ret));

@@ -136,6 +136,17 @@ def test_read_only(daemon):
     assert '"read_only":true' in daemon.ok('-j', 'drv', 'virtio0', 'blk', 'info')
 
 
+def test_config(virtio):
+    """Bytes of the configuration space; a write, which the device may ignore; what is not in it."""
+    capacity = virtio.ok('drv', 'virtio0', 'config', 'read', '0', '8').split()[1]
+    assert int.from_bytes(bytes.fromhex(capacity), 'little') * 512 == 8 << 20
+    virtio.ok('drv', 'virtio0', 'config', 'write', '32', 'hex', '00')
+    assert len(virtio.json('drv', 'virtio0', 'config', 'read', '32', '1')['data']) == 2
+    for words in (('read', '1K', '1'), ('read', '0', '1K'), ('read', '0', '0'), ('write', '1K', 'hex', '00')):
+        assert 'not in the configuration space' in virtio.fails('drv', 'virtio0', 'config', *words)
+    assert 'small hexadecimal' in virtio.fails('drv', 'virtio0', 'config', 'write', '0', 'hex', '0')
+
+
 def test_reset_and_attach(virtio):
     virtio.ok('drv', 'virtio0', 'reset')
     assert virtio.json('dev', 'show', '--all')['dev']['d0']['status'] == []

@@ -166,7 +166,8 @@ def test_help_of_drv(uvdpa, words, says):
 
 
 @pytest.mark.parametrize('words,says', [
-    (['virtio0', 'nope'], 'conform, reset, attach, vq-setup, blk, cvq, net, help'),
+    (['virtio0', 'nope'], 'conform, reset, attach, vq-setup, blk, config, cvq, net, help'),
+    (['virtio0', 'config', 'nope'], 'read, write, help'), (['virtio0', 'config', 'write', '0', '00'], 'OFFSET hex DIGITS'),
     (['virtio0', 'blk', 'nope'], 'discard, zero, help'), (['virtio0', 'blk'], 'a command is missing'),
     (['virtio0', 'cvq'], 'a command is missing; there are: promisc'), (['virtio0', 'cvq', 'promisc'], 'something is missing'),
     (['virtio0', 'cvq', 'promisc', 'yes'], 'on or off is allowed'), (['virtio0', 'cvq', 'mac', 'x'], '"x" is no address'),

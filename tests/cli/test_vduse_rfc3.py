@@ -94,6 +94,23 @@ def test_vhost_user(served, disk, isolation):
 
 
 @ISOLATION
+def test_config_write(served, disk, isolation):
+    """What the driver writes into the configuration reaches the process; what it makes of it the driver reads."""
+    proc = disk()
+    add(served, isolation)
+    served.ok('dev', 'bind', 'vduse7', 'virtio-vdpa')
+    served.ok('drv', 'virtio0', 'config', 'write', rfc.WCE, 'hex', '01')
+    wait_for(lambda: proc.space[rfc.WCE] == 1)
+    assert served.json('drv', 'virtio0', 'config', 'read', rfc.WCE, '1') == {'data': '01'}
+    # A process that does not do it: the driver reads that, too.
+    proc.hook = lambda kind, body: kind != rfc.SET_CONFIG
+    served.ok('drv', 'virtio0', 'config', 'write', rfc.WCE, 'hex', '00')
+    wait_for(lambda: served.json('drv', 'virtio0', 'config', 'read', rfc.WCE, '1') == {'data': '01'})
+    assert proc.space[rfc.WCE] == 1 and show(served)['show']['process'] == 'connected'
+    assert int(show(served)['show']['refused']) == 1
+
+
+@ISOLATION
 def test_killed(served, disk, isolation):
     """The next process is told everything anew, and goes on."""
     proc = disk()
