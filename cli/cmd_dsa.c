@@ -71,6 +71,27 @@ static int cmd_show(struct cli *cli, int argc, char **argv)
 	return EXIT_OK;
 }
 
+static int cmd_drivers(struct cli *cli, int argc, char **argv)
+{
+	json_t *driver, *queue;
+	size_t i, n;
+	int ret;
+	json_t *list = cli_list(cli, argc, "dsa.drivers", &ret);
+
+	(void)argv;
+	if (!list)
+		return ret;
+	json_array_foreach(list, i, driver)
+	{
+		printf("%s: %s", str(driver, "name"), str(driver, "help"));
+		json_array_foreach(json_object_get(driver, "queues"), n, queue)
+			printf("%s%s", n ? " " : " - ", json_string_value(queue));
+		putchar('\n');
+	}
+	json_decref(list);
+	return EXIT_OK;
+}
+
 /* ---- changes ---- */
 
 /* NAME [ KEY VALUE ]... */
@@ -306,6 +327,8 @@ const struct cli_cmd cli_dsa_cmds[] = {
 	 "change a device, queue (dsa0/wq0.1), engine or group", cmd_config, NULL, complete_path},
 	{"enable", 0, "PATH", "enable a device or a queue", cmd_enable, NULL, complete_path},
 	{"disable", 0, "PATH", "disable a device or a queue", cmd_disable, NULL, complete_path},
+	{"drivers", 0, "", "drivers of queues, and the queues that they have", cmd_drivers, NULL,
+	 NULL},
 	{"save", 0, "", "print what accel-config save-config writes", cmd_save, NULL, NULL},
 	{"load", 0, "FILE", "take over what accel-config save-config wrote (-: standard input)",
 	 cmd_load, NULL, NULL},

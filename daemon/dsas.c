@@ -8,6 +8,7 @@
 #include "ctl/json.h"
 #include "ctl/params.h"
 #include "dsa_dev/dev.h"
+#include "plugins.h"
 
 struct dsa_path_text {
 	char s[64];
@@ -103,6 +104,71 @@ static json_t *collect(struct daemon *d, json_t *(*describe)(struct daemon *d, s
 json_t *dsas_describe(struct daemon *d)
 {
 	return collect(d, describe_dev);
+}
+
+/* ---- drivers of queues ---- */
+
+static bool is_enabled(const json_t *obj)
+{
+	const char *state = json_string_value(json_object_get(obj, "state"));
+
+	return state && strcmp(state, "disabled") && strcmp(state, "leaving");
+}
+
+struct drivers {
+	struct daemon *d;
+	json_t *list;
+	const char *name; /* of the driver in hand */
+	json_t *queues;
+};
+
+static bool add_queues(void *arg, struct dsa_dev *dev)
+{
+	struct drivers *r = arg;
+	struct dsa_counts n;
+
+	dsa_dev_counts(dev, &n);
+	for (unsigned i = 0; i < n.wqs; i++) {
+		struct dsa_path_text path = path_of(dev, "wq", i);
+		const char *driver = dsa_wq_driver_name(r->d->ctx, path.s);
+		json_t *wq = describe_path(r->d, path.s);
+
+		if (driver && !strcmp(driver, r->name) && is_enabled(wq))
+			json_array_append_new(r->queues, json_string(path.s));
+		json_decref(wq);
+	}
+	return true;
+}
+
+static void add_driver(void *arg, const char *name, const char *help)
+{
+	struct drivers *r = arg;
+
+	r->name = name;
+	r->queues = json_array();
+	dsa_dev_for_each(r->d->ctx, add_queues, r);
+	json_array_append_new(r->list, json_pack("{s:s, s:s, s:o}", "name", name, "help", help,
+						 "queues", r->queues));
+}
+
+json_t *dsas_drivers(struct daemon *d)
+{
+	struct drivers r = {.d = d, .list = json_array()};
+
+	dsa_wq_for_each_driver(d->ctx, add_driver, &r);
+	return r.list;
+}
+
+int dsas_enable(struct daemon *d, const char *path, struct vdpa_error *err)
+{
+	const char *driver = dsa_wq_driver_name(d->ctx, path);
+	char alias[96];
+
+	if (driver && *driver && !dsa_wq_driver_exists(d->ctx, driver)) {
+		snprintf(alias, sizeof(alias), "dsa_driver:%s", driver);
+		plugins_request(d, alias);
+	}
+	return dsa_enable(d->ctx, path, err);
 }
 
 /* ---- accel-config's file ---- */
@@ -274,13 +340,6 @@ static const struct ctl_param keys[] = {
 	{.name = NULL},
 };
 
-static bool is_enabled(const json_t *obj)
-{
-	const char *state = json_string_value(json_object_get(obj, "state"));
-
-	return state && strcmp(state, "disabled");
-}
-
 static json_t *enabled_of(struct dsa_dev *dev, const json_t *all)
 {
 	json_t *list = json_array(), *wq;
@@ -361,7 +420,7 @@ static int load_one(struct daemon *d, const json_t *obj, struct vdpa_error *err)
 		const char *text = json_string_value(path);
 
 		if (!r)
-			r = dsa_enable(d->ctx, text ? text : "", err);
+			r = dsas_enable(d, text ? text : "", err);
 	}
 	return r;
 }

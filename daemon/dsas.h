@@ -22,6 +22,10 @@ json_t *dsas_save(struct daemon *d);
 json_t *dsas_dump(struct daemon *d);
 /* accel-config's file, into devices that are there and disabled. */
 int dsas_apply(struct daemon *d, const json_t *doc, struct vdpa_error *err);
+/* New reference: list of {name, help, queues}. */
+json_t *dsas_drivers(struct daemon *d);
+/* dsa_enable(), after a plugin for a queue's driver was started, if that is not there. */
+int dsas_enable(struct daemon *d, const char *path, struct vdpa_error *err);
 /* The part of a configuration that is ours (NULL: none). */
 int dsas_check(const json_t *list, struct vdpa_error *err);
 int dsas_load(struct daemon *d, const json_t *list, struct vdpa_error *err);

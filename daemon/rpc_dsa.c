@@ -74,7 +74,7 @@ static void enable(struct rpc_call *call)
 {
 	struct vdpa_error err = {0};
 
-	rpc_end(call, dsa_enable(call->d->ctx, rpc_str(call, "path"), &err), NULL, &err);
+	rpc_end(call, dsas_enable(call->d, rpc_str(call, "path"), &err), NULL, &err);
 }
 
 static void disabled(void *arg, int result)
@@ -90,6 +90,11 @@ static void disable(struct rpc_call *call)
 
 	if (r)
 		rpc_fail(call, r, &err);
+}
+
+static void drivers(struct rpc_call *call)
+{
+	rpc_ok(call, dsas_drivers(call->d));
 }
 
 static void save(struct rpc_call *call)
@@ -290,6 +295,7 @@ const struct rpc_method rpc_dsa_methods[] = {
 	 config_params},
 	{"dsa.enable", "enable a device or a queue", enable, path_params},
 	{"dsa.disable", "disable a device or a queue; answers when it is", disable, path_params},
+	{"dsa.drivers", "drivers of queues, and the queues that they have", drivers, NULL},
 	{"dsa.save", "what accel-config save-config writes", save, NULL},
 	{"dsa.load", "take over what accel-config save-config wrote", load, load_params},
 	{"dsa.inject", "cause what hardware could tell a guest", inject, inject_params},

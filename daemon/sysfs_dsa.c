@@ -4,12 +4,13 @@
  *Documentation/ABI/stable/sysfs-driver-dma-idxd.
  *
  *	bus/dsa/devices/{dsa0,wq0.1,engine0.0,group0.0}/ATTRIBUTE
- *	bus/dsa/drivers/{idxd,mdev}/{bind,unbind}	idxd enables devices, mdev queues
+ *	bus/dsa/drivers/{idxd,mdev,user,...}/{bind,unbind}	idxd enables devices, others queues
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "dsa_dev/dev.h"
+#include "dsas.h"
 #include "sysfs.h"
 
 /* Parts of a path. */
@@ -130,16 +131,29 @@ static int write_attr(const struct sysfs_path *p, const char *text, const struct
 
 /* ---- drivers ---- */
 
+static void name_driver(void *arg, const char *name, const char *help)
+{
+	const struct names *n = arg;
+
+	n->emit(n->arg, name);
+}
+
 static void list_drivers(const struct sysfs_path *dir, sysfs_emit_fn emit, void *arg)
 {
+	struct names n = {emit, arg};
+
 	emit(arg, "idxd");
-	emit(arg, "mdev");
+	dsa_wq_for_each_driver(dir->d->ctx, name_driver, &n);
 }
 
 static bool is_for(const struct sysfs_path *p, const char *thing)
 {
-	return !strncmp(thing, strcmp(p->part[DRIVER], "idxd") ? "wq" : "dsa",
-			strcmp(p->part[DRIVER], "idxd") ? 2 : 3);
+	const char *driver;
+
+	if (!strcmp(p->part[DRIVER], "idxd"))
+		return !strncmp(thing, "dsa", 3);
+	driver = dsa_wq_driver_name(p->d->ctx, path_of(thing).s);
+	return driver && !strcmp(driver, p->part[DRIVER]);
 }
 
 static int write_bind(const struct sysfs_path *p, const char *text, const struct vdpa_done *done)
@@ -149,7 +163,7 @@ static int write_bind(const struct sysfs_path *p, const char *text, const struct
 
 	if (!is_for(p, text))
 		return -ENODEV;
-	r = dsa_enable(p->d->ctx, path_of(text).s, &err);
+	r = dsas_enable(p->d, path_of(text).s, &err);
 	if (!r)
 		vdpa_done_call(done, 0);
 	return ended(p, r, &err);

@@ -47,6 +47,7 @@ const struct vdpa_attr_spec dsa_dev_spec[] = {
 
 static void devs_free(void *data)
 {
+	dsa_wq_free_drivers(data);
 	free(data);
 }
 
@@ -57,8 +58,10 @@ struct dsa_devs *dsa_devs(struct vdpa_ctx *ctx)
 	if (devs)
 		return devs;
 	devs = calloc(1, sizeof(*devs));
-	if (devs)
+	if (devs) {
 		list_init(&devs->list);
+		list_init(&devs->drivers);
+	}
 	if (devs && vdpa_ctx_set_data(ctx, &devs_key, devs, devs_free)) {
 		free(devs);
 		devs = NULL;
@@ -160,6 +163,27 @@ int dsa_resolve(struct vdpa_ctx *ctx, const char *path, struct dsa_path *out,
 	return no_such(path, err);
 }
 
+/* ---- PASIDs ---- */
+
+static bool pasid_used(struct dsa_dev *dev, uint32_t pasid)
+{
+	for (unsigned i = 0; i < dev->nwqs; i++) {
+		struct dsa_wq *wq = &dev->wqs[i];
+
+		if (wq->owner ? dsa_mdev_pasid(wq->owner) == pasid : dsa_wq_has_pasid(wq, pasid))
+			return true;
+	}
+	return false;
+}
+
+uint32_t dsa_new_pasid(struct dsa_dev *dev)
+{
+	do {
+		dev->last_pasid = dev->last_pasid % IMS_PASID_MAX + 1;
+	} while (pasid_used(dev, dev->last_pasid));
+	return dev->last_pasid;
+}
+
 /* ---- life ---- */
 
 static int make(struct dsa_dev *dev, const struct vdpa_attr *attrs, struct vdpa_error *err)
@@ -177,8 +201,13 @@ static int make(struct dsa_dev *dev, const struct vdpa_attr *attrs, struct vdpa_
 		dev->engine_group[i] = -1;
 	for (unsigned i = 0; i < DSA_GROUPS_MAX; i++)
 		dev->groups[i].allowed = DSA_RDBUFS;
-	for (unsigned i = 0; i < DSA_WQS_MAX; i++)
+	for (unsigned i = 0; i < DSA_WQS_MAX; i++) {
 		dsa_wq_defaults(&dev->wqs[i]);
+		dev->wqs[i].dev = dev;
+		snprintf(dev->wqs[i].path, sizeof(dev->wqs[i].path), "%s/wq%u.%u", dev->name,
+			 dev->number, i);
+		list_init(&dev->wqs[i].clients);
+	}
 	r = ims_new(&ims, &dev->ims);
 	if (r)
 		return vdpa_error_set(err, -r, dev->name, "no memory");

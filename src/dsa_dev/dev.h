@@ -2,9 +2,11 @@
 /*
  * Software DSAs as a host's administrator sees them: a device with engines, groups and work queues,
  * configured in the words of accel-config. A queue of type "mdev" that is enabled can be given to a
- * mediated device: a guest then sees a DSA with that one queue.
+ * mediated device: a guest then sees a DSA with that queue. Those of other types are for code in
+ * this process: uvdpa/dsa_wq.h.
  *
  *	queue	disabled --enable--> enabled --a mediated device takes it--> locked
+ *		enabled --disable--> leaving, while somebody has it open --> disabled
  *	device	disabled --enable--> enabled; its groups' engines run then
  *
  * Size and group of a queue, and an engine's group, are changed while the device is disabled; all
@@ -61,6 +63,14 @@ int dsa_disable(struct vdpa_ctx *ctx, const char *path, const struct vdpa_done *
 /* One thing of a device, by its path: calls @emit for each of its attributes. */
 typedef void (*dsa_emit_fn)(void *arg, const char *key, const char *value);
 int dsa_show(struct vdpa_ctx *ctx, const char *path, dsa_emit_fn emit, void *arg);
+/*
+ * The driver of the queue that @path names: "user", "mdev", or its driver_name; NULL: it has no
+ * type, or is no queue. Is it there?
+ */
+const char *dsa_wq_driver_name(struct vdpa_ctx *ctx, const char *path);
+bool dsa_wq_driver_exists(struct vdpa_ctx *ctx, const char *name);
+void dsa_wq_for_each_driver(struct vdpa_ctx *ctx,
+			    void (*fn)(void *arg, const char *name, const char *help), void *arg);
 /* How many of each there are. */
 struct dsa_counts {
 	unsigned engines, groups, wqs;

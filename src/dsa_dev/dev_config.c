@@ -18,17 +18,18 @@
 #define BATCH_DEFAULT 32u
 
 static const char *const modes[] = {"shared", "dedicated", NULL};
-static const char *const types[] = {"none", "mdev", NULL};
+static const char *const types[] = {"none", "kernel", "user", "mdev", NULL};
 
 const struct vdpa_attr_spec dsa_wq_spec[] = {
 	{.name = "type",
 	 .type = VDPA_ATTR_ENUM,
 	 .choices = types,
-	 .help = "what it is for: mediated devices, or nothing"},
+	 .help = "what it is for: mediated devices (mdev), whoever opens it (user), a driver "
+		 "(kernel), or nothing"},
 	{.name = "name", .type = VDPA_ATTR_STRING, .help = "name of your choice"},
 	{.name = "driver_name",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "\"mdev\"; kept for accel-config"},
+	 .help = "of type kernel: which driver; else kept for accel-config"},
 	{.name = "mode", .type = VDPA_ATTR_ENUM, .choices = modes, .help = "who may write to it"},
 	{.name = "size", .type = VDPA_ATTR_U64, .max = DSA_MAX_QUEUE, .help = "entries"},
 	{.name = "group_id", .type = VDPA_ATTR_STRING, .help = "number of its group; -1: none"},
@@ -82,11 +83,11 @@ const struct vdpa_attr_spec dsa_device_spec[] = {
 
 void dsa_wq_defaults(struct dsa_wq *wq)
 {
-	*wq = (struct dsa_wq){.group = -1,
-			      .dedicated = true,
-			      .priority = 1,
-			      .max_batch = BATCH_DEFAULT,
-			      .max_transfer = TRANSFER_DEFAULT};
+	wq->group = -1;
+	wq->dedicated = true;
+	wq->priority = 1;
+	wq->max_batch = BATCH_DEFAULT;
+	wq->max_transfer = TRANSFER_DEFAULT;
 }
 
 unsigned dsa_group_engines(const struct dsa_dev *dev, unsigned group)
@@ -133,12 +134,15 @@ static bool fits(const struct dsa_dev *dev, unsigned index, unsigned size)
 static int check_wq(const struct dsa_path *p, const char *path, const struct dsa_wq *new,
 		    struct vdpa_error *err)
 {
+	static const char *const busy[] = {[DSA_WQ_ENABLED] = "enabled",
+					   [DSA_WQ_LOCKED] = "a mediated device's",
+					   [DSA_WQ_LEAVING] = "being disabled"};
 	const struct dsa_wq *old = &p->dev->wqs[p->index];
 
 	if (old->state != DSA_WQ_DISABLED)
-		return vdpa_error_set(
-			err, EBUSY, path, "it is %s: a queue is changed while it is disabled",
-			old->state == DSA_WQ_LOCKED ? "a mediated device's" : "enabled");
+		return vdpa_error_set(err, EBUSY, path,
+				      "it is %s: a queue is changed while it is disabled",
+				      busy[old->state]);
 	if (p->dev->enabled && (new->size != old->size || new->group != old->group))
 		return vdpa_error_set(err, EBUSY, path,
 				      "size and group are changed while %s is disabled",
@@ -175,8 +179,10 @@ static int config_wq(const struct dsa_path *p, const char *path, const struct vd
 		return r;
 	if (mode)
 		new.dedicated = !strcmp(mode, "dedicated");
-	if (type)
-		new.mdev = !strcmp(type, "mdev");
+	for (unsigned i = 0; type && types[i]; i++) {
+		if (!strcmp(type, types[i]))
+			new.type = i;
+	}
 	if (copy_text(new.name, vdpa_attr_get(attrs, "name")) ||
 	    copy_text(new.driver, vdpa_attr_get(attrs, "driver_name")))
 		return vdpa_error_set(err, EINVAL, path, "a name has at most %d characters",
@@ -188,7 +194,7 @@ static int config_wq(const struct dsa_path *p, const char *path, const struct vd
 	new.max_transfer = vdpa_attr_size(attrs, "max_transfer_size", new.max_transfer);
 	new.max_batch = (unsigned)vdpa_attr_u64(attrs, "max_batch_size", new.max_batch);
 	r = check_wq(p, path, &new, err);
-	if (!r)
+	if (!r) /* it is disabled: nobody has it open */
 		p->dev->wqs[p->index] = new;
 	return r;
 }
@@ -253,27 +259,38 @@ int dsa_config(struct vdpa_ctx *ctx, const char *path, const struct vdpa_attr *a
 
 /* ---- enable ---- */
 
+static const char *what_is_missing(const struct dsa_dev *dev, const struct dsa_wq *wq)
+{
+	if (wq->type == DSA_WQ_NONE)
+		return "it has no type: type=mdev, user or kernel";
+	if (wq->type == DSA_WQ_KERNEL && !wq->driver[0])
+		return "a queue of type kernel needs a driver_name";
+	if (!wq->name[0])
+		return "it has no name";
+	if (!wq->size)
+		return "it has no size";
+	if (wq->group < 0 || !dev->groups[wq->group].engine)
+		return "it is in no group with an engine";
+	if (!wq->dedicated && !wq->threshold)
+		return "a shared queue needs a threshold";
+	return NULL;
+}
+
 static int enable_wq(struct dsa_dev *dev, struct dsa_wq *wq, const char *path,
 		     struct vdpa_error *err)
 {
-	const char *missing = NULL;
+	const char *missing = what_is_missing(dev, wq);
 
+	if (wq->state == DSA_WQ_LEAVING)
+		return vdpa_error_set(err, EBUSY, path, "it is being disabled");
 	if (wq->state != DSA_WQ_DISABLED)
 		return vdpa_error_set(err, EALREADY, path, "it is enabled already");
 	if (!dev->enabled)
 		return vdpa_error_set(err, EBUSY, path, "%s is not enabled", dev->name);
-	if (!wq->mdev)
-		missing = "it has no type: type=mdev";
-	else if (!wq->name[0])
-		missing = "it has no name";
-	else if (!wq->size)
-		missing = "it has no size";
-	else if (wq->group < 0 || !dev->groups[wq->group].engine)
-		missing = "it is in no group with an engine";
-	else if (!wq->dedicated && !wq->threshold)
-		missing = "a shared queue needs a threshold";
 	if (missing)
 		return vdpa_error_set(err, EINVAL, path, "%s", missing);
+	if (wq->type != DSA_WQ_MDEV)
+		return dsa_wq_bind(wq, err);
 	wq->state = DSA_WQ_ENABLED;
 	return 0;
 }
@@ -372,16 +389,41 @@ static int disable_wq(struct dsa_wq *wq, const char *path, const struct vdpa_don
 {
 	if (wq->state == DSA_WQ_DISABLED)
 		return vdpa_error_set(err, EALREADY, path, "it is disabled already");
+	if (wq->state == DSA_WQ_LEAVING)
+		return vdpa_error_set(err, EALREADY, path, "it is being disabled");
 	if (wq->state == DSA_WQ_LOCKED)
 		return vdpa_error_set(err, EBUSY, path,
 				      "a mediated device has it: \"uvdpa mdev remove\" that first");
+	if (wq->bound) {
+		dsa_wq_unbind(wq, done);
+		return 0;
+	}
 	wq->state = DSA_WQ_DISABLED;
 	vdpa_done_call(done, 0);
 	return 0;
 }
 
+/* The engines of a device that is being disabled are let go when no queue is open any more. */
+static void check_all_left(struct dsa_dev *dev)
+{
+	for (unsigned i = 0; i < dev->nwqs; i++) {
+		if (dev->wqs[i].state != DSA_WQ_DISABLED)
+			return;
+	}
+	dev->closing = false;
+	free_engines(dev);
+}
+
+void dsa_wq_left(struct dsa_wq *wq)
+{
+	if (wq->dev->closing)
+		check_all_left(wq->dev);
+}
+
 static int disable_device(struct dsa_dev *dev, const struct vdpa_done *done, struct vdpa_error *err)
 {
+	const struct vdpa_done nobody = {NULL, NULL};
+
 	if (!dev->enabled)
 		return vdpa_error_set(err, EALREADY, dev->name, "it is disabled already");
 	for (unsigned i = 0; i < dev->nwqs; i++) {
@@ -391,11 +433,15 @@ static int disable_device(struct dsa_dev *dev, const struct vdpa_done *done, str
 				"a mediated device has wq%u.%u: \"uvdpa mdev remove\" that first",
 				dev->number, i);
 	}
-	for (unsigned i = 0; i < dev->nwqs; i++)
-		dev->wqs[i].state = DSA_WQ_DISABLED;
 	dev->enabled = false;
-	dev->disabled = done ? *done : (struct vdpa_done){0};
-	free_engines(dev);
+	dev->freeing = true;
+	dev->disabled = done ? *done : nobody;
+	for (unsigned i = 0; i < dev->nwqs; i++) {
+		if (dev->wqs[i].state == DSA_WQ_ENABLED)
+			disable_wq(&dev->wqs[i], dev->wqs[i].path, &nobody, NULL);
+	}
+	dev->closing = true;
+	check_all_left(dev);
 	return 0;
 }
 
@@ -431,7 +477,7 @@ static void emit_number(const struct emit *e, const char *key, long long value)
 
 static void show_wq(const struct dsa_wq *wq, const struct emit *e)
 {
-	static const char *const states[] = {"disabled", "enabled", "locked"};
+	static const char *const states[] = {"disabled", "enabled", "locked", "leaving"};
 
 	e->fn(e->arg, "mode", modes[wq->dedicated]);
 	emit_number(e, "size", wq->size);
@@ -440,7 +486,7 @@ static void show_wq(const struct dsa_wq *wq, const struct emit *e)
 	emit_number(e, "block_on_fault", wq->block_on_fault);
 	emit_number(e, "max_batch_size", wq->max_batch);
 	emit_number(e, "max_transfer_size", (long long)wq->max_transfer);
-	e->fn(e->arg, "type", types[wq->mdev]);
+	e->fn(e->arg, "type", types[wq->type]);
 	e->fn(e->arg, "name", wq->name);
 	e->fn(e->arg, "driver_name", wq->driver);
 	emit_number(e, "threshold", wq->threshold);
@@ -473,6 +519,7 @@ int dsa_show(struct vdpa_ctx *ctx, const char *path, dsa_emit_fn fn, void *arg)
 		emit_number(&e, "ims_size", ims_slots(p.dev->ims));
 		emit_number(&e, "ims_used", ims_used(p.dev->ims));
 		fn(arg, "ir", ims_remaps(p.dev->ims) ? "on" : "off");
+		fn(arg, "siov", "on"); /* queues can be assigned one by one: PASID, IMS */
 		fn(arg, "state", p.dev->enabled ? "enabled" : "disabled");
 		break;
 	}

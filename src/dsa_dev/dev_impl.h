@@ -5,6 +5,8 @@
 
 #include <stdatomic.h>
 
+#include <uvdpa/dsa_wq.h>
+
 #include "base/list.h"
 #include "dsa/engine.h"
 #include "dsa_dev/dev.h"
@@ -17,17 +19,26 @@
 
 struct dsa_mdev;
 
-enum dsa_wq_state { DSA_WQ_DISABLED, DSA_WQ_ENABLED, DSA_WQ_LOCKED };
+enum dsa_wq_state { DSA_WQ_DISABLED, DSA_WQ_ENABLED, DSA_WQ_LOCKED, DSA_WQ_LEAVING };
+enum dsa_wq_type { DSA_WQ_NONE, DSA_WQ_KERNEL, DSA_WQ_USER, DSA_WQ_MDEV };
 
 struct dsa_wq {
+	struct dsa_dev *dev;
+	char path[DSA_TEXT * 2];
 	enum dsa_wq_state state;
-	bool mdev; /* its type: "mdev", else "none" */
+	enum dsa_wq_type type;
 	bool dedicated, block_on_fault;
 	int group; /* -1: none */
 	unsigned size, threshold, priority, max_batch;
 	uint64_t max_transfer;
 	char name[DSA_TEXT], driver[DSA_TEXT];
 	struct dsa_mdev *owner; /* locked: by whom */
+
+	/* Of types kernel and user: see wq.c. */
+	const struct dsa_wq_driver *bound; /* while it is not disabled */
+	struct list clients;
+	_Atomic unsigned in_flight; /* of all clients */
+	struct vdpa_done left;	    /* leaving: who waits for the end of it */
 };
 
 struct dsa_group {
@@ -44,7 +55,8 @@ struct dsa_dev {
 	unsigned nengines, nwqs, ngroups, wq_size, rdbuf_limit;
 	bool enabled;
 	bool doomed;  /* deleted as soon as it is disabled */
-	bool freeing; /* it is being disabled: engines are on their way out */
+	bool closing; /* it is being disabled: queues are open still */
+	bool freeing; /* the same, or engines are on their way out */
 	_Atomic unsigned engines_left;
 	struct vdpa_loop_msg freed;
 	struct vdpa_done disabled;
@@ -58,6 +70,7 @@ struct dsa_dev {
 
 struct dsa_devs {
 	struct list list;
+	struct list drivers;
 	struct vdpa_done shutdown;
 };
 
@@ -74,11 +87,25 @@ int dsa_resolve(struct vdpa_ctx *ctx, const char *path, struct dsa_path *out,
 		struct vdpa_error *err);
 struct dsa_devs *dsa_devs(struct vdpa_ctx *ctx);
 
+/* A PASID that nobody on @dev has: never 0, and one that was given back is not soon another's. */
+uint32_t dsa_new_pasid(struct dsa_dev *dev);
+
 /* dev_config.c */
 void dsa_wq_defaults(struct dsa_wq *wq);
+/* A queue that was leaving is disabled. */
+void dsa_wq_left(struct dsa_wq *wq);
+
+/* wq.c: of types kernel and user */
+/* Enable it. -ENODEV: there is no such driver; or the driver's error. */
+int dsa_wq_bind(struct dsa_wq *wq, struct vdpa_error *err);
+/* Disable it; then @done. */
+void dsa_wq_unbind(struct dsa_wq *wq, const struct vdpa_done *done);
+bool dsa_wq_has_pasid(struct dsa_wq *wq, uint32_t pasid);
+void dsa_wq_free_drivers(struct dsa_devs *devs);
 unsigned dsa_group_engines(const struct dsa_dev *dev, unsigned group);
 
-/* mdev.c */
+/* mdev_parent.c */
+uint32_t dsa_mdev_pasid(const struct dsa_mdev *m);
 int dsa_mdev_register(struct dsa_dev *dev, struct vdpa_error *err);
 
 #endif

@@ -73,7 +73,7 @@ static struct dsa_dev *dev_of(struct mdev_parent *parent)
 
 static bool is_free(const struct dsa_wq *wq, unsigned group, const struct shape *shape)
 {
-	return wq->state == DSA_WQ_ENABLED && wq->mdev && wq->group == (int)group &&
+	return wq->state == DSA_WQ_ENABLED && wq->type == DSA_WQ_MDEV && wq->group == (int)group &&
 	       wq->dedicated == shape->dedicated;
 }
 
@@ -112,22 +112,9 @@ static bool find_wqs(struct dsa_dev *dev, const struct shape *shape, struct dsa_
 	return false;
 }
 
-static bool pasid_used(const struct dsa_dev *dev, uint32_t pasid)
+uint32_t dsa_mdev_pasid(const struct dsa_mdev *m)
 {
-	for (unsigned i = 0; i < dev->nwqs; i++) {
-		if (dev->wqs[i].owner && dev->wqs[i].owner->pasid == pasid)
-			return true;
-	}
-	return false;
-}
-
-/* Never 0, and one that was given back is not soon another's. */
-static uint32_t new_pasid(struct dsa_dev *dev)
-{
-	do {
-		dev->last_pasid = dev->last_pasid % IMS_PASID_MAX + 1;
-	} while (pasid_used(dev, dev->last_pasid));
-	return dev->last_pasid;
+	return m->pasid;
 }
 
 static int create(struct mdev_device *mdev, struct vdpa_error *err)
@@ -144,7 +131,7 @@ static int create(struct mdev_device *mdev, struct vdpa_error *err)
 				      shape->nwqs, shape->dedicated ? "dedicated" : "shared",
 				      shape->nwqs == 1 ? "" : "s");
 	m->dev = dev;
-	m->pasid = new_pasid(dev);
+	m->pasid = dsa_new_pasid(dev);
 	r = dsa_mdev_build(m, wqs, shape->nwqs);
 	if (!r)
 		return 0;
@@ -212,13 +199,12 @@ static void show(struct mdev_device *mdev, vdpa_emit_fn emit, void *arg)
 {
 	struct dsa_mdev *m = of(mdev);
 	struct dsa_vdev_stats stats;
-	char wqs[DSA_WQS_MAX * (DSA_TEXT + 16)];
+	char wqs[DSA_WQS_MAX * sizeof(m->queues[0].wq->path)];
 	size_t len = 0;
 
 	for (unsigned i = 0; i < m->nqueues; i++)
-		len += (size_t)snprintf(wqs + len, sizeof(wqs) - len, "%s%s/wq%u.%u", i ? " " : "",
-					m->dev->name, m->dev->number,
-					(unsigned)(m->queues[i].wq - m->dev->wqs));
+		len += (size_t)snprintf(wqs + len, sizeof(wqs) - len, "%s%s", i ? " " : "",
+					m->queues[i].wq->path);
 	emit(arg, "wq", wqs);
 	emit_u64(emit, arg, "pasid", m->pasid);
 	emit(arg, "portals", portals[m->pages_fd >= 0]);

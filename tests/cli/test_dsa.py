@@ -45,7 +45,7 @@ def test_show(dsa):
     assert len(text) == 3
     assert 'dsa0/wq0.7' in dsa.ok('dsa', 'show', '--all')
     shown = dsa.json('dsa', 'show')[0]
-    assert shown['state'] == 'enabled' and shown['ims_size'] == 2048
+    assert shown['state'] == 'enabled' and shown['ims_size'] == 2048 and shown['siov'] == 'on'
     assert shown['wqs'][1]['portals'] == {'unlimited': 0x4000, 'limited': 0x5000, 'ims_unlimited': 0x6000,
                                           'ims_limited': 0x7000}
 
@@ -214,14 +214,14 @@ def test_tree(start, folder):
     assert list(devices.iterdir()) == []
     daemon.ok('dsa', 'add', 'dsa0', 'wqs', '2', 'engines', '1', 'groups', '1')
     assert sorted(p.name for p in devices.iterdir()) == ['dsa0', 'engine0.0', 'group0.0', 'wq0.0', 'wq0.1']
-    assert sorted(p.name for p in drivers.iterdir()) == ['idxd', 'mdev']
+    assert sorted(p.name for p in drivers.iterdir()) == ['idxd', 'mdev', 'user']
     wq = devices / 'wq0.0'
     assert echo('0', devices / 'engine0.0/group_id') == 0
     for key, value in (('group_id', '0'), ('size', '16'), ('mode', 'dedicated'), ('type', 'mdev'), ('name', 'm0')):
         assert echo(value, wq / key) == 0
         assert (wq / key).read_text() == value + '\n'
     assert refused(wq / 'size', b'5000') == 'ERANGE' and refused(wq / 'state', b'enabled') == 'EINVAL'
-    assert refused(drivers / 'mdev/bind', b'wq0.0') == 'EBUSY'
+    assert refused(drivers / 'mdev/bind', b'wq0.0') == 'EBUSY' and refused(drivers / 'user/bind', b'wq0.0') == 'ENODEV'
     assert echo('dsa0', drivers / 'idxd/bind') == 0 and echo('wq0.0', drivers / 'mdev/bind') == 0
     assert (wq / 'state').read_text() == 'enabled\n' and (devices / 'dsa0/state').read_text() == 'enabled\n'
     types = tree / 'class/mdev_bus/dsa0/mdev_supported_types' / DWQ

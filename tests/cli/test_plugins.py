@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plugins: started by MODALIAS, trusted or left out, gone with the daemon."""
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
+
+from cliutil import wait_for
 
 U1 = '11111111-2222-3333-4444-555555555555'
 U2 = '11111111-2222-3333-4444-666666666666'
@@ -69,3 +72,34 @@ def test_a_folder_that_others_may_write_to(start, plugins):
     daemon = start('--plugin-dir', plugins, wait=False)
     assert daemon.proc.wait(30) == 1
     assert 'others may write to it' in daemon.log()
+
+
+@pytest.mark.skipif(not os.path.exists(f'{PLUGINS}/dsa_wq_plugin.so'), reason='DSAs are not built in')
+def test_driver_of_a_queue(start, plugins):
+    """A queue of type kernel gets its driver from a plugin, which copies, and lets it go."""
+    shutil.copy(f'{PLUGINS}/dsa_wq_plugin.so', plugins / 'dsa_wq_plugin.so')
+    (plugins / 'dsa_wq_plugin.so').chmod(0o755)
+    daemon = start('--plugin-dir', plugins)
+    daemon.ok('dsa', 'add', 'dsa0')
+    daemon.ok('dsa', 'config', 'dsa0/engine0.0', 'group_id', '0')
+    for i, driver in enumerate(('copycheck', 'nobodys')):
+        daemon.ok('dsa', 'config', f'dsa0/wq0.{i}', 'type', 'kernel', 'driver_name', driver, 'name', 'w', 'size', '16',
+                  'group_id', '0')
+    daemon.ok('dsa', 'config', 'dsa0/wq0.2', 'type', 'user', 'name', 'u', 'size', '16', 'group_id', '0')
+    assert [d['name'] for d in daemon.json('dsa', 'drivers')] == ['user', 'mdev']
+    daemon.ok('dsa', 'enable', 'dsa0')
+    daemon.ok('dsa', 'enable', 'dsa0/wq0.0')
+    daemon.ok('dsa', 'enable', 'dsa0/wq0.2')
+    assert 'driver_name=nobodys: there is no such driver' in daemon.fails('dsa', 'enable', 'dsa0/wq0.1')
+    drivers = {d['name']: d['queues'] for d in daemon.json('dsa', 'drivers')}
+    assert drivers == {'user': ['dsa0/wq0.2'], 'mdev': [], 'copycheck': ['dsa0/wq0.0']}
+    assert 'copycheck: copies buffers, and compares them - dsa0/wq0.0\n' in daemon.ok('dsa', 'drivers')
+    wait_for(lambda: re.search(r'copycheck: [1-9][0-9]* copies, 0 failures', daemon.log()))
+    daemon.ok('dsa', 'disable', 'dsa0/wq0.0')
+    assert daemon.json('dsa', 'show')[0]['wqs'][0]['state'] == 'disabled'
+    assert {d['name']: d['queues'] for d in daemon.json('dsa', 'drivers')}['copycheck'] == []
+    daemon.ok('dsa', 'enable', 'dsa0/wq0.0')
+    daemon.ok('dsa', 'disable', 'dsa0')
+    daemon.ok('dsa', 'enable', 'dsa0')
+    daemon.ok('dsa', 'enable', 'dsa0/wq0.0')     # and the daemon ends with it
+    assert daemon.stop() == 0, daemon.log()

@@ -346,10 +346,13 @@ static inline void guest_config(struct guest *g, unsigned off, uint16_t value)
 		vfio_user_region_write(g->client, VFIO_PCI_CONFIG_REGION_INDEX, off, &value, 2), 0);
 }
 
-static inline void guest_connect(struct guest *g, bool by_message)
+/*
+ * Connected, with its interrupts. @mem: what it maps, by message, of its own memory if that is not
+ * said; NULL: its own memory, by descriptor.
+ */
+static inline void guest_connect_with(struct guest *g, const struct vfio_user_mem *mem)
 {
-	struct vfio_user_mem mem = {
-		.iova = GUEST_IOVA, .size = GUEST_BYTES, .perm = VHOST_MAP_RW, .fd = -1};
+	struct vfio_user_mem map = {.iova = GUEST_IOVA, .size = GUEST_BYTES, .perm = VHOST_MAP_RW};
 	struct vdpa_error err;
 	char path[128];
 
@@ -359,15 +362,24 @@ static inline void guest_connect(struct guest *g, bool by_message)
 	assert_int_equal(ftruncate(g->fd, GUEST_BYTES), 0);
 	g->mem = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
 	assert_true(g->mem != MAP_FAILED);
-	if (by_message)
-		mem.mem = g->mem;
-	else
-		mem.fd = g->fd;
-	assert_int_equal(vfio_user_dma_map(g->client, &mem), 0);
+	map.fd = g->fd;
+	if (mem)
+		map = *mem;
+	if (mem && !map.mem)
+		map.mem = g->mem;
+	assert_int_equal(vfio_user_dma_map(g->client, &map), 0);
 	for (unsigned i = 0; i < 2; i++)
 		guest_irq(g, VFIO_PCI_MSIX_IRQ_INDEX, i, &g->irq[i]);
 	guest_irq(g, VFIO_PCI_ERR_IRQ_INDEX, 0, &g->err_irq);
 	guest_irq(g, VFIO_PCI_REQ_IRQ_INDEX, 0, &g->req_irq);
+}
+
+static inline void guest_connect(struct guest *g, bool by_message)
+{
+	struct vfio_user_mem mem = {
+		.iova = GUEST_IOVA, .size = GUEST_BYTES, .perm = VHOST_MAP_RW, .fd = -1};
+
+	guest_connect_with(g, by_message ? &mem : NULL);
 }
 
 static inline unsigned guest_msix_cap(struct guest *g)

@@ -63,7 +63,7 @@ static void test_queue_values(void **state)
 		{"mode", "shared", 0},
 		{"mode", "both", -EINVAL},
 		{"type", "mdev", 0},
-		{"type", "kernel", -EINVAL},
+		{"type", "gpu", -EINVAL},
 		{"priority", "0", -ERANGE},
 		{"priority", "15", 0},
 		{"priority", "16", -ERANGE},
@@ -189,7 +189,7 @@ static int show(void *arg)
 static void test_show(void **state)
 {
 	static char names[][16] = {"dsa0", "dsa0/wq0.0", "dsa0/engine0.0", "dsa0/group0.0"};
-	static const unsigned counts[] = {6, 12, 1, 3};
+	static const unsigned counts[] = {7, 12, 1, 3};
 	char none[] = "dsa9";
 
 	assert_int_equal(add("dsa0"), 0);

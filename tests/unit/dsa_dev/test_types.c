@@ -325,6 +325,23 @@ static void test_first_stage_read_only(void **state)
 	down(&a);
 }
 
+/* No capability of the function says that it can be divided (SIOV is a DVSEC of Intel's). */
+static void test_not_divided_again(void **state)
+{
+	uint32_t config[1024], at = 0x100, n = 0;
+
+	guest_create(&a, "idxd-1dwq-v1", uuid_a, NULL);
+	guest_connect(&a, false);
+	assert_int_equal(vfio_user_region_read(a.client, VFIO_PCI_CONFIG_REGION_INDEX, 0, config,
+					       sizeof(config)),
+			 0);
+	for (; at; at = config[at / 4] >> 20) {
+		assert_true(at >= 0x100 && at % 4 == 0 && n++ < 64);
+		assert_int_not_equal(config[at / 4] & 0xffff, 0x23);
+	}
+	down(&a);
+}
+
 struct change {
 	struct mdev_device *mdev;
 	const char *key, *value;
@@ -361,6 +378,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_first_stage, start, end),
 		cmocka_unit_test_setup_teardown(test_first_stage_read_only, start, end),
 		cmocka_unit_test_setup_teardown(test_configuration_is_changed, start, end),
+		cmocka_unit_test_setup_teardown(test_not_divided_again, start, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
