@@ -91,6 +91,8 @@ struct run_ioctl {
 
 /* Is @path one of /dev/vduse's? (Which /dev that is the caller knows.) */
 bool run_vduse_name(const struct run *run, const char *path, char name[VDUSE_NAME_BYTES]);
+/* Is the folder @path /dev/vduse itself, which is the control node of the first design? */
+bool run_vduse_folder(const struct run *run, const char *path, char name[VDUSE_NAME_BYTES]);
 /* What the program's open(2) returns, as a descriptor of ours. -errno. */
 int run_vduse_open(struct run *run, const char *name, int flags);
 /* What its ioctl(2) returns; with *@is_fd a descriptor of ours. RUN_NOT_OURS: the kernel's. */

@@ -225,7 +225,8 @@ static bool find(const struct run *run, int fd, struct target *t)
 	node = st.st_dev == run->node_dev && st.st_ino == run->node_ino;
 	if ((!node && st.st_dev != run->dev_dev) || !path_of(fd, path))
 		return false;
-	if (!S_ISDIR(st.st_mode) && run_vduse_name(run, path, t->vduse))
+	if (S_ISDIR(st.st_mode) ? run_vduse_folder(run, path, t->vduse)
+				: run_vduse_name(run, path, t->vduse))
 		return true;
 	t->dev = node ? find_dev(run, path) : NULL;
 	return t->dev;

@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "run.h"
+#include "vdpa/vduse_rfc3.h"
 #include "vdpa/vduse_wire.h"
 
 #define NODES "/dev/vduse"
@@ -62,6 +63,16 @@ static void node_remove(const char *name)
 	snprintf(path, sizeof(path), NODES "/%.255s", name);
 	umount2(path, MNT_DETACH);
 	unlink(path);
+}
+
+bool run_vduse_folder(const struct run *run, const char *path, char name[VDUSE_NAME_BYTES])
+{
+	size_t n = strlen(path), end = strlen("/vduse");
+
+	if (!*run->vduse || n < end || strcmp(path + n - end, "/vduse"))
+		return false;
+	strcpy(name, "control");
+	return true;
 }
 
 bool run_vduse_name(const struct run *run, const char *path, char name[VDUSE_NAME_BYTES])
@@ -152,9 +163,14 @@ static struct vduse_file *find(struct run *run, pid_t pid, int number)
 
 static int read_arg(pid_t pid, const struct vduse_ioctl *ioctl, uint64_t addr, uint8_t *arg)
 {
-	int ret = cdev_peer_read(pid, addr, arg, ioctl->in);
 	size_t bytes;
+	int ret;
 
+	if (ioctl->by_value) {
+		memcpy(arg, &addr, ioctl->in);
+		return 0;
+	}
+	ret = cdev_peer_read(pid, addr, arg, ioctl->in);
 	if (ret)
 		return ret;
 	bytes = vduse_ioctl_bytes(ioctl, arg);
@@ -187,6 +203,27 @@ static void keep_nodes(uint32_t cmd, const uint8_t *arg, int ret)
 		node_remove((const char *)arg);
 }
 
+/*
+ * The first design's CREATE_DEV returns the device, open: here that is a file of its own. The
+ * descriptor or -errno; then there is no device either.
+ */
+static int open_created(struct run *run, const struct run_ioctl *call, const uint8_t *arg)
+{
+	const struct vduse_file *control;
+	struct vduse_rfc3_dev dev;
+	char name[VDUSE_NAME_BYTES];
+	int fd;
+
+	memcpy(&dev, arg, sizeof(dev));
+	snprintf(name, sizeof(name), VDUSE_RFC3_NAME, dev.id);
+	fd = run_vduse_open(run, name, 0);
+	/* Opening forgets files that have been closed. */
+	control = fd < 0 ? find(run, call->pid, call->fd) : NULL;
+	if (control)
+		vduse_client_ioctl(&control->client, VDUSE_RFC3_DESTROY_DEV, &dev.id, -1);
+	return fd;
+}
+
 int run_vduse_ioctl(struct run *run, const struct run_ioctl *call, bool *is_fd)
 {
 	const struct vduse_ioctl *ioctl = vduse_ioctl_find(call->cmd);
@@ -209,6 +246,11 @@ int run_vduse_ioctl(struct run *run, const struct run_ioctl *call, bool *is_fd)
 	keep_nodes(call->cmd, arg, ret);
 	if (ret < 0)
 		return ret;
+	if (call->cmd == VDUSE_RFC3_CREATE_DEV) {
+		ret = open_created(run, call, arg);
+		*is_fd = ret >= 0;
+		return ret;
+	}
 	out = cdev_peer_write(call->pid, call->arg, arg, ioctl->out);
 	*is_fd = ioctl->returns_fd;
 	if (!out)

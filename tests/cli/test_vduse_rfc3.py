@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The parent vduse with a process of the first published design: data, configuration, interrupts, its life."""
-import argparse
-import errno
 import os
-import pathlib
-import struct
-import sys
+import subprocess
 
 import pytest
 
 import vduse_proc as vp
 import vduse_rfc3 as rfc
-from cliutil import wait_for
+from cliutil import UVDPA, clean_env, wait_for
 
 ISOLATION = pytest.mark.parametrize('isolation', ['shared', 'bounce'])
 
@@ -125,3 +121,53 @@ def test_killed(served, disk, isolation):
     blk(served, 'verify', '0', '256K', 'seed', '3')
     assert [body[0] for kind, body in again.seen if kind == rfc.SET_STATUS] == [0, 1, 3, 11, 15]
     assert show(served)['show']['process'] == 'connected'
+
+
+PROGRAM = """
+import errno, fcntl, os, struct, sys, time
+sys.path.insert(0, sys.argv[1])
+import vduse_rfc3 as rfc
+control = os.open('/dev/vduse', os.O_RDWR)
+dev = fcntl.ioctl(control, rfc.CREATE, bytearray(rfc.dev_config(9)))
+try:
+    fcntl.ioctl(control, rfc.CREATE, bytearray(rfc.dev_config(9)))
+    sys.exit('made twice')
+except FileExistsError:
+    pass
+for kind in (rfc.GET_FEATURES, rfc.GET_CONFIG):
+    req = os.read(dev, 512)
+    assert len(req) == rfc.REQUEST
+    assert struct.unpack_from('<I', req)[0] == kind
+    assert os.write(dev, req[4:8] + bytes(4) + struct.pack('<Q', 1 << 32).ljust(264, b'\\0')) == rfc.RESPONSE
+irq = os.eventfd(0)
+fcntl.ioctl(dev, rfc.SET_IRQ, struct.pack('<Ii', 0, irq))
+print('made', flush=True)
+sys.stdin.readline()
+os.close(dev)
+while True:
+    try:
+        fcntl.ioctl(control, rfc.DESTROY, 9)
+        break
+    except OSError as e:
+        assert e.errno == errno.EBUSY, e
+        time.sleep(0.01)
+print('gone', flush=True)
+"""
+
+
+@pytest.mark.skipif(not os.access('/dev/fuse', os.R_OK | os.W_OK), reason='/dev/fuse cannot be opened')
+def test_run(served):
+    """A program of that time: /dev/vduse is the control node, and making a device opens it."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    with subprocess.Popen([UVDPA, '--socket', str(served.socket), 'run', '--', '/usr/bin/python3', '-c', PROGRAM, folder],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=clean_env()) as program:
+        try:
+            assert program.stdout.readline() == 'made\n', program.communicate()[1]
+            wait_for(lambda: served.run('dev', 'add', 'name', 'vduse9', 'mgmtdev', 'vduse').returncode == 0)
+            assert served.json('--all', 'dev', 'show', 'vduse9')['dev']['vduse9']['show']['api'] == 'rfc3'
+            served.ok('dev', 'del', 'vduse9')
+            out, err = program.communicate('\n', timeout=60)
+            assert program.returncode == 0 and out == 'gone\n', out + err
+        finally:
+            program.kill()
