@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "daemon_harness.h"
 #include "devs.h"
+#include "dsas.h"
 #include "mdevs.h"
 #include "rpc.h"
 #include "server.h"
@@ -86,7 +87,7 @@ static bool no_client(void)
 
 static bool nothing_left(void)
 {
-	return !devs_count(&d) && !mdevs_count(&d) && !d.calls;
+	return !devs_count(&d) && !mdevs_count(&d) && !dsas_count(&d) && !d.calls;
 }
 
 void harness_client(const void *data, size_t len)
@@ -144,6 +145,7 @@ void harness_clean(void)
 	vdpa_for_each_device(d.ctx, delete_one, names);
 	json_array_foreach(names, i, name) devs_delete(&d, json_string_value(name), quiet, NULL);
 	json_decref(names);
+	dsas_end(&d);
 	run_until_rest(nothing_left);
 }
 

@@ -12,6 +12,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define TEXT_MAX (64u << 10)
+#define UUID "00000000-0000-0000-0000-000000000001"
 
 /* None of them names a file: an input must not reach out of the process. */
 static const char *const words[] = {
@@ -109,6 +110,54 @@ static const char *const words[] = {
 	"\"params\":{",
 	"\"offset\":0",
 	"\"len\":4096",
+	"mdev.types",
+	"mdev.show",
+	"mdev.create",
+	"mdev.remove",
+	"mdev.set",
+	"mdev.bind",
+	"mdev.unbind",
+	"mdev.defined",
+	"mdev.define",
+	"mdev.undefine",
+	"mdev.start",
+	"mdev.drivers",
+	"dsa.add",
+	"dsa.del",
+	"dsa.show",
+	"dsa.config",
+	"dsa.enable",
+	"dsa.disable",
+	"dsa.save",
+	"dsa.load",
+	"dsa.inject",
+	"dsa.regs",
+	"ims.show",
+	"ims.mask",
+	"ims.unmask",
+	"\"uuid\":\"" UUID "\"",
+	"\"uuid\":\"00000000-0000-0000-0000-000000000002\"",
+	"\"uuid\":\"../../x\"",
+	"\"mdev_type\":\"mtty-1\"",
+	"\"mdev_type\":\"idxd-1dwq-v1\"",
+	"\"parent\":\"dsa0\"",
+	"\"parent\":\"..\"",
+	"\"start\":\"auto\"",
+	"\"name\":\"dsa0\"",
+	"\"path\":\"dsa0\"",
+	"\"path\":\"dsa0/wq0.0\"",
+	"\"path\":\"dsa0/engine0.9\"",
+	"\"path\":\"//wq0.0/\"",
+	"\"attrs\":{\"group_id\":\"-1\"}",
+	"\"attrs\":{\"size\":0,\"threshold\":1}",
+	"\"engines\":0",
+	"\"ims_slots\":1",
+	"\"fault\":\"halt\"",
+	"\"slot\":0",
+	"\"slot\":2047",
+	"\"devices\":[{\"dev\":\"dsa0\",\"groups\":[",
+	"\"grouped_workqueues\":[{\"dev\":\"wq0.0\"",
+	"\"driver\":{\"name\":\"vdpa_mdev\",\"attrs\":{",
 	NULL,
 };
 
@@ -149,6 +198,44 @@ static const char *const requests[] = {
 	"drv.call\",\"params\":{\"name\":\"virtio0\",\"op\":\"status\"}}\n",
 	"drv.call\",\"params\":{\"name\":\"virtio1\",\"op\":\"blk.id\"}}\n",
 	"stats\"}\n",
+	"dsa.add\",\"params\":{\"name\":\"dsa0\"}}\n",
+	"dsa.add\",\"params\":{\"name\":\"dsa0\",\"attrs\":{\"engines\":1,\"wqs\":1,\"groups\":1,"
+	"\"ims_slots\":1}}}\n",
+	"dsa.del\",\"params\":{\"name\":\"dsa0\"}}\n",
+	"dsa.config\",\"params\":{\"path\":\"dsa0/engine0.0\",\"attrs\":{\"group_id\":0}}}\n",
+	"dsa.config\",\"params\":{\"path\":\"dsa0/wq0.0\",\"attrs\":{\"type\":\"mdev\",\"name\":"
+	"\"a\",\"size\":8,\"group_id\":0,\"mode\":\"dedicated\"}}}\n",
+	"dsa.config\",\"params\":{\"path\":\"dsa0/wq0.0\",\"attrs\":{\"mode\":\"shared\","
+	"\"threshold\":4}}}\n",
+	"dsa.enable\",\"params\":{\"path\":\"dsa0\"}}\n",
+	"dsa.enable\",\"params\":{\"path\":\"dsa0/wq0.0\"}}\n",
+	"dsa.disable\",\"params\":{\"path\":\"dsa0\"}}\n",
+	"dsa.disable\",\"params\":{\"path\":\"dsa0/wq0.0\"}}\n",
+	"dsa.show\"}\n",
+	"dsa.save\"}\n",
+	"dsa.load\",\"params\":{\"devices\":[{\"dev\":\"dsa0\",\"groups\":[{\"dev\":\"group0.0\","
+	"\"grouped_workqueues\":[{\"dev\":\"wq0.0\",\"size\":4,\"type\":\"mdev\"}],"
+	"\"grouped_engines\":[{\"dev\":\"engine0.0\",\"group_id\":0}, 7]}]}]}}\n",
+	"dsa.inject\",\"params\":{\"uuid\":\"" UUID "\",\"fault\":\"flr\"}}\n",
+	"dsa.inject\",\"params\":{\"uuid\":\"" UUID "\",\"fault\":\"revoke\"}}\n",
+	"dsa.regs\",\"params\":{\"uuid\":\"" UUID "\"}}\n",
+	"ims.show\",\"params\":{\"name\":\"dsa0\",\"all\":true}}\n",
+	"ims.mask\",\"params\":{\"name\":\"dsa0\",\"slot\":0}}\n",
+	"ims.unmask\",\"params\":{\"name\":\"dsa0\",\"slot\":1}}\n",
+	"mdev.create\",\"params\":{\"uuid\":\"" UUID "\",\"mdev_type\":\"idxd-1dwq-v1\"}}\n",
+	"mdev.create\",\"params\":{\"uuid\":\"" UUID "\",\"mdev_type\":\"mtty-1\"}}\n",
+	"mdev.create\",\"params\":{\"uuid\":\"" UUID "\",\"mdev_type\":\"mtty-2\",\"driver\":{"
+	"\"name\":\"nobody\"}}}\n",
+	"mdev.remove\",\"params\":{\"uuid\":\"" UUID "\"}}\n",
+	"mdev.define\",\"params\":{\"uuid\":\"" UUID "\"}}\n",
+	"mdev.define\",\"params\":{\"uuid\":\"" UUID "\",\"mdev_type\":\"mtty-1\",\"parent\":"
+	"\"mtty\",\"start\":\"auto\",\"attrs\":{\"x\":1}}}\n",
+	"mdev.start\",\"params\":{\"uuid\":\"" UUID "\"}}\n",
+	"mdev.undefine\",\"params\":{\"uuid\":\"" UUID "\"}}\n",
+	"mdev.defined\"}\n",
+	"mdev.unbind\",\"params\":{\"uuid\":\"" UUID "\"}}\n",
+	"mdev.show\"}\n",
+	"mdev.types\"}\n",
 };
 
 static size_t whole_requests(const uint8_t *data, size_t size, char *out, size_t max)
