@@ -5,7 +5,12 @@
  * drawn beforehand, uniformly, so that a table of a million ranges is missed by every cache.
  *
  *	lookup     independent lookups, as a queue makes for the buffers of a batch
- *	xlate      the same through a view, as a queue does: vdpa_view_xlate() of 64 bytes
+ *	xlate      the same through a view: vdpa_view_xlate() of 64 bytes
+ *	batch      the same with the addresses of 32 given to vdpa_view_ahead() before, as a queue
+ *	           does
+ *	ring       a request of one buffer at such an address, from a split ring and back to it, in
+ *	           batches of 32: vringh_getdesc(), complete_n(), flush(), and the driver's part
+ *	table      the same of three buffers in an indirect table, itself at such an address
  *	chained    each lookup waits for the result of the one before: latency instead of throughput
  *	append     insertion in ascending order, one by one
  *	insert     insertion in random order
@@ -21,15 +26,21 @@
 #include <string.h>
 #include <time.h>
 
+#include <uvdpa/compat.h>
 #include <uvdpa/mem.h>
 #include <uvdpa/vhost_iotlb.h>
+#include <uvdpa/vringh.h>
 
 #define RANGE 4096ull
 #define STRIDE (2 * RANGE)
+#define BATCHED 32u
+#define RING_NUM 256u
+#define RING_IOVA (1ull << 50)
+#define TABLE_ROOM 4
 
-enum { LOOKUP, XLATE, CHAINED, APPEND, INSERT, PUBLISH, DELETE, OPS };
-static const char *const op_names[OPS] = {"lookup", "xlate",   "chained", "append",
-					  "insert", "publish", "delete"};
+enum { LOOKUP, XLATE, BATCH, RING, TABLE, CHAINED, APPEND, INSERT, PUBLISH, DELETE, OPS };
+static const char *const op_names[OPS] = {"lookup",  "xlate",  "batch",	 "ring",    "table",
+					  "chained", "append", "insert", "publish", "delete"};
 
 struct result {
 	uint64_t ranges;
@@ -151,40 +162,129 @@ static void iotlb_publish(struct vhost_iotlb *t, const uint64_t *order, struct r
 	best(&r->iotlb[PUBLISH], now_ns() - t0, n);
 }
 
-/* The same ranges as an address space; one region stands for all memory of this process. */
-static void view_xlate(const uint64_t *addr, struct result *r)
+/* ---- through a view, and from a ring ---- */
+
+/* Of @as: 32 at a time are looked up ahead when @batch says so. */
+static void view_lookups(struct vdpa_view *view, const uint64_t *addr, bool batch, double *slot)
 {
+	double t0 = now_ns();
+	uint64_t sum = 0;
+	struct iovec iov;
+
+	for (uint64_t i = 0; i < lookups; i++) {
+		if (batch && i % BATCHED == 0)
+			vdpa_view_ahead(view, addr + i, BATCHED);
+		if (vdpa_view_xlate(view, addr[i], 64, VHOST_MAP_RO, &iov, 1) != 1)
+			fail("translation");
+		sum += (uintptr_t)iov.iov_base;
+	}
+	best(slot, now_ns() - t0, lookups);
+	sink = sum;
+}
+
+/* A split ring in memory of our own, mapped behind all ranges. */
+struct ring {
+	struct vring_desc desc[RING_NUM];
+	uint16_t avail[2 + RING_NUM];
+	uint32_t used[1 + 2 * RING_NUM];
+} __attribute__((aligned(4096)));
+
+static struct vringh *ring_start(struct vdpa_view *view, struct ring *ring)
+{
+	struct vringh_config config = {.size = sizeof(config),
+				       .features = VDPA_BIT(VIRTIO_F_VERSION_1) |
+						   VDPA_BIT(VIRTIO_RING_F_INDIRECT_DESC),
+				       .num = RING_NUM,
+				       .desc = RING_IOVA + offsetof(struct ring, desc),
+				       .driver = RING_IOVA + offsetof(struct ring, avail),
+				       .device = RING_IOVA + offsetof(struct ring, used),
+				       .ring_view = view,
+				       .buf_view = view};
+	struct vringh *vr;
+
+	memset(ring, 0, sizeof(*ring));
+	for (unsigned i = 0; i < RING_NUM; i++)
+		ring->avail[2 + i] = (uint16_t)i;
+	if (vringh_init(&config, &vr, NULL))
+		fail("a ring");
+	return vr;
+}
+
+static void ring_requests(struct vdpa_view *view, struct ring *ring, const uint64_t *addr,
+			  bool table, double *slot)
+{
+	struct vringh *vr = ring_start(view, ring);
+	struct vringh_chain *chains[BATCHED];
+	double t0 = now_ns();
+
+	for (uint64_t i = 0; i < lookups; i += BATCHED) {
+		struct vring_desc *d = &ring->desc[i % RING_NUM];
+
+		for (unsigned k = 0; k < BATCHED; k++) {
+			d[k] = (struct vring_desc){.addr = addr[i + k], .len = 64};
+			if (table)
+				d[k] = (struct vring_desc){.addr = addr[i + k] / STRIDE * STRIDE,
+							   .len = 3 * sizeof(*d),
+							   .flags = VRING_DESC_F_INDIRECT};
+		}
+		ring->avail[1] = (uint16_t)(i + BATCHED);
+		if (vringh_getdesc(vr, chains, BATCHED) != BATCHED)
+			fail("a batch");
+		vringh_complete_n(vr, chains, NULL, BATCHED);
+		if (vringh_flush(vr))
+			fail("a batch");
+	}
+	best(slot, now_ns() - t0, lookups);
+	vringh_free(vr);
+}
+
+/* Each range begins with a table of three buffers, by which its other bytes are overlaid: nobody
+ * reads them. */
+static struct vring_desc (*tables_new(const uint64_t *addr, uint64_t n))[TABLE_ROOM]
+{
+	struct vring_desc(*tables)[TABLE_ROOM] = xmalloc(n * sizeof(*tables));
+
+	for (uint64_t i = 0; i < n; i++) {
+		for (uint16_t k = 0; k < 3; k++)
+			tables[i][k] = (struct vring_desc){.addr = addr[(3 * i + k) % lookups],
+							   .len = 64,
+							   .flags = k < 2 ? VRING_DESC_F_NEXT : 0,
+							   .next = (uint16_t)(k + 1)};
+	}
+	return tables;
+}
+
+/* The same ranges as an address space; one region stands for all memory of this process. */
+static void through_view(const uint64_t *addr, struct result *r)
+{
+	struct vring_desc(*tables)[TABLE_ROOM] = tables_new(addr, r->ranges);
+	static struct ring ring;
 	struct vdpa_loop_group *group;
 	struct vdpa_region *region;
 	struct vdpa_view *view;
 	struct vdpa_as *as;
-	uint64_t sum = 0;
-	struct iovec iov;
-	double t0;
 
 	if (vdpa_loop_group_new(0, &group) || vdpa_as_new(group, 0, &as) ||
 	    vdpa_region_wrap(NULL, UINTPTR_MAX, 0, &region))
 		fail("set-up");
 	for (uint64_t i = 0; i < r->ranges; i++) {
-		if (vdpa_as_map(as, i * STRIDE, RANGE, i * STRIDE, VHOST_MAP_RW, region))
+		if (vdpa_as_map(as, i * STRIDE, RANGE, (uintptr_t)tables[i], VHOST_MAP_RW, region))
 			fail("insertion");
 	}
-	if (vdpa_view_attach(as, vdpa_loop_group_control(group), NULL, NULL, &view))
+	if (vdpa_as_map(as, RING_IOVA, sizeof(ring), (uintptr_t)&ring, VHOST_MAP_RW, region) ||
+	    vdpa_view_attach(as, vdpa_loop_group_control(group), NULL, NULL, &view))
 		fail("set-up");
 	for (unsigned round = 0; round < rounds; round++) {
-		t0 = now_ns();
-		for (uint64_t i = 0; i < lookups; i++) {
-			if (vdpa_view_xlate(view, addr[i], 64, VHOST_MAP_RO, &iov, 1) != 1)
-				fail("translation");
-			sum += (uintptr_t)iov.iov_base;
-		}
-		best(&r->iotlb[XLATE], now_ns() - t0, lookups);
+		view_lookups(view, addr, false, &r->iotlb[XLATE]);
+		view_lookups(view, addr, true, &r->iotlb[BATCH]);
+		ring_requests(view, &ring, addr, false, &r->iotlb[RING]);
+		ring_requests(view, &ring, addr, true, &r->iotlb[TABLE]);
 	}
-	sink = sum;
 	vdpa_view_detach(view);
 	vdpa_as_free(as);
 	vdpa_region_put(region);
 	vdpa_loop_group_free(group);
+	free(tables);
 }
 
 /* Small tables are built many times, so that the clock does not matter. */
@@ -341,7 +441,7 @@ static void print_growth(FILE *f, const struct result *small, const struct resul
 	double ours = large->iotlb[op] / small->iotlb[op];
 
 	printf("%s, 1 M ranges / 1 k ranges: %.2f%s", op_names[op], ours,
-	       op == LOOKUP ? " (goal: at most 4)" : "");
+	       op == LOOKUP || op == BATCH ? " (goal: at most 4)" : "");
 	if (large->tree[op] > 0)
 		printf(", tsearch %.2f", large->tree[op] / small->tree[op]);
 	printf("\n");
@@ -350,7 +450,7 @@ static void print_growth(FILE *f, const struct result *small, const struct resul
 			"{\"id\":\"iotlb-%s-growth\",\"ours\":%.2f,\"peer\":%.2f,\"unit\":\"ns\","
 			"\"ratio\":%.3f%s,\"lower_is_better\":true}\n",
 			op_names[op], large->iotlb[op], small->iotlb[op], ours,
-			op == LOOKUP ? ",\"target\":4" : "");
+			op == LOOKUP || op == BATCH ? ",\"target\":4" : "");
 }
 
 static void measure(struct result *r)
@@ -361,7 +461,7 @@ static void measure(struct result *r)
 		iotlb_round(order, addr, r);
 		tree_round(order, addr, r);
 	}
-	view_xlate(addr, r);
+	through_view(addr, r);
 	free(order);
 	free(addr);
 }
@@ -396,6 +496,9 @@ int main(int argc, char **argv)
 	}
 	print_growth(json, &r[2], &r[4], LOOKUP);
 	print_growth(json, &r[2], &r[4], XLATE);
+	print_growth(json, &r[2], &r[4], BATCH);
+	print_growth(json, &r[2], &r[4], RING);
+	print_growth(json, &r[2], &r[4], TABLE);
 	print_growth(json, &r[2], &r[4], CHAINED);
 	print_growth(json, &r[2], &r[4], APPEND);
 	print_growth(json, &r[2], &r[4], INSERT);

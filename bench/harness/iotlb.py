@@ -10,6 +10,9 @@ from .testbed import DEVICE_CPU
 GROWTH = {
     'iotlb-lookup': Spec('iotlb-lookup-1m', 'ns', 'itself at 1 k ranges', 4, True),
     'iotlb-xlate': Spec('iotlb-xlate-1m', 'ns', 'itself at 1 k ranges', None, True),
+    'iotlb-batch': Spec('iotlb-batch-1m', 'ns', 'itself at 1 k ranges', 4, True),
+    'iotlb-ring': Spec('iotlb-ring-1m', 'ns', 'itself at 1 k ranges', None, True),
+    'iotlb-table': Spec('iotlb-table-1m', 'ns', 'itself at 1 k ranges', None, True),
 }
 
 

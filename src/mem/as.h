@@ -134,11 +134,19 @@ struct view_hit {
 
 #define VIEW_HITS 4
 
+/* Addresses of which it is known that they are asked for soon, and what they find in the map. */
+struct view_ahead {
+	unsigned n, next; /* those before @next were asked for */
+	iova_t iova[VDPA_VIEW_AHEAD];
+	const struct vhost_iotlb_map *map[VDPA_VIEW_AHEAD]; /* or NULL */
+};
+
 struct vdpa_view {
 	/* The loop's; @root is read by the control thread. */
 	_Atomic(struct as_root *) root;
 	struct view_hit hits[VIEW_HITS];
 	unsigned next_hit, nhits;
+	bool deep; /* the map is large: worth looking ahead */
 	struct as_wait *stuck;
 	unsigned long sigbus_seen;
 	bool broken;
@@ -156,6 +164,8 @@ struct vdpa_view {
 	void *arg;
 	/* The control thread's. */
 	struct list node;
+	/* The loop's. */
+	struct view_ahead ahead;
 };
 
 /*
@@ -208,6 +218,10 @@ void as_change_view_gone(struct vdpa_as *as, struct vdpa_view *view);
 /* Next removed range after @map (NULL: first). */
 const struct vhost_iotlb_map *as_change_next(const struct as_change *change,
 					     const struct vhost_iotlb_map *map);
+
+/* view_access.c */
+/* What is at @iova, [@iova, @iova + @len), if that is known without a wait, or NULL: no fault. */
+const void *view_peek(const struct vdpa_view *view, iova_t iova, uint64_t len, uint32_t perm);
 
 /* view.c */
 void view_kick(struct vdpa_view *view);

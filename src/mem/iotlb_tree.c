@@ -31,24 +31,78 @@ static inline __attribute__((always_inline)) void prefetch(const void *node, siz
 		__builtin_prefetch(p + i);
 }
 
+/* The way down, one step: the child of an inner node below which @x is. */
+static inline struct vhost_iotlb_node *step(struct vhost_iotlb_node *node, uint64_t x)
+{
+	return iotlb_child(node)[iotlb_lower_bound_n(iotlb_keys(node), IOTLB_INNER_CAP, x)];
+}
+
+/* Its end: the range of a leaf that holds or follows @x, which is at most the leaf's last. */
+static inline const struct vhost_iotlb_map *stop(struct vhost_iotlb_node *node, uint64_t x)
+{
+	return &iotlb_maps(node)[iotlb_lower_bound_n(iotlb_keys(node), IOTLB_LEAF_CAP, x)];
+}
+
 const struct vhost_iotlb_map *iotlb_tree_lower(const struct vhost_iotlb *iotlb, uint64_t x)
 {
 	struct vhost_iotlb_node *node = iotlb->root;
 	unsigned level;
-	size_t i;
 
 	if (!node || x > iotlb_max_key(node))
 		return NULL;
 	for (level = node->level; level; level--) {
-		i = iotlb_lower_bound_n(iotlb_keys(node), IOTLB_INNER_CAP, x);
-		node = iotlb_child(node)[i];
+		node = step(node, x);
 		if (level > 1)
 			prefetch(node, offsetof(struct iotlb_inner, child));
 		else
 			prefetch(node, sizeof(struct iotlb_leaf));
 	}
-	i = iotlb_lower_bound_n(iotlb_keys(node), IOTLB_LEAF_CAP, x);
-	return &iotlb_maps(node)[i];
+	return stop(node, x);
+}
+
+/*
+ * One address alone waits at each level for the memory of the next node; here they all go down side
+ * by side, and the memory of all of them is fetched while the last of them takes its step. So a
+ * leaf can be fetched in two parts, keys and then the one range, which is a third of its lines.
+ */
+static void lower_group(struct vhost_iotlb_node *root, const uint64_t *x, unsigned n,
+			const struct vhost_iotlb_map **out)
+{
+	struct vhost_iotlb_node *node[IOTLB_GROUP];
+	uint64_t max = iotlb_max_key(root);
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		node[i] = root;
+	for (unsigned level = root->level; level; level--) {
+		for (i = 0; i < n; i++) {
+			/* Behind the last range there is no way: any will do. */
+			node[i] = step(node[i], x[i] <= max ? x[i] : max);
+			if (level > 1)
+				prefetch(node[i], offsetof(struct iotlb_inner, child));
+			else
+				prefetch(node[i], offsetof(struct iotlb_leaf, maps));
+		}
+	}
+	for (i = 0; i < n; i++) {
+		out[i] = x[i] <= max ? stop(node[i], x[i]) : NULL;
+		/* They lie across the borders of lines. */
+		__builtin_prefetch(out[i]);
+		__builtin_prefetch((const char *)out[i] + sizeof(*out[i]) - 1);
+	}
+}
+
+void iotlb_tree_lower_n(const struct vhost_iotlb *iotlb, const uint64_t *x, unsigned n,
+			const struct vhost_iotlb_map **out)
+{
+	for (unsigned i = 0; i < n; i += IOTLB_GROUP) {
+		unsigned part = n - i < IOTLB_GROUP ? n - i : IOTLB_GROUP;
+
+		if (iotlb->root)
+			lower_group(iotlb->root, x + i, part, out + i);
+		else
+			memset(out + i, 0, part * sizeof(*out));
+	}
 }
 
 /* ---- what a change may take ---- */

@@ -15,6 +15,19 @@ static inline struct iotlb_pool *iotlb_pool(const struct vhost_iotlb *iotlb)
 
 /* First range whose last address is >= @x, or NULL. */
 const struct vhost_iotlb_map *iotlb_tree_lower(const struct vhost_iotlb *iotlb, uint64_t x);
+/* The same of @n addresses, in any order; in a tree that is deep, much faster than one by one. */
+void iotlb_tree_lower_n(const struct vhost_iotlb *iotlb, const uint64_t *x, unsigned n,
+			const struct vhost_iotlb_map **out);
+
+/* Below that many levels a tree is in the processor's caches (12,600 ranges: 600 to 1,200 KiB). */
+#define IOTLB_DEEP 3
+/* How many go down side by side. */
+#define IOTLB_GROUP 32
+
+static inline bool iotlb_tree_is_deep(const struct vhost_iotlb *iotlb)
+{
+	return iotlb->root && iotlb->root->level >= IOTLB_DEEP;
+}
 
 /* Add to @need what one insertion takes (at @start), or at most takes anywhere after a removal. */
 void iotlb_tree_need_insert(const struct vhost_iotlb *iotlb, uint64_t start,

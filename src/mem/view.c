@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mem/as.h"
+#include "mem/iotlb_tree.h"
 #include "mem/sigbus.h"
 
 void view_put(struct vdpa_view *view)
@@ -16,6 +17,14 @@ void view_put(struct vdpa_view *view)
 		return;
 	pthread_mutex_destroy(&view->lock);
 	free(view);
+}
+
+/* The view has moved to @root: nothing that it remembers holds. */
+static void view_forget(struct vdpa_view *view, const struct as_root *root)
+{
+	view->nhits = view->next_hit = 0;
+	view->ahead.n = view->ahead.next = 0;
+	view->deep = iotlb_tree_is_deep(&root->map);
 }
 
 int vdpa_view_attach(struct vdpa_as *as, struct vdpa_loop *loop, const struct vdpa_view_ops *ops,
@@ -45,6 +54,7 @@ int vdpa_view_attach(struct vdpa_as *as, struct vdpa_loop *loop, const struct vd
 	pthread_mutex_init(&view->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
 	atomic_init(&view->root, atomic_load(&as->root));
+	view_forget(view, atomic_load(&view->root));
 	list_add_tail(&as->views, &view->node);
 	*out = view;
 	return 0;
@@ -82,7 +92,7 @@ bool vdpa_view_refresh(struct vdpa_view *view)
 		atomic_store(&view->root, seen);
 		root = atomic_load(&view->as->root);
 	} while (root != seen);
-	view->nhits = view->next_hit = 0;
+	view_forget(view, seen);
 	return true;
 }
 

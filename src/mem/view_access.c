@@ -8,12 +8,83 @@
 #include <string.h>
 
 #include "mem/as.h"
+#include "mem/iotlb_tree.h"
 #include "mem/sigbus.h"
 
 static struct as_root *view_root(const struct vdpa_view *view)
 {
 	return atomic_load_explicit(&view->root, memory_order_relaxed);
 }
+
+static inline struct view_hit hit_of(const struct vhost_iotlb_map *map)
+{
+	return (struct view_hit){.start = map->start,
+				 .last = map->last,
+				 .span = map->last - map->start,
+				 .addr = map->addr,
+				 .region = map->opaque,
+				 .perm = map->perm};
+}
+
+/* ---- looking ahead ---- */
+
+void vdpa_view_ahead(struct vdpa_view *view, const iova_t *iova, unsigned n)
+{
+	struct view_ahead *ahead = &view->ahead;
+
+	if (!view->deep)
+		return;
+	ahead->n = ahead->next = 0;
+	for (unsigned i = 0; i < n && ahead->n < VDPA_VIEW_AHEAD; i++) {
+		if (!view_hit_find(view, iova[i]))
+			ahead->iova[ahead->n++] = iova[i];
+	}
+	iotlb_tree_lower_n(&view_root(view)->map, ahead->iova, ahead->n, ahead->map);
+}
+
+/* Where in @ahead's list @iova is, or its end. */
+static inline unsigned ahead_find(const struct view_ahead *ahead, iova_t iova)
+{
+	unsigned i = ahead->next;
+
+	while (i < ahead->n && ahead->iova[i] != iova)
+		i++;
+	return i;
+}
+
+/* The range that holds @iova, or NULL. */
+static const struct vhost_iotlb_map *view_map(struct vdpa_view *view, iova_t iova)
+{
+	struct view_ahead *ahead = &view->ahead;
+	unsigned i = ahead_find(ahead, iova);
+
+	if (i == ahead->n)
+		return vhost_iotlb_itree_first(&view_root(view)->map, iova, iova);
+	ahead->next = i + 1;
+	return ahead->map[i] && ahead->map[i]->start <= iova ? ahead->map[i] : NULL;
+}
+
+const void *view_peek(const struct vdpa_view *view, iova_t iova, uint64_t len, uint32_t perm)
+{
+	const struct view_hit *hit = view_hit_find(view, iova);
+	const struct view_ahead *ahead = &view->ahead;
+	struct view_hit found;
+	unsigned i;
+
+	if (!hit) {
+		i = ahead_find(ahead, iova);
+		if (i == ahead->n || !ahead->map[i])
+			return NULL;
+		found = hit_of(ahead->map[i]);
+		hit = &found;
+	}
+	if (iova - hit->start > hit->span || len - 1 > hit->last - iova ||
+	    (hit->perm & perm) != perm || region_by_message(hit->region))
+		return NULL;
+	return (const void *)(uintptr_t)(hit->addr + (iova - hit->start));
+}
+
+/* ---- one address ---- */
 
 static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t iova)
 {
@@ -23,16 +94,11 @@ static inline const struct view_hit *view_find(struct vdpa_view *view, iova_t io
 
 	if (known)
 		return known;
-	map = vhost_iotlb_itree_first(&view_root(view)->map, iova, iova);
+	map = view_map(view, iova);
 	if (!map)
 		return NULL;
 	hit = &view->hits[view->next_hit++ % VIEW_HITS];
-	*hit = (struct view_hit){.start = map->start,
-				 .last = map->last,
-				 .span = map->last - map->start,
-				 .addr = map->addr,
-				 .region = map->opaque,
-				 .perm = map->perm};
+	*hit = hit_of(map);
 	view->nhits = view->nhits < VIEW_HITS ? view->nhits + 1 : VIEW_HITS;
 	return hit;
 }

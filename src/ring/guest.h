@@ -77,8 +77,14 @@ _Static_assert(sizeof(struct guest_used_elem) == 8, "layout of the used ring");
  */
 #ifdef RING_GUEST_READ_HOOK
 void ring_guest_read_hook(const void *addr, size_t len);
+void ring_guest_hint_hook(const void *addr, size_t len);
 #else
 static inline void ring_guest_read_hook(const void *addr, size_t len)
+{
+	(void)addr;
+	(void)len;
+}
+static inline void ring_guest_hint_hook(const void *addr, size_t len)
 {
 	(void)addr;
 	(void)len;
@@ -171,8 +177,8 @@ static inline void guest_desc_convert(const struct guest_desc *raw, struct desc_
 	d->next = guest_cpu16(raw->next.raw, native);
 }
 
-/* Copy one descriptor, once: two loads when it is aligned, which indirect tables need not be. */
-static inline void guest_desc_load(const void *p, struct desc_copy *d, bool native)
+/* Two loads when it is aligned, which indirect tables need not be. */
+static inline void guest_desc_copy(const void *p, struct desc_copy *d, bool native)
 {
 	struct guest_desc raw;
 
@@ -187,8 +193,21 @@ static inline void guest_desc_load(const void *p, struct desc_copy *d, bool nati
 		/* The copy is not made again from memory that may have changed. */
 		__asm__ volatile("" : "+m"(raw) : : "memory");
 	}
-	ring_guest_read_hook(p, sizeof(raw));
 	guest_desc_convert(&raw, d, native);
+}
+
+/* Copy one descriptor, once. */
+static inline void guest_desc_load(const void *p, struct desc_copy *d, bool native)
+{
+	guest_desc_copy(p, d, native);
+	ring_guest_read_hook(p, sizeof(struct guest_desc));
+}
+
+/* The same as a hint of what will be there when it is read: nothing is decided by it. */
+static inline void guest_desc_hint(const void *p, struct desc_copy *d, bool native)
+{
+	guest_desc_copy(p, d, native);
+	ring_guest_hint_hook(p, sizeof(struct guest_desc));
 }
 
 /*
@@ -196,7 +215,7 @@ static inline void guest_desc_load(const void *p, struct desc_copy *d, bool nati
  * the rest, in two loads. Unaligned (tables only): no order, what made the table visible is in the
  * ring.
  */
-static inline void guest_pdesc_load(const void *p, struct pdesc_copy *d)
+static inline void guest_pdesc_copy(const void *p, struct pdesc_copy *d)
 {
 	const struct guest_pdesc *g = p;
 	struct guest_pdesc raw;
@@ -223,7 +242,18 @@ static inline void guest_pdesc_load(const void *p, struct pdesc_copy *d)
 #endif
 		d->addr = le64toh(__atomic_load_n(&g->addr.raw, __ATOMIC_RELAXED));
 	}
-	ring_guest_read_hook(p, sizeof(*g));
+}
+
+static inline void guest_pdesc_load(const void *p, struct pdesc_copy *d)
+{
+	guest_pdesc_copy(p, d);
+	ring_guest_read_hook(p, sizeof(struct guest_pdesc));
+}
+
+static inline void guest_pdesc_hint(const void *p, struct pdesc_copy *d)
+{
+	guest_pdesc_copy(p, d);
+	ring_guest_hint_hook(p, sizeof(struct guest_pdesc));
 }
 
 /* Use one descriptor: length, id and flags in one store, which releases when @last. @p is aligned.

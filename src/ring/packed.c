@@ -484,8 +484,35 @@ static int packed_pop_resubmitted(struct vringh *vr, struct vringh_chain **chain
 	return (int)got;
 }
 
+/* Look ahead for up to @max chains; for how many descriptors, at least one. See ahead.c. */
+static uint32_t packed_look_ahead(struct vringh *vr, unsigned max, const struct pdesc_copy *first)
+{
+	uint32_t n, room = vr->num - vr->descs_out;
+	struct ring_ahead a;
+
+	a.n = a.used = 0;
+	for (n = 0; n < room && max; n++) {
+		uint32_t pos = pos_add(vr, vr->last_avail, n);
+		struct pdesc_copy d;
+		bool table;
+
+		if (n || !first)
+			guest_pdesc_hint(ring_area_pdesc_ptr(&vr->desc, pos_index(vr, pos)), &d);
+		else
+			d = *first;
+		table = d.flags & VRING_DESC_F_INDIRECT;
+		if ((d.flags & F_LAP) != flags_avail(vr, pos) ||
+		    !ring_ahead_add(&a, d.addr, d.len, table))
+			break;
+		max -= !(d.flags & VRING_DESC_F_NEXT);
+	}
+	ring_ahead_look(vr, &a);
+	return n ? n : 1;
+}
+
 static int packed_pop(struct vringh *vr, struct vringh_chain **chains, unsigned max)
 {
+	uint32_t ahead = vr->descs_out;
 	unsigned got = 0;
 
 	if (ring_unlikely(vr->resub_next < vr->resub_count)) {
@@ -502,6 +529,9 @@ static int packed_pop(struct vringh *vr, struct vringh_chain **chains, unsigned 
 		got += packed_pop_singles(vr, chains + got, max - got, &d, &more);
 		if (got == max || !more)
 			break;
+		if (ring_ahead_wanted(vr) && vr->descs_out >= ahead)
+			ahead = vr->descs_out +
+				packed_look_ahead(vr, max - got, more > 0 ? &d : NULL);
 		rc = packed_pop_any(vr, more > 0 ? &d : NULL, &chains[got]);
 		if (ring_unlikely(rc < 0))
 			return got ? (int)got : rc;

@@ -4,6 +4,7 @@
  *
  * vringh.c   life of a ring, and what the formats share around a batch
  * chain.c    a chain: descriptor copies -> checks -> iovec, its memory
+ * ahead.c    the translations of a batch in a large map, looked up at once
  * split.c    the split format: indices, rings, suppression
  * packed.c   the packed format
  * inflight.c, inflight_packed.c: the shared area that survives this process
@@ -351,6 +352,31 @@ static inline void ring_single_fill(struct ring_slot *slot, uint16_t head, void 
 	chain->out_len = write ? 0 : len;
 	chain->in_len = write ? len : 0;
 }
+
+/* ---- ahead.c ---- */
+
+struct ring_ahead_item {
+	iova_t addr;
+	uint32_t len;
+	bool table; /* an indirect one */
+};
+
+/* What a batch will ask for, in the order of its walk; begins all zero. */
+struct ring_ahead {
+	unsigned n, used;
+	struct ring_ahead_item item[VDPA_VIEW_AHEAD];
+};
+
+/* Is the map so large that looking ahead pays? Translations of the ring's memory are direct then.
+ */
+static inline bool ring_ahead_wanted(const struct vringh *vr)
+{
+	return ring_unlikely(vr->buf_view->deep || vr->ring_view->deep) && vr->desc.ptr;
+}
+/* Add what a descriptor says. False: no room, nothing was added. */
+bool ring_ahead_add(struct ring_ahead *a, uint64_t addr, uint32_t len, bool table);
+/* Look it all up. */
+void ring_ahead_look(struct vringh *vr, const struct ring_ahead *a);
 
 /* The chain ended: bounce and iov memory go back. */
 void ring_chain_release(struct vringh *vr, struct ring_slot *slot);

@@ -347,10 +347,46 @@ static int split_pop_any(struct vringh *vr, uint16_t head, const struct desc_cop
 	return 0;
 }
 
+static inline void split_hint(const struct vringh *vr, uint16_t i, struct desc_copy *d)
+{
+	guest_desc_hint(vr->desc.ptr + (i & (vr->num - 1)) * sizeof(struct guest_desc), d,
+			vr->desc.native);
+}
+
+/* The chain that begins with @d; it ends at the latest where there is no room any more. */
+static bool split_chain_ahead(const struct vringh *vr, struct desc_copy d, struct ring_ahead *a)
+{
+	while (ring_ahead_add(a, d.addr, d.len, d.flags & VRING_DESC_F_INDIRECT)) {
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			return true;
+		split_hint(vr, d.next, &d);
+	}
+	return false;
+}
+
+/* Look ahead for chains from the front of @heads; for how many, at least one. See ahead.c. */
+static unsigned split_look_ahead(struct vringh *vr, const uint16_t *heads, unsigned n,
+				 const struct split_next *first)
+{
+	struct desc_copy d = first->d;
+	struct ring_ahead a;
+	unsigned i;
+
+	a.n = a.used = 0;
+	for (i = 0; i < n; i++) {
+		if (i || !first->read)
+			split_hint(vr, heads[i], &d);
+		if (!split_chain_ahead(vr, d, &a))
+			break;
+	}
+	ring_ahead_look(vr, &a);
+	return i ? i : 1;
+}
+
 static int split_pop_heads(struct vringh *vr, const uint16_t *heads, struct vringh_chain **chains,
 			   unsigned n)
 {
-	unsigned i = 0;
+	unsigned i = 0, ahead = 0;
 
 	while (i < n) {
 		struct split_next next = {.read = false};
@@ -360,6 +396,8 @@ static int split_pop_heads(struct vringh *vr, const uint16_t *heads, struct vrin
 			i += split_pop_singles(vr, heads + i, chains + i, n - i, &next);
 		if (i == n)
 			break;
+		if (ring_ahead_wanted(vr) && i >= ahead)
+			ahead = i + split_look_ahead(vr, heads + i, n - i, &next);
 		rc = split_pop_any(vr, heads[i], next.read ? &next.d : NULL, &chains[i]);
 		if (ring_unlikely(rc))
 			return i ? (int)i : rc;

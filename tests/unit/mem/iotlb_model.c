@@ -14,6 +14,8 @@
 
 #include <uvdpa/vhost_iotlb.h>
 
+#include "mem/iotlb_tree.h"
+
 #define MAX_MAPS 4096
 #define SNAPS 8
 
@@ -161,6 +163,20 @@ static void step_lookup(const struct vhost_iotlb *iotlb, const struct model *mod
 	assert_null(map);
 }
 
+/* Several at once: the same as one by one, also beyond both ends, and twice the same. */
+static void step_lookup_many(const struct vhost_iotlb *iotlb, uint64_t space)
+{
+	const struct vhost_iotlb_map *map[2 * IOTLB_GROUP + 1];
+	uint64_t x[2 * IOTLB_GROUP + 1] = {0, UINT64_MAX};
+	unsigned n = (unsigned)(rng() % (2 * IOTLB_GROUP + 2));
+
+	for (unsigned i = 2; i < n; i++)
+		x[i] = rng() % 8 ? rng() % (space + 200) : x[i - 1];
+	iotlb_tree_lower_n(iotlb, x, n, map);
+	for (unsigned i = 0; i < n; i++)
+		assert_ptr_equal(map[i], iotlb_tree_lower(iotlb, x[i]));
+}
+
 static void snap_end(struct snap *snap)
 {
 	if (!snap->model)
@@ -205,6 +221,8 @@ static void walk(unsigned steps, uint64_t space, unsigned adds)
 		else
 			step_del(&iotlb, model, space);
 		step_lookup(&iotlb, model, space);
+		if (i % 16 == 0)
+			step_lookup_many(&iotlb, space);
 		if (rng() % 64 == 0)
 			snap_take(&snaps[rng() % SNAPS], &iotlb, model);
 		if (rng() % 64 == 0)

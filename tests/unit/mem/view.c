@@ -146,6 +146,127 @@ static void test_nothing_is_remembered(void **state)
 	vdpa_region_put(r);
 }
 
+/* ---- looking ahead ---- */
+
+#define MANY 13000u
+
+/* MANY ranges of one byte, every second address from 0 on: range i is byte (i + @shift) of @r. */
+static void map_many(struct fixture *f, struct vdpa_region *r, unsigned shift)
+{
+	vdpa_as_batch_begin(f->as);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(vdpa_as_map(f->as, 2 * i, 1,
+					     vdpa_region_addr(r, (i + shift) % PAGE), VHOST_MAP_RO,
+					     r),
+				 0);
+	vdpa_as_batch_end(f->as);
+	vdpa_view_refresh(f->view);
+}
+
+static void assert_byte(struct fixture *f, unsigned i, const char *want)
+{
+	struct iovec iov;
+
+	assert_int_equal(vdpa_view_xlate(f->view, 2 * i, 1, VHOST_MAP_RO, &iov, 1), 1);
+	assert_ptr_equal(iov.iov_base, want);
+}
+
+static void test_ahead(void **state)
+{
+	struct fixture *f = *state;
+	struct vdpa_region *r = memtest_region(PAGE, 0, 0);
+	const char *base = vdpa_region_base(r);
+	iova_t iova[VDPA_VIEW_AHEAD + 9];
+	struct iovec iov[2];
+
+	map_many(f, r, 0);
+	for (unsigned round = 0; round < 20; round++) {
+		for (unsigned i = 0; i < VDPA_VIEW_AHEAD + 9; i++)
+			iova[i] = 2ull * ((i + 1) * 7919u * (round + 1) % MANY);
+		/* Too many are too many; nobody need keep to the order, or ask at all. */
+		vdpa_view_ahead(f->view, iova, VDPA_VIEW_AHEAD + 9 - round);
+		for (unsigned i = 0; i < VDPA_VIEW_AHEAD + 9; i++) {
+			unsigned k = round % 2 ? i : VDPA_VIEW_AHEAD + 8 - i;
+			unsigned at = (unsigned)(iova[k] / 2);
+
+			assert_byte(f, at, base + at % PAGE);
+		}
+	}
+	/* Holes, the end of all ranges, what may not be written, what goes on beyond a range. */
+	for (unsigned i = 0; i < 9; i++)
+		iova[i] = 1000 + i;
+	iova[0] = 2 * MANY;
+	iova[1] = UINT64_MAX;
+	vdpa_view_ahead(f->view, iova, 9);
+	for (unsigned i = 0; i < 9; i++) {
+		bool hole = i < 2 || iova[i] % 2;
+
+		assert_int_equal(vdpa_view_xlate(f->view, iova[i], 1, VHOST_MAP_RO, iov, 2),
+				 hole ? -EFAULT : 1);
+		assert_int_equal(vdpa_view_xlate(f->view, iova[i], 1, VHOST_MAP_WO, iov, 2),
+				 -EFAULT);
+		assert_int_equal(vdpa_view_xlate(f->view, iova[i], 2, VHOST_MAP_RO, iov, 2),
+				 -EFAULT);
+	}
+	vdpa_region_put(r);
+}
+
+/* What was looked up ahead in one map is nothing in the next one. */
+static void test_ahead_of_a_change(void **state)
+{
+	struct fixture *f = *state;
+	struct vdpa_region *a = memtest_region(PAGE, 0, 0), *b = memtest_region(PAGE, 0, 0);
+	iova_t iova[8];
+	struct iovec iov;
+	unsigned gone = 0;
+
+	map_many(f, a, 0);
+	for (unsigned i = 0; i < 8; i++)
+		iova[i] = 2 * (100 + 100 * i);
+	vdpa_view_ahead(f->view, iova, 8);
+	assert_byte(f, 100, (char *)vdpa_region_base(a) + 100);
+	/* Not yet picked up. */
+	assert_int_equal(
+		vdpa_as_unmap(f->as, 0, UINT64_MAX, &(struct vdpa_done){memtest_count, &gone}), 0);
+	assert_byte(f, 200, (char *)vdpa_region_base(a) + 200);
+	memtest_run_until(f->group, &gone, 1);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(vdpa_view_xlate(f->view, iova[i], 1, VHOST_MAP_RO, &iov, 1),
+				 -EFAULT);
+	vdpa_region_put(a);
+	map_many(f, b, 1);
+	vdpa_view_ahead(f->view, iova, 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_byte(f, 100 + 100 * i, (char *)vdpa_region_base(b) + 101 + 100 * i);
+	vdpa_region_put(b);
+}
+
+static void count_miss(void *arg, unsigned asid, iova_t iova, uint32_t perm)
+{
+	(*(unsigned *)arg)++;
+}
+
+/* To look ahead is not to ask. */
+static void test_ahead_reports_no_miss(void **state)
+{
+	struct fixture *f = *state;
+	struct vdpa_region *r = memtest_region(PAGE, 0, 0);
+	iova_t iova[3] = {1, 3, 2 * MANY + 5};
+	unsigned misses = 0;
+	struct iovec iov;
+
+	map_many(f, r, 0);
+	assert_int_equal(vdpa_as_set_miss(f->as, count_miss, &misses), 0);
+	vdpa_view_refresh(f->view);
+	vdpa_view_ahead(f->view, iova, 3);
+	assert_int_equal(misses, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(vdpa_view_xlate(f->view, iova[i], 1, VHOST_MAP_RO, &iov, 1),
+				 -EAGAIN);
+	assert_int_equal(misses, 3);
+	vdpa_region_put(r);
+}
+
 /* Every byte in a range of its own, in an order of their own. */
 static void test_scattered(void **state)
 {
@@ -381,11 +502,19 @@ static void test_identity(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_edges),	TEST(test_top),
-		TEST(test_permissions), TEST(test_nothing_is_remembered),
-		TEST(test_scattered),	TEST(test_join),
-		TEST(test_message),	TEST(test_dirty),
-		TEST(test_dirty_alias), TEST(test_identity),
+		TEST(test_edges),
+		TEST(test_top),
+		TEST(test_permissions),
+		TEST(test_nothing_is_remembered),
+		TEST(test_ahead),
+		TEST(test_ahead_of_a_change),
+		TEST(test_ahead_reports_no_miss),
+		TEST(test_scattered),
+		TEST(test_join),
+		TEST(test_message),
+		TEST(test_dirty),
+		TEST(test_dirty_alias),
+		TEST(test_identity),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,16 @@ static void map_one(struct fake_guest *g, size_t off, size_t len, struct vdpa_re
 			   region));
 }
 
+void fake_guest_deepen(struct fake_guest *g)
+{
+	vdpa_as_batch_begin(g->as);
+	for (uint64_t i = 0; i < 13000; i++)
+		CHECK(!vdpa_as_map(g->as, (1ull << 40) + 2 * i, 1, vdpa_region_addr(g->a, i % 64),
+				   VHOST_MAP_RO, g->a));
+	vdpa_as_batch_end(g->as);
+	fake_guest_settle(g);
+}
+
 void fake_guest_map(struct fake_guest *g, size_t off, size_t len, enum guest_layout layout,
 		    uint32_t perm)
 {

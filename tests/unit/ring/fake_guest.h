@@ -54,6 +54,8 @@ void fake_guest_fini(struct fake_guest *g);
 /* Map [@off, @off + @len) of the memory at GUEST_IOVA + @off. */
 void fake_guest_map(struct fake_guest *g, size_t off, size_t len, enum guest_layout layout,
 		    uint32_t perm);
+/* Thousands of ranges elsewhere: the map is larger than what a device looks up one by one. */
+void fake_guest_deepen(struct fake_guest *g);
 void fake_guest_unmap(struct fake_guest *g, size_t off, size_t len);
 /* Holes are misses from now on. */
 void fake_guest_misses(struct fake_guest *g);

@@ -37,6 +37,9 @@ struct ring_test {
 	struct vringh_chain *chains[64];
 };
 
+/* Of the run that goes on, see rt_run(): the map is large. */
+static bool rt_deep;
+
 /* A guest with a ring of RT_NUM; ring memory in @ring, the rest in @buf; nothing started. */
 static inline void rt_prepare(struct ring_test *t, enum guest_layout ring, enum guest_layout buf)
 {
@@ -45,6 +48,8 @@ static inline void rt_prepare(struct ring_test *t, enum guest_layout ring, enum 
 	fake_guest_map(&t->g, RT_RING, RT_TABLE - RT_RING, ring, VHOST_MAP_RW);
 	fake_guest_map(&t->g, RT_TABLE, RT_BUF - RT_TABLE, ring, VHOST_MAP_RO);
 	fake_guest_map(&t->g, RT_BUF, RT_BYTES - RT_BUF, buf, VHOST_MAP_RW);
+	if (rt_deep)
+		fake_guest_deepen(&t->g);
 	fake_ring_init(&t->r, &t->g, RT_RING, RT_NUM);
 }
 
@@ -125,25 +130,30 @@ static inline void rt_complete_flush(struct ring_test *t, struct vringh_chain *c
 	fake_ring_used_idx(&t->r);
 }
 
-/* All tests, once per format, order, and what else may be negotiated. */
+/*
+ * All tests, once per format, order, and what else may be negotiated; and once more per format in a
+ * large map.
+ */
 static inline int rt_run(const char *name, const struct CMUnitTest *tests, size_t n)
 {
 	static const uint64_t modes[] = {0, F_PACKED, F_IN_ORDER, F_PACKED | F_IN_ORDER};
 	static const uint64_t extras[] = {0, F_EVENT, F_INDIRECT, F_EVENT | F_INDIRECT};
 	int failed = 0;
 
-	for (unsigned i = 0; i < 16; i++) {
+	for (unsigned i = 0; i < 18; i++) {
 		char full[100];
 
-		fake_ring_mode = modes[i / 4];
-		rt_extra = extras[i % 4];
-		snprintf(full, sizeof(full), "%s-%s%s%s%s", name,
+		rt_deep = i >= 16;
+		fake_ring_mode = rt_deep ? modes[i - 16] : modes[i / 4];
+		rt_extra = rt_deep ? 0 : extras[i % 4];
+		snprintf(full, sizeof(full), "%s-%s%s%s%s%s", name,
 			 fake_packed() ? "packed" : "split", fake_in_order() ? "-in-order" : "",
 			 rt_extra & F_EVENT ? "-event-idx" : "",
-			 rt_extra & F_INDIRECT ? "-indirect" : "");
+			 rt_extra & F_INDIRECT ? "-indirect" : "", rt_deep ? "-large-map" : "");
 		failed += _cmocka_run_group_tests(full, tests, n, NULL, NULL);
 	}
 	fake_ring_mode = rt_extra = 0;
+	rt_deep = false;
 	return failed;
 }
 #define RT_RUN(name, tests) rt_run(name, tests, sizeof(tests) / sizeof((tests)[0]))
