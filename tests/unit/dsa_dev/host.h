@@ -196,9 +196,10 @@ static inline int host_disable(const char *path)
 }
 
 /* dsa0 with one group of two engines: wq0.0 and wq0.1 dedicated, wq0.2 shared, 16 entries each. */
-static inline void host_dsa(const char *ims_slots)
+static inline void host_dsa_with(const char *ims_slots, const char *ir)
 {
-	assert_int_equal(host_words(host_do_add, "dsa0", "ims_slots", ims_slots, NULL), 0);
+	assert_int_equal(host_words(host_do_add, "dsa0", "ims_slots", ims_slots, "ir", ir, NULL),
+			 0);
 	for (unsigned i = 0; i < 2; i++) {
 		char path[32];
 
@@ -222,6 +223,11 @@ static inline void host_dsa(const char *ims_slots)
 		snprintf(path, sizeof(path), "dsa0/wq0.%u", i);
 		assert_int_equal(host_words(host_do_enable, path, NULL), 0);
 	}
+}
+
+static inline void host_dsa(const char *ims_slots)
+{
+	host_dsa_with(ims_slots, "on");
 }
 
 /* ---- mediated devices ---- */

@@ -52,6 +52,13 @@ static unsigned available(const char *type)
 	return left.n;
 }
 
+static int start_without_remapping(void **state)
+{
+	host_start(2);
+	host_dsa_with("8", "off");
+	return 0;
+}
+
 /* ---- two queues ---- */
 
 /* Both queues of the guest work; handles[i] and irqs[i] are those of queue i. */
@@ -332,9 +339,11 @@ static void test_not_divided_again(void **state)
 
 	guest_create(&a, "idxd-1dwq-v1", uuid_a, NULL);
 	guest_connect(&a, false);
+	guest_config(&a, 0, 0); /* nor is it another device, when it is told so */
 	assert_int_equal(vfio_user_region_read(a.client, VFIO_PCI_CONFIG_REGION_INDEX, 0, config,
 					       sizeof(config)),
 			 0);
+	assert_int_equal(config[0], 0x0b258086);
 	for (; at; at = config[at / 4] >> 20) {
 		assert_true(at >= 0x100 && at % 4 == 0 && n++ < 64);
 		assert_int_not_equal(config[at / 4] & 0xffff, 0x23);
@@ -372,6 +381,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_two_queues, start, end),
+		/* Interrupts arrive, whatever their messages look like. */
+		cmocka_unit_test_setup_teardown(test_two_queues, start_without_remapping, end),
 		cmocka_unit_test_setup_teardown(test_queues_of_one, start, end),
 		cmocka_unit_test_setup_teardown(test_two_mapped, start, end),
 		cmocka_unit_test_setup_teardown(test_instances, start, end),

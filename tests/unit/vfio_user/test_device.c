@@ -180,6 +180,7 @@ static void test_irqs_refused(void **state)
 
 static void test_mask(void **state)
 {
+	const uint8_t no = 0, yes = 1;
 	int fds[2] = {eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		      eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 
@@ -191,6 +192,23 @@ static void test_mask(void **state)
 	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_UNMASK | NONE, 0, 1, NULL), 0);
 	assert_int_equal(toy.masked, 0);
 	assert_int_equal(signalled(fds[1]), 1);
+	/* Those that are true. */
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_MASK | BOOL, 0, 1, &no), 0);
+	assert_int_equal(toy.masked, 0);
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_MASK | BOOL, 0, 1, &yes), 0);
+	assert_int_equal(toy.masked, 1);
+	assert_int_equal(signalled(fds[0]), 1);
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_UNMASK | BOOL, 0, 1, &no), 0);
+	assert_int_equal(toy.masked, 1);
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_UNMASK | BOOL, 0, 1, &yes), 0);
+	assert_int_equal(toy.masked, 0);
+	assert_int_equal(signalled(fds[1]), 1);
+	/* No descriptor takes away the one that was given. */
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_MASK | EVENTFD, 0, 1, NULL), 0);
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_UNMASK | EVENTFD, 0, 1, NULL), 0);
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_MASK | NONE, 0, 1, NULL), 0);
+	assert_int_equal(set(0, VFIO_IRQ_SET_ACTION_UNMASK | NONE, 0, 1, NULL), 0);
+	assert_int_equal(signalled(fds[0]) + signalled(fds[1]), 0);
 	close(fds[0]);
 	close(fds[1]);
 }
