@@ -21,19 +21,20 @@ class DeviceProcess(vmlib.Process):
         self.stop()
 
 
-def storage_daemon(cache, work, daemon, image, queues=1, more=""):
-    """QEMU's, with its disk by VDUSE, on the bus as v0."""
+def storage_daemon(cache, work, daemon, image, queues=1, more="", name="v0"):
+    """QEMU's, with its disk by VDUSE, on the bus as @name."""
     process = DeviceProcess(
-        cache, work, daemon, "qsd", "qemu-storage-daemon",
+        cache, work, daemon, f"qsd-{name}", "qemu-storage-daemon",
         "--blockdev", f"driver=file,node-name=d,filename={image},"
         "discard=unmap",
-        "--export", "type=vduse-blk,id=e,name=v0,node-name=d,writable=on,"
+        "--export",
+        f"type=vduse-blk,id=e,name={name},node-name=d,writable=on,"
         f"num-queues={queues},queue-size=256")
 
     def added():
         assert process.alive(), vmlib.tail(process.log)
-        daemon.cli("dev add name v0 mgmtdev vduse " + more, check=False)
-        return "connected" in daemon.cli("--all dev show v0", check=False)
+        daemon.cli(f"dev add name {name} mgmtdev vduse {more}", check=False)
+        return "connected" in daemon.cli(f"--all dev show {name}", check=False)
 
     try:
         vmlib.wait_until("the VDUSE device", added, 30)
