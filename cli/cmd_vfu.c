@@ -11,8 +11,8 @@
 #include "ctl/json.h"
 #include "vfu.h"
 
-#define TIMEOUT_NS 5000000000ull
-#define TIMEOUT_TEXT "5 s"
+#define TIMEOUT_NS 10000000000ull
+#define TIMEOUT_TEXT "10 s"
 
 /* ---- the connection ---- */
 
@@ -40,6 +40,13 @@ int cli_vfu_open(struct cli *cli)
 		return no_connection(v, r, &err);
 	r = vfio_user_get_info(v->client, &v->info);
 	return r ? cli_vfu_failed(cli, r) : EXIT_OK;
+}
+
+int cli_vfu_begin(struct cli *cli, int argc)
+{
+	int ret = cli_args(cli, argc, 0, 0);
+
+	return ret >= 0 ? ret : cli_vfu_open(cli);
 }
 
 int cli_vfu_failed(const struct cli *cli, int err)

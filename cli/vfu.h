@@ -24,6 +24,8 @@ struct vfu {
 
 /* Connect when that was not done yet: EXIT_OK, or EXIT_FAILED after a message. */
 int cli_vfu_open(struct cli *cli);
+/* The same for a command without words; or EXIT_USAGE when there are some. */
+int cli_vfu_begin(struct cli *cli, int argc);
 /* @err (-errno) of a request: EXIT_FAILED after a message. */
 int cli_vfu_failed(const struct cli *cli, int err);
 /* What a command answers (taken; NULL: nothing), by @print unless it is to be JSON. EXIT_OK. */

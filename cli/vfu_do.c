@@ -140,11 +140,9 @@ int cmd_vfu_region_write(struct cli *cli, int argc, char **argv)
 
 int cmd_vfu_reset(struct cli *cli, int argc, char **argv)
 {
-	int ret = cli_args(cli, argc, 0, 0), err;
+	int ret = cli_vfu_begin(cli, argc), err;
 
 	(void)argv;
-	if (ret < 0)
-		ret = cli_vfu_open(cli);
 	if (ret)
 		return ret;
 	err = vfio_user_reset(cli->vfu->client);

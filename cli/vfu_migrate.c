@@ -56,11 +56,9 @@ int cmd_vfu_migrate_show(struct cli *cli, int argc, char **argv)
 					    "resuming", "running_p2p", "pre_copy", "pre_copy_p2p"};
 	struct vfu_mig_state s = {0};
 	json_t *can;
-	int ret = cli_args(cli, argc, 0, 0), err;
+	int ret = cli_vfu_begin(cli, argc), err;
 
 	(void)argv;
-	if (ret < 0)
-		ret = cli_vfu_open(cli);
 	if (ret)
 		return ret;
 	can = cli_vfu_migration(cli->vfu, &err);

@@ -44,12 +44,9 @@ int cmd_vfu_info(struct cli *cli, int argc, char **argv)
 {
 	const struct vfu *v = cli->vfu;
 	json_t *migration;
-	int ret = cli_args(cli, argc, 0, 0), err;
+	int ret = cli_vfu_begin(cli, argc), err;
 
 	(void)argv;
-	if (ret >= 0)
-		return ret;
-	ret = cli_vfu_open(cli);
 	if (ret)
 		return ret;
 	migration = cli_vfu_migration(cli->vfu, &err);
@@ -217,11 +214,9 @@ int cmd_vfu_irq_show(struct cli *cli, int argc, char **argv)
 {
 	struct vfio_user_irqs irqs;
 	json_t *list;
-	int ret = cli_args(cli, argc, 0, 0), err = 0;
+	int ret = cli_vfu_begin(cli, argc), err = 0;
 
 	(void)argv;
-	if (ret < 0)
-		ret = cli_vfu_open(cli);
 	if (ret)
 		return ret;
 	list = json_array();
@@ -257,11 +252,11 @@ static uint32_t get32(const struct config *c, unsigned at)
 	return get16(c, at) | (uint32_t)get16(c, at + 2) << 16;
 }
 
-/* EXIT_OK, or EXIT_FAILED after a message. */
-static int read_config(struct cli *cli, struct config *c)
+/* For a command without words: EXIT_OK, or its end after a message. */
+static int read_config(struct cli *cli, int argc, struct config *c)
 {
 	struct vfio_user_region_info info;
-	int err, ret = cli_vfu_open(cli);
+	int err, ret = cli_vfu_begin(cli, argc);
 
 	if (ret)
 		return ret;
@@ -300,11 +295,9 @@ int cmd_vfu_config(struct cli *cli, int argc, char **argv)
 {
 	struct config c = {.len = 0};
 	char vendor[8], device[8], class[8], revision[4];
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret = read_config(cli, argc, &c);
 
 	(void)argv;
-	if (ret < 0)
-		ret = read_config(cli, &c);
 	if (ret)
 		return ret;
 	snprintf(vendor, sizeof(vendor), "%04x", get16(&c, PCI_VENDOR_ID));
@@ -437,11 +430,9 @@ int cmd_vfu_caps(struct cli *cli, int argc, char **argv)
 {
 	struct config c = {.len = 0};
 	json_t *list;
-	int ret = cli_args(cli, argc, 0, 0);
+	int ret = read_config(cli, argc, &c);
 
 	(void)argv;
-	if (ret < 0)
-		ret = read_config(cli, &c);
 	if (ret)
 		return ret;
 	list = json_array();
