@@ -23,7 +23,7 @@ static int up(void **state)
 static int dial(void)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct timeval patience = {.tv_sec = 5};
+	struct timeval patience = {.tv_sec = 30};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	strcpy(addr.sun_path, toy.path);

@@ -33,7 +33,7 @@ int toy_memfd(size_t size, void **mem)
 
 void toy_until(_Atomic unsigned *counter, unsigned value)
 {
-	for (unsigned i = 0; i < 5000 && atomic_load(counter) != value; i++)
+	for (unsigned i = 0; i < 30000 && atomic_load(counter) != value; i++)
 		usleep(1000);
 	assert_int_equal(atomic_load(counter), value);
 }
