@@ -399,7 +399,7 @@ static bool must_stop(const struct vdu_dev *d, uint8_t want)
  * There is no process, so nobody uses the driver's memory: what is to stop has stopped. The next
  * one is reset first, since it may go on with what it finds in a log of its own.
  */
-static void stop_alone(struct vdu_dev *d)
+void vdu_stop_alone(struct vdu_dev *d)
 {
 	vdu_messages_fail(d, -ECANCELED);
 	d->engine_busy = false;
@@ -425,7 +425,7 @@ void vdu_engine_run(struct vdu_dev *d)
 	if (!d->conn && !d->broken &&
 	    (must_stop(d, want) || (!want && d->engine_busy) ||
 	     ((d->user || d->profile->tells_all) && d->told)))
-		stop_alone(d);
+		vdu_stop_alone(d);
 	if (d->engine_busy || d->broken)
 		return;
 	if (must_stop(d, want)) {

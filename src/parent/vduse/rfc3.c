@@ -369,9 +369,14 @@ static int set_irqfd(struct vdu_vq *vq, int fd)
 
 void vdu_rfc3_disconnected(struct vdu_dev *d)
 {
+	if (d->profile != &vdu_rfc3)
+		return;
 	d->maps_new = false;
-	for (uint32_t i = 0; i < d->nvqs && d->profile == &vdu_rfc3; i++)
+	for (uint32_t i = 0; i < d->nvqs; i++)
 		irq_clear(&d->vq[i]);
+	/* In the middle of a step: the next one would be asked for what this one was told. */
+	if (d->engine_busy)
+		vdu_stop_alone(d);
 }
 
 /* ---- ioctls ---- */

@@ -330,6 +330,8 @@ int vdu_rfc3_before(struct vdu_dev *d);
 int vdu_say_status(struct vdu_dev *d);
 /* Tell the process which address space @group is tied to. 0 or -ENOMEM. */
 int vdu_tell_group(struct vdu_dev *d, unsigned group);
+/* There is no process: what it was told, or asked, is forgotten, and the next one begins anew. */
+void vdu_stop_alone(struct vdu_dev *d);
 /* Something changed that the process has to know. */
 void vdu_engine_run(struct vdu_dev *d);
 /* The process failed: what waits for it fails, and the device needs a reset. */

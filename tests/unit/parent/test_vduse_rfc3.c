@@ -471,6 +471,28 @@ static void test_answers_bounce(void **state)
 	every_answer("bounce");
 }
 
+/* In the middle of whatever: the next process is told everything, and the driver notices nothing.
+ */
+static void test_next_process(void **state)
+{
+	for (unsigned i = 0; i < 2 * VDUSE_RFC3_TYPES; i++) {
+		begin();
+		process_runs();
+		assert_int_equal(add(i & 1 ? "bounce" : "shared", "0"), 0);
+		proc.type = (int)i / 2;
+		proc.how = DEATH;
+		up(dev());
+		proc.how = GOOD;
+		process_ends();
+		process_opens();
+		until(15);
+		assert_false(is_broken());
+		assert_int_equal(proc.num, 16);
+		assert_int_equal(proc.ready, 1);
+		all_gone();
+	}
+}
+
 static bool nth_fails(const char *isolation, unsigned n, enum how how)
 {
 	bool reached;
@@ -850,11 +872,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),	       cmocka_unit_test(test_answers_shared),
-		cmocka_unit_test(test_answers_bounce), cmocka_unit_test(test_nth_message),
-		cmocka_unit_test(test_alloc_shared),   cmocka_unit_test(test_alloc_bounce),
-		cmocka_unit_test(test_irqfd),	       cmocka_unit_test(test_config),
-		cmocka_unit_test(test_config_flood),   cmocka_unit_test(test_create),
-		cmocka_unit_test(test_memory),	       cmocka_unit_test(test_short_read),
+		cmocka_unit_test(test_answers_bounce), cmocka_unit_test(test_next_process),
+		cmocka_unit_test(test_nth_message),    cmocka_unit_test(test_alloc_shared),
+		cmocka_unit_test(test_alloc_bounce),   cmocka_unit_test(test_irqfd),
+		cmocka_unit_test(test_config),	       cmocka_unit_test(test_config_flood),
+		cmocka_unit_test(test_create),	       cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_short_read),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
