@@ -40,8 +40,8 @@ struct dsa_wq_driver {
 	const char *name; /**< a queue's driver_name; none of "none", "user", "mdev" */
 	const char *help; /**< one line, for people */
 	/**
-	 * @wq was enabled, and may be opened. 0, or -errno with @err: it is not, and what was
-	 * opened is closed, or being closed.
+	 * @wq was enabled, and may be opened. 0, or -errno with @err: it is not, there is no
+	 * remove(), and who has opened it is told by gone().
 	 */
 	int (*probe)(struct dsa_wq *wq, struct vdpa_error *err);
 	/**

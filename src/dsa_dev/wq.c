@@ -169,25 +169,6 @@ bool dsa_wq_driver_exists(struct vdpa_ctx *ctx, const char *name)
 
 /* ---- enabled and disabled ---- */
 
-int dsa_wq_bind(struct dsa_wq *wq, struct vdpa_error *err)
-{
-	const struct dsa_wq_driver *driver = find_driver(wq->dev->ctx, driver_name(wq));
-	const struct vdpa_done nobody = {NULL, NULL};
-	int r;
-
-	if (!driver)
-		return vdpa_error_set(err, ENODEV, wq->path,
-				      "driver_name=%s: there is no such driver; \"uvdpa dsa "
-				      "drivers\" lists them",
-				      wq->driver);
-	wq->bound = driver;
-	wq->state = DSA_WQ_ENABLED;
-	r = driver->probe ? driver->probe(wq, err) : 0;
-	if (r)
-		dsa_wq_unbind(wq, &nobody);
-	return r;
-}
-
 /* The last one has closed it. */
 static void check_left(struct dsa_wq *wq)
 {
@@ -202,20 +183,46 @@ static void check_left(struct dsa_wq *wq)
 	dsa_wq_left(wq);
 }
 
-void dsa_wq_unbind(struct dsa_wq *wq, const struct vdpa_done *done)
+static void leave(struct dsa_wq *wq, const struct vdpa_done *done)
 {
 	struct dsa_wq_client *client;
 
-	wq->state = DSA_WQ_LEAVING;
 	wq->left = *done;
-	if (wq->bound->remove)
-		wq->bound->remove(wq);
 	/* None goes out of the list before this returns: closing takes a turn of the loop. */
 	list_for_each_entry (client, &wq->clients, node) {
 		if (!client->closing)
 			client->params.gone(client->params.arg);
 	}
 	check_left(wq);
+}
+
+int dsa_wq_bind(struct dsa_wq *wq, struct vdpa_error *err)
+{
+	const struct dsa_wq_driver *driver = find_driver(wq->dev->ctx, driver_name(wq));
+	const struct vdpa_done nobody = {NULL, NULL};
+	int r;
+
+	if (!driver)
+		return vdpa_error_set(err, ENODEV, wq->path,
+				      "driver_name=%s: there is no such driver; \"uvdpa dsa "
+				      "drivers\" lists them",
+				      wq->driver);
+	wq->bound = driver;
+	wq->state = DSA_WQ_ENABLED;
+	r = driver->probe ? driver->probe(wq, err) : 0;
+	if (r) {
+		wq->state = DSA_WQ_LEAVING;
+		leave(wq, &nobody);
+	}
+	return r;
+}
+
+void dsa_wq_unbind(struct dsa_wq *wq, const struct vdpa_done *done)
+{
+	wq->state = DSA_WQ_LEAVING;
+	if (wq->bound->remove)
+		wq->bound->remove(wq);
+	leave(wq, done);
 }
 
 bool dsa_wq_has_pasid(struct dsa_wq *wq, uint32_t pasid)

@@ -211,6 +211,7 @@ static void test_probe_fails(void **state)
 	probe_result = -EIO;
 	assert_int_equal(host_words(host_do_enable, "dsa0/wq0.0", NULL), -EIO);
 	until(&driven.closed);
+	assert_int_equal(removes, 0);
 	probe_result = 0;
 	assert_int_equal(host_words(host_do_enable, "dsa0/wq0.0", NULL), 0);
 	check_copy(&driven, 1);
