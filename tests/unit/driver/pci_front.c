@@ -12,7 +12,7 @@
 
 #include "base/fd.h"
 
-#define TIMEOUT_NS 10000000000ull
+#define TIMEOUT_NS 60000000000ull
 #define SERVE_NS 200000ull
 #define QUEUES_MAX 16u
 #define QUEUE_RESET 58u

@@ -229,7 +229,7 @@ static void config_put(unsigned off, uint32_t v, unsigned len)
 
 static void until_reset(void)
 {
-	for (unsigned i = 0; i < 5000 && status(); i++)
+	for (unsigned i = 0; i < 60000 && status(); i++)
 		usleep(1000);
 	assert_int_equal(status(), 0);
 }
@@ -333,7 +333,7 @@ static void await(void)
 {
 	uint32_t len;
 
-	for (unsigned i = 0; i < 5000 && !virtqueue_get(rig.vq, &len); i++) {
+	for (unsigned i = 0; i < 60000 && !virtqueue_get(rig.vq, &len); i++) {
 		usleep(1000);
 		assert_false(virtqueue_broken(rig.vq));
 	}
@@ -646,7 +646,7 @@ static void no_ring_at(uint64_t at)
 	put(VIRTIO_PCI_COMMON_Q_USEDLO, at + 0x2000, 8);
 	put(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
 	set_status(BEGIN | OK | DRIVER_OK);
-	for (unsigned i = 0; i < 5000 && !(status() & NEEDS_RESET); i++)
+	for (unsigned i = 0; i < 60000 && !(status() & NEEDS_RESET); i++)
 		usleep(1000);
 	assert_true(status() & NEEDS_RESET);
 	set_status(0);
@@ -743,7 +743,7 @@ static void test_vectors(void **state)
 	config_put(rig.at.msix + PCI_MSIX_FLAGS, 0, 2);
 	submit(VIRTIO_BLK_T_IN);
 	await();
-	for (unsigned i = 0; i < 1000 && !(config_get(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT); i++)
+	for (unsigned i = 0; i < 60000 && !(config_get(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT); i++)
 		usleep(1000);
 	assert_int_equal(get_at(rig.at.isr, 1), 1);
 	assert_int_equal(get_at(rig.at.isr, 1), 0);
@@ -778,7 +778,7 @@ static void test_queue_reset(void **state)
 	submit(VIRTIO_BLK_T_OUT);
 	await();
 	put(QUEUE_RESET, 1, 2);
-	for (unsigned i = 0; i < 5000 && get(QUEUE_RESET, 2); i++)
+	for (unsigned i = 0; i < 60000 && get(QUEUE_RESET, 2); i++)
 		usleep(1000);
 	assert_int_equal(get(QUEUE_RESET, 2), 0);
 	assert_int_equal(get(VIRTIO_PCI_COMMON_Q_ENABLE, 2), 0);
@@ -978,7 +978,7 @@ static size_t raw_recv(struct vfu_header *head, void *data, size_t max)
 	struct pollfd p = {.fd = raw, .events = POLLIN};
 	size_t len;
 
-	if (poll(&p, 1, 2000) != 1)
+	if (poll(&p, 1, 60000) != 1)
 		fail_msg("no answer");
 	assert_int_equal(recv(raw, head, sizeof(*head), MSG_WAITALL), sizeof(*head));
 	len = head->size - sizeof(*head);
@@ -1074,7 +1074,7 @@ static void test_read_does_not_wait(void **state)
 	raw_put(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
 	raw_put(VIRTIO_PCI_COMMON_STATUS, BEGIN | OK | DRIVER_OK, 1);
 	/* The queue asks for its ring; we are not answering, and go on asking. */
-	for (unsigned i = 0; i < 2000 && !asked.cmd; i++) {
+	for (unsigned i = 0; i < 60000 && !asked.cmd; i++) {
 		assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), BEGIN | OK | DRIVER_OK);
 		usleep(1000);
 	}
@@ -1091,7 +1091,7 @@ static void test_read_does_not_wait(void **state)
 	asked.flags = VFU_F_REPLY | VFU_F_ERROR;
 	asked.error = EFAULT;
 	raw_send(asked, NULL, 0);
-	for (unsigned i = 0; i < 5000 && raw_get(VIRTIO_PCI_COMMON_STATUS, 1); i++)
+	for (unsigned i = 0; i < 60000 && raw_get(VIRTIO_PCI_COMMON_STATUS, 1); i++)
 		usleep(1000);
 	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), 0);
 	close(raw);

@@ -87,7 +87,7 @@ static inline int back_device(struct vdpa_ctx *ctx, const char *mgmtdev,
 	}
 	r = mdev ? vdpa_dev_add(mdev, "s0", &config, &err) : hold_device(ctx);
 	/* What the kernel still does for one that was killed holds the lock of its file. */
-	for (unsigned i = 0; r == -EBUSY && i < 200; i++) {
+	for (unsigned i = 0; r == -EBUSY && i < 6000; i++) {
 		usleep(10000);
 		r = vdpa_dev_add(mdev, "s0", &config, &err);
 	}
@@ -157,7 +157,7 @@ static inline int front_connect(struct vdpa_ctx *ctx, struct vhost_user_frontend
 	int r = -1;
 
 	config->size = sizeof(*config);
-	for (unsigned i = 0; i < 500 && r; i++) {
+	for (unsigned i = 0; i < 6000 && r; i++) {
 		r = vhost_user_frontend_new(ctx, config, dev, &err);
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;

@@ -143,7 +143,7 @@ static inline void pci_connect(struct rig *rig, uint32_t id)
 	struct vdpa_error err = {0};
 	int r = -ENOENT;
 
-	for (unsigned i = 0; i < 500 && (r == -ENOENT || r == -ECONNREFUSED); i++) {
+	for (unsigned i = 0; i < 6000 && (r == -ENOENT || r == -ECONNREFUSED); i++) {
 		if (i)
 			usleep(10000);
 		r = pci_front_new(rig->ctx, &config, &rig->dev, &err);

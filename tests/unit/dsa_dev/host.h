@@ -29,7 +29,7 @@
 #include "dsa_dev/dev.h"
 #include "dsa_dev/vdev.h"
 
-#define TIMEOUT_NS 5000000000ull
+#define TIMEOUT_NS 60000000000ull
 #define GUEST_BYTES 0x100000u
 #define GUEST_IOVA 0x40000000ull
 
@@ -50,7 +50,7 @@ static struct host host;
 
 static inline void host_until(_Atomic bool *flag)
 {
-	for (unsigned i = 0; i < 20000 && !atomic_load(flag); i++)
+	for (unsigned i = 0; i < 120000 && !atomic_load(flag); i++)
 		usleep(500);
 	assert_true(atomic_load(flag));
 }
@@ -338,7 +338,7 @@ static inline uint32_t guest_cmd(struct guest *g, enum dsa_cmd cmd, uint32_t ope
 	uint32_t sts = DSA_CMDSTS_ACTIVE;
 
 	guest_write(g, DSA_CMD, (uint32_t)cmd << DSA_CMD_SHIFT | operand);
-	for (unsigned i = 0; i < 5000 && sts & DSA_CMDSTS_ACTIVE; i++) {
+	for (unsigned i = 0; i < 60000 && sts & DSA_CMDSTS_ACTIVE; i++) {
 		if (i)
 			vfio_user_client_serve(g->client, 1000000);
 		sts = guest_read(g, DSA_CMDSTS);

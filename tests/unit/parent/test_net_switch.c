@@ -155,6 +155,7 @@ static void test_late_buffers(void **state)
 	 */
 	for (unsigned i = 0; i < 50; i++) {
 		sw_rx_post(&n.p[1], 2, SW_BUF);
+		sg_run(&n.p[1].g, SG_MOMENT); /* its loop has noticed */
 		for (unsigned k = 0; k < 3; k++)
 			sw_send_to(&n, 0, 2, i * 3 + k);
 		sw_rx_post(&n.p[1], 1, SW_BUF);

@@ -204,12 +204,12 @@ static void two_ports(struct vfio_user_client *c, struct vfio_user_client *other
 	assert_int_equal(in(c, a + UART_MSR), 0);
 }
 
-static bool rings(int fd)
+static bool rings(int fd, int wait_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	uint64_t n;
 
-	if (poll(&p, 1, 200) != 1)
+	if (poll(&p, 1, wait_ms) != 1)
 		return false;
 	return read(fd, &n, sizeof(n)) == sizeof(n);
 }
@@ -227,9 +227,9 @@ static void interrupts(struct vfio_user_client *c, struct vfio_user_client *othe
 	assert_int_equal(vfio_user_set_irqs(c, &set), 0);
 	start_port(c, 0);
 	start_port(c, MTTY_REGS);
-	assert_false(rings(fd));
+	assert_false(rings(fd, 200));
 	out(c, UART_IER, UART_IER_THRI);
-	assert_true(rings(fd));
+	assert_true(rings(fd, 60000));
 	assert_int_equal(in(c, UART_IIR) & 0x0f, UART_IIR_THRI);
 	assert_int_equal(in(c, UART_IIR) & 0x0f, UART_IIR_NO_INT);
 	out(c, UART_IER, 0);
@@ -237,10 +237,10 @@ static void interrupts(struct vfio_user_client *c, struct vfio_user_client *othe
 	set.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK;
 	set.data = NULL;
 	assert_int_equal(vfio_user_set_irqs(c, &set), 0);
-	assert_false(rings(fd));
+	assert_false(rings(fd, 200));
 	out(c, MTTY_REGS + UART_IER, UART_IER_RDI | UART_IER_MSI);
 	out(c, UART_TX, 'i');
-	assert_true(rings(fd));
+	assert_true(rings(fd, 60000));
 	assert_int_equal(in(c, MTTY_REGS + UART_IIR) & 0x0f, UART_IIR_RX_TIMEOUT);
 	for (int i = 0; i < 8; i++)
 		out(c, UART_TX, 'i');

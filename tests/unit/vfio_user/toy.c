@@ -33,7 +33,7 @@ int toy_memfd(size_t size, void **mem)
 
 void toy_until(_Atomic unsigned *counter, unsigned value)
 {
-	for (unsigned i = 0; i < 30000 && atomic_load(counter) != value; i++)
+	for (unsigned i = 0; i < 60000 && atomic_load(counter) != value; i++)
 		usleep(1000);
 	assert_int_equal(atomic_load(counter), value);
 }
@@ -328,7 +328,7 @@ void toy_connect(struct toy *toy)
 {
 	struct vdpa_error err = {.msg = ""};
 
-	assert_int_equal(vfio_user_client_new(toy->path, TIMEOUT_NS, &toy->client, &err), 0);
+	assert_int_equal(vfio_user_client_new(toy->path, 60000000000ull, &toy->client, &err), 0);
 }
 
 static void passed(struct vdpa_loop_sync *sync)
