@@ -288,16 +288,17 @@ struct dsa_worker {
 };
 
 struct dsa_engine {
-	pthread_mutex_t lock;
 	/*
 	 * Of submitters and engines. A submitter fills a slot, then looks whether anybody has to be
 	 * told; an engine says what it will do, then looks whether there is a slot. All of that is
-	 * sequentially consistent, so one of the two sees the other.
+	 * sequentially consistent, so one of the two sees the other. They are on a line of their
+	 * own, which submitters keep: the lock's goes from engine to engine.
 	 */
 	_Atomic bool ready;		    /* there may be something to take */
 	_Atomic unsigned nlooking, nasleep; /* written under the lock */
+	pthread_mutex_t lock __attribute__((aligned(64)));
 	/* The lock. */
-	struct list all __attribute__((aligned(64))); /* queues */
+	struct list all;     /* queues */
 	struct list queues;  /* that something can be taken from, in turns */
 	struct list resumed; /* first of all */
 	struct list drains;  /* waiting */
