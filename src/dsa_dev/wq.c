@@ -4,8 +4,9 @@
  * opens one has a queue object and a space of its own on the engines of the queue's group; entries
  * are counted for all of a shared queue together, as it has them once.
  *
- *	enabled --disable--> leaving: its driver, then its clients are told --last one closes-->
- *disabled
+ *	enabled --disable--> leaving --last client closes--> disabled
+ *
+ * Of leaving its driver is told first, then its clients.
  *
  * Who attacks: nobody. This is for code in this process, which could do anything anyway.
  */
