@@ -75,13 +75,13 @@ static const struct vduse_ioctl ioctls[] = {
 	 .more_at = -1},
 	{.cmd = VDUSE_RFC3_VQ_SETUP_KICKFD,
 	 .name = "VDUSE_RFC3_VQ_SETUP_KICKFD",
-	 .in = SIZE(struct vduse_rfc3_eventfd),
-	 .fd_at = offsetof(struct vduse_rfc3_eventfd, fd),
+	 .in = SIZE(struct vduse_vq_eventfd),
+	 .fd_at = offsetof(struct vduse_vq_eventfd, fd),
 	 .more_at = -1},
 	{.cmd = VDUSE_RFC3_VQ_SETUP_IRQFD,
 	 .name = "VDUSE_RFC3_VQ_SETUP_IRQFD",
-	 .in = SIZE(struct vduse_rfc3_eventfd),
-	 .fd_at = offsetof(struct vduse_rfc3_eventfd, fd),
+	 .in = SIZE(struct vduse_vq_eventfd),
+	 .fd_at = offsetof(struct vduse_vq_eventfd, fd),
 	 .more_at = -1},
 };
 

@@ -14,6 +14,8 @@
 #include <linux/ioctl.h>
 #include <stdint.h>
 
+#include "vdpa/vduse_abi.h" /* struct vduse_vq_eventfd is that of both */
+
 #define VDUSE_RFC3_IOC 0x81
 /* Bytes of configuration in one message. */
 #define VDUSE_RFC3_DATA 256
@@ -92,18 +94,13 @@ struct vduse_rfc3_entry {
 	uint8_t perm;
 };
 
-struct vduse_rfc3_eventfd {
-	uint32_t index;
-	int32_t fd;
-};
-
 /* Of the control node, /dev/vduse then. The first returns the device's descriptor; the argument of
  * the second is the number itself. */
 #define VDUSE_RFC3_CREATE_DEV _IOW(VDUSE_RFC3_IOC, 0x01, struct vduse_rfc3_dev)
 #define VDUSE_RFC3_DESTROY_DEV _IO(VDUSE_RFC3_IOC, 0x02)
 #define VDUSE_RFC3_IOTLB_GET_FD _IOWR(VDUSE_RFC3_IOC, 0x04, struct vduse_rfc3_entry)
-#define VDUSE_RFC3_VQ_SETUP_KICKFD _IOW(VDUSE_RFC3_IOC, 0x05, struct vduse_rfc3_eventfd)
-#define VDUSE_RFC3_VQ_SETUP_IRQFD _IOW(VDUSE_RFC3_IOC, 0x06, struct vduse_rfc3_eventfd)
+#define VDUSE_RFC3_VQ_SETUP_KICKFD _IOW(VDUSE_RFC3_IOC, 0x05, struct vduse_vq_eventfd)
+#define VDUSE_RFC3_VQ_SETUP_IRQFD _IOW(VDUSE_RFC3_IOC, 0x06, struct vduse_vq_eventfd)
 
 _Static_assert(sizeof(struct vduse_rfc3_request) == 280, "size of the interface");
 _Static_assert(sizeof(struct vduse_rfc3_response) == 272, "size of the interface");

@@ -15,7 +15,7 @@ static bool running(const struct vdu_dev *d)
 	return atomic_load(&d->status) & VIRTIO_CONFIG_S_DRIVER_OK;
 }
 
-struct vdu_vq *vdu_vq_get(struct vdu_dev *d, uint32_t index)
+static struct vdu_vq *vq_get(struct vdu_dev *d, uint32_t index)
 {
 	return index < d->nvqs ? &d->vq[index] : NULL;
 }
@@ -54,7 +54,7 @@ static int vq_setup(struct vdu_dev *d, const uint8_t *arg)
 	struct vdu_vq *vq;
 
 	memcpy(&c, arg, sizeof(c));
-	vq = vdu_vq_get(d, c.index);
+	vq = vq_get(d, c.index);
 	if (!vq || c.reserved1 || memcmp(c.reserved2, (uint16_t[10]){0}, sizeof(c.reserved2)))
 		return -EINVAL;
 	if (d->api ? c.group >= d->ngroups || running(d) : c.group)
@@ -76,7 +76,7 @@ static int vq_get_info(struct vdu_dev *d, uint8_t *arg)
 	struct vdu_vq *vq;
 
 	memcpy(&info, arg, sizeof(info));
-	vq = vdu_vq_get(d, info.index);
+	vq = vq_get(d, info.index);
 	if (!vq)
 		return -EINVAL;
 	/* A process that goes on where another one died. */
@@ -101,7 +101,8 @@ static int vq_get_info(struct vdu_dev *d, uint8_t *arg)
 	return 0;
 }
 
-int vdu_take_eventfd(struct vdu_call *call, int given)
+/* The one that came along with @call; -1: none was given. -errno < -1. */
+static int take_eventfd(struct vdu_call *call, int given)
 {
 	if (given == VDUSE_EVENTFD_DEASSIGN)
 		return -1;
@@ -112,18 +113,19 @@ int vdu_take_eventfd(struct vdu_call *call, int given)
 	return vdpa_fd_take(&call->fd);
 }
 
-static int vq_setup_kickfd(struct vdu_dev *d, struct vdu_call *call)
+int vdu_setup_eventfd(struct vdu_dev *d, struct vdu_call *call,
+		      int (*set)(struct vdu_vq *vq, int fd))
 {
 	struct vduse_vq_eventfd e;
 	struct vdu_vq *vq;
 	int fd;
 
 	memcpy(&e, call->arg, sizeof(e));
-	vq = vdu_vq_get(d, e.index);
+	vq = vq_get(d, e.index);
 	if (!vq)
 		return -EINVAL;
-	fd = vdu_take_eventfd(call, e.fd);
-	return fd < -1 ? fd : vdu_set_kickfd(vq, fd);
+	fd = take_eventfd(call, e.fd);
+	return fd < -1 ? fd : set(vq, fd);
 }
 
 static int vq_inject_irq(struct vdu_dev *d, const uint8_t *arg)
@@ -132,7 +134,7 @@ static int vq_inject_irq(struct vdu_dev *d, const uint8_t *arg)
 	uint32_t index;
 
 	memcpy(&index, arg, sizeof(index));
-	vq = vdu_vq_get(d, index);
+	vq = vq_get(d, index);
 	if (!vq || !running(d))
 		return -EINVAL;
 	vdu_call_vq(vq);
@@ -218,7 +220,7 @@ int vdu_device_ioctl(struct vdu_conn *c, struct vdu_call *call)
 	case VDUSE_VQ_GET_INFO:
 		return vq_get_info(d, call->arg);
 	case VDUSE_VQ_SETUP_KICKFD:
-		return vq_setup_kickfd(d, call);
+		return vdu_setup_eventfd(d, call, vdu_set_kickfd);
 	case VDUSE_VQ_INJECT_IRQ:
 		return vq_inject_irq(d, call->arg);
 	case VDUSE_IOTLB_GET_FD:

@@ -381,31 +381,15 @@ void vdu_rfc3_disconnected(struct vdu_dev *d)
 
 /* ---- ioctls ---- */
 
-static int setup_eventfd(struct vdu_dev *d, struct vdu_call *call)
-{
-	struct vduse_rfc3_eventfd e;
-	struct vdu_vq *vq;
-	int fd;
-
-	memcpy(&e, call->arg, sizeof(e));
-	vq = vdu_vq_get(d, e.index);
-	if (!vq)
-		return -EINVAL;
-	fd = vdu_take_eventfd(call, e.fd);
-	if (fd < -1)
-		return fd;
-	return call->ioctl->cmd == VDUSE_RFC3_VQ_SETUP_IRQFD ? set_irqfd(vq, fd)
-							     : vdu_set_kickfd(vq, fd);
-}
-
 int vdu_rfc3_ioctl(struct vdu_conn *c, struct vdu_call *call)
 {
 	switch (call->ioctl->cmd) {
 	case VDUSE_RFC3_IOTLB_GET_FD:
 		return get_fd(c->dev, call);
 	case VDUSE_RFC3_VQ_SETUP_KICKFD:
+		return vdu_setup_eventfd(c->dev, call, vdu_set_kickfd);
 	case VDUSE_RFC3_VQ_SETUP_IRQFD:
-		return setup_eventfd(c->dev, call);
+		return vdu_setup_eventfd(c->dev, call, set_irqfd);
 	default:
 		return -ENOTTY;
 	}

@@ -52,6 +52,7 @@
 #define VDU_BOUNCE_BYTES (64ull << 20)
 
 struct vdu_dev;
+struct vdu_vq;
 
 /* ---- endpoint.c ---- */
 
@@ -101,9 +102,10 @@ int vdu_dev_make(struct vdu_endpoint *ep, const struct vduse_dev_config *config,
 		 struct vdu_dev **out);
 /* What the driver's features are for the process. */
 uint64_t vdu_features_for_process(const struct vdu_dev *d);
-struct vdu_vq *vdu_vq_get(struct vdu_dev *d, uint32_t index);
-/* An eventfd that came along with @call; -1: none was given. -errno < -1. */
-int vdu_take_eventfd(struct vdu_call *call, int given);
+/* @set the eventfd of a queue, -1 for none, of which @call speaks; it takes it over. 0 or -errno.
+ */
+int vdu_setup_eventfd(struct vdu_dev *d, struct vdu_call *call,
+		      int (*set)(struct vdu_vq *vq, int fd));
 /* The entry's first region: its descriptor is the result. 0 or -errno. */
 int vdu_get_fd(struct vdu_dev *d, struct vdu_call *call, struct vduse_iotlb_entry *e);
 int vdu_control_ioctl(struct vdu_conn *c, struct vdu_call *call);

@@ -94,18 +94,12 @@ static void stop(struct vdpa_device *dev)
 static void all_gone(void)
 {
 	struct vdpa_device *dev = vdpa_find_device(ctx, "a");
-	int tries = 0;
 
 	vdpa_fd_close(&file);
 	vdpa_fd_close(&conn);
 	vdpa_fd_close(&control);
 	turn();
-	if (dev)
-		assert_int_equal(vdpa_dev_del(dev, NULL, NULL), 0);
-	while (vduse_unlisten(ctx) && tries++ < 1000)
-		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
-	assert_true(tries < 1000);
-	turn();
+	vduse_all_gone(ctx, dev);
 }
 
 static void alloc(const char *isolation)
@@ -159,24 +153,13 @@ static void test_deleted_in_a_reset(void **state)
 
 static int set_up(void **state)
 {
-	struct vdpa_ctx_config config = {.size = sizeof(config)};
-	int fd = memfd_create("test", MFD_CLOEXEC);
-
-	if (fd < 0 || ftruncate(fd, MEM_BYTES))
-		return -1;
 	snprintf(path, sizeof(path), "/tmp/uvdpa-test-vduse.%d", (int)getpid());
-	if (vdpa_region_map(fd, 0, MEM_BYTES, 0, PROT_READ | PROT_WRITE, &region, NULL))
-		return -1;
-	close(fd);
-	return vdpa_ctx_new(&config, &ctx) || vdpa_register_builtin(ctx);
+	return vduse_set_up(&ctx, &region, MEM_BYTES);
 }
 
 static int tear_down(void **state)
 {
-	vdpa_region_put(region);
-	for (int i = 0; i < 1000 && vdpa_ctx_free(ctx); i++)
-		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
-	return 0;
+	return vduse_tear_down(ctx, region);
 }
 
 int main(void)

@@ -339,19 +339,12 @@ static void assert_life(void)
 
 static void all_gone(void)
 {
-	int tries = 0;
-
 	vdpa_fd_close(&proc.file);
 	vdpa_fd_close(&proc.conn);
 	vdpa_fd_close(&proc.control);
 	vdpa_fd_close(&proc.control_file);
 	turn();
-	if (dev())
-		assert_int_equal(vdpa_dev_del(dev(), NULL, NULL), 0);
-	while (vduse_unlisten(ctx) && tries++ < 1000)
-		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
-	assert_true(tries < 1000);
-	turn();
+	vduse_all_gone(ctx, dev());
 }
 
 static void begin(void)
@@ -565,7 +558,7 @@ static void count(void *priv)
 
 static int setup_fd(uint32_t cmd, uint32_t index, int32_t number, int fd)
 {
-	const struct vduse_rfc3_eventfd e = {.index = index, .fd = number};
+	const struct vduse_vq_eventfd e = {.index = index, .fd = number};
 	int result;
 
 	vduse_say_fd(ctx, proc.conn,
@@ -847,25 +840,16 @@ static void test_memory(void **state)
 
 static int set_up(void **state)
 {
-	struct vdpa_ctx_config config = {.size = sizeof(config)};
-	int fd = memfd_create("test", MFD_CLOEXEC);
-
-	if (fd < 0 || ftruncate(fd, MEM_BYTES))
-		return -1;
 	snprintf(path, sizeof(path), "/tmp/uvdpa-test-rfc3.%d", (int)getpid());
-	if (vdpa_region_map(fd, 0, MEM_BYTES, 0, PROT_READ | PROT_WRITE, &region, NULL))
+	if (vduse_set_up(&ctx, &region, MEM_BYTES))
 		return -1;
-	close(fd);
 	set_ring();
-	return vdpa_ctx_new(&config, &ctx) || vdpa_register_builtin(ctx);
+	return 0;
 }
 
 static int tear_down(void **state)
 {
-	vdpa_region_put(region);
-	for (int i = 0; i < 1000 && vdpa_ctx_free(ctx); i++)
-		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
-	return 0;
+	return vduse_tear_down(ctx, region);
 }
 
 int main(void)

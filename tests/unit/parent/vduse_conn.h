@@ -3,9 +3,15 @@
 #ifndef TEST_PARENT_VDUSE_CONN_H
 #define TEST_PARENT_VDUSE_CONN_H
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
 #include <uvdpa/vdpa.h>
+#include <uvdpa/vduse.h>
 
 #include "base/fd.h"
 #include "base/unix.h"
@@ -15,6 +21,40 @@ static inline void vduse_turn(struct vdpa_ctx *ctx)
 {
 	for (int i = 0; i < 20; i++)
 		vdpa_loop_run_once(vdpa_ctx_control(ctx), 0);
+}
+
+/* A context with all that is built in, and @bytes of memory at 0. 0 or not. */
+static inline int vduse_set_up(struct vdpa_ctx **ctx, struct vdpa_region **region, uint64_t bytes)
+{
+	struct vdpa_ctx_config config = {.size = sizeof(config)};
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) ||
+	    vdpa_region_map(fd, 0, bytes, 0, PROT_READ | PROT_WRITE, region, NULL))
+		return -1;
+	close(fd);
+	return vdpa_ctx_new(&config, ctx) || vdpa_register_builtin(*ctx);
+}
+
+static inline int vduse_tear_down(struct vdpa_ctx *ctx, struct vdpa_region *region)
+{
+	vdpa_region_put(region);
+	for (int i = 0; i < 1000 && vdpa_ctx_free(ctx); i++)
+		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
+	return 0;
+}
+
+/* The process has gone; @dev, unless NULL, and the endpoint go. */
+static inline void vduse_all_gone(struct vdpa_ctx *ctx, struct vdpa_device *dev)
+{
+	int tries = 0;
+
+	if (dev)
+		assert_int_equal(vdpa_dev_del(dev, NULL, NULL), 0);
+	while (vduse_unlisten(ctx) && tries++ < 1000)
+		vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);
+	assert_true(tries < 1000);
+	vduse_turn(ctx);
 }
 
 /* One request, with descriptor @fd unless -1; the answer's descriptor, or -1. *@result may be NULL.
