@@ -159,12 +159,11 @@ static bool direct_trial(struct file_disk *disk, int fd)
 static void open_direct(struct file_disk *disk)
 {
 	int flags = disk->read_only ? O_RDONLY : O_RDWR;
-	struct stat a, b;
 	int fd;
 
 	fd = open(disk->path, flags | O_CLOEXEC | O_NOCTTY | O_DIRECT);
-	if (fd >= 0 && !fstat(fd, &a) && !fstat(disk->fd, &b) && a.st_dev == b.st_dev &&
-	    a.st_ino == b.st_ino && direct_alignment(disk, fd) && direct_trial(disk, fd)) {
+	if (fd >= 0 && vdpa_fd_same_file(fd, disk->fd) && direct_alignment(disk, fd) &&
+	    direct_trial(disk, fd)) {
 		disk->direct_fd = fd;
 		return;
 	}

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "base/fd.h"
@@ -116,6 +117,13 @@ int vdpa_eventfd_signal_shared(int fd)
 	if (n == 0 || (n > 0 && !(pfd.revents & (POLLOUT | POLLNVAL))))
 		return 0;
 	return vdpa_eventfd_signal(fd);
+}
+
+bool vdpa_fd_same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 int vdpa_fd_is_eventfd(int fd)

@@ -47,6 +47,8 @@ int vdpa_eventfd_new(void);
 int vdpa_eventfd_signal(int fd);
 /** The same for one that a peer shares, which may have taken O_NONBLOCK off; see there. */
 int vdpa_eventfd_signal_shared(int fd);
+/** Do both stand for one file (or device)? False too when that cannot be found out. */
+bool vdpa_fd_same_file(int a, int b);
 /** Is @fd an eventfd? 1, 0, or -errno when that cannot be found out. */
 int vdpa_fd_is_eventfd(int fd);
 /** Read the counter; 0 when it was 0, the count, or -errno. Does not wait, whatever the fd's flags.

@@ -15,8 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <uvdpa/vhost_iotlb.h>
+
+#include "base/fd.h"
 
 #define TIMEOUT_NS 4000000000ull
 /*
@@ -190,15 +191,10 @@ static int mapped(struct vfio_user_server *srv, int result)
 /* The file of a region of the device itself is no memory for the device. */
 static bool is_own(const struct vfio_user_server *srv, int fd)
 {
-	struct stat file, own;
-
-	if (fstat(fd, &file))
-		return false;
 	for (unsigned i = 0; i < srv->config.nregions; i++) {
 		const struct vfio_user_region *region = &srv->regions[i];
 
-		if (region->flags & VFIO_REGION_INFO_FLAG_MMAP && !fstat(region->fd, &own) &&
-		    own.st_dev == file.st_dev && own.st_ino == file.st_ino)
+		if (region->flags & VFIO_REGION_INFO_FLAG_MMAP && vdpa_fd_same_file(region->fd, fd))
 			return true;
 	}
 	return false;
