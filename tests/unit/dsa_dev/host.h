@@ -472,4 +472,25 @@ static inline uint8_t guest_complete(struct guest *g, unsigned rec)
 	return guest_status(g, rec);
 }
 
+/* ---- for most tests: one DSA; one guest goes ---- */
+
+static inline int host_up(void **state)
+{
+	host_start(2);
+	host_dsa("8");
+	return 0;
+}
+
+static inline int host_down(void **state)
+{
+	host_end();
+	return 0;
+}
+
+static inline void guest_down(struct guest *g)
+{
+	guest_disconnect(g);
+	host_remove(g->mdev);
+}
+
 #endif

@@ -13,30 +13,11 @@ static const char uuid_c[] = "33333333-3333-4333-8333-333333333333";
 
 static struct guest a, b;
 
-static int start(void **state)
-{
-	host_start(2);
-	host_dsa("8");
-	return 0;
-}
-
-static int end(void **state)
-{
-	host_end();
-	return 0;
-}
-
 static void up(struct guest *g, const char *uuid, bool by_message)
 {
 	guest_create(g, "idxd-1dwq-v1", uuid, NULL);
 	guest_connect(g, by_message);
 	guest_enable(g);
-}
-
-static void down(struct guest *g)
-{
-	guest_disconnect(g);
-	host_remove(g->mdev);
 }
 
 static unsigned slots_used(void)
@@ -66,7 +47,7 @@ static void check_copies(bool by_message)
 		assert_int_equal(a.mem[0x40000 + len], 0);
 	}
 	assert_int_equal(vdpa_eventfd_drain(a.irq[0]), 0);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_copies(void **state)
@@ -121,7 +102,7 @@ static void test_identity(void **state)
 	assert_int_equal(guest_read(&a, DSA_GENCAP) >> 31, 0);
 	guest_write(&a, DSA_WQCFG, 1);
 	assert_int_equal(guest_read(&a, DSA_WQCFG), 16);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_bus_master(void **state)
@@ -130,7 +111,7 @@ static void test_bus_master(void **state)
 	guest_connect(&a, false);
 	assert_int_equal(guest_cmd(&a, DSA_CMD_ENABLE_DEVICE, 0), DSA_CMDSTS_BUSMASTER);
 	guest_enable(&a);
-	down(&a);
+	guest_down(&a);
 }
 
 /* What blocks on a fault is waited for by a drain, and cancelled by an abort. */
@@ -172,7 +153,7 @@ static void test_bus_master_is_taken(void **state)
 		guest_config(&a, 4, 2);
 		guest_config(&a, 4, 2);
 		assert_int_equal(guest_read(&a, DSA_GENSTS), DSA_DISABLED);
-		down(&a);
+		guest_down(&a);
 	}
 }
 
@@ -182,7 +163,7 @@ static void test_command_interrupt(void **state)
 	assert_int_equal(guest_cmd(&a, DSA_CMD_DRAIN_ALL, DSA_CMD_INT), 0);
 	assert_true(guest_wait(&a, a.irq[0]));
 	assert_int_equal(guest_read(&a, DSA_INTCAUSE), DSA_INTCAUSE_CMD);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_drain_waits(void **state)
@@ -205,7 +186,7 @@ static void test_drain_waits(void **state)
 	assert_int_equal(guest_read(&a, DSA_CMDSTS), 0);
 	assert_int_equal(guest_status(&a, 0x1000), DSA_COMP_SUCCESS);
 	assert_memory_equal(a.mem + 0x40000, a.mem, 4096);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_abort_cancels(void **state)
@@ -223,7 +204,7 @@ static void test_abort_cancels(void **state)
 		block(&a);
 		assert_int_equal(guest_cmd(&a, aborts[i].cmd, aborts[i].operand), 0);
 		assert_int_equal(guest_status(&a, 0x1000), 0); /* no record of it */
-		down(&a);
+		guest_down(&a);
 	}
 }
 
@@ -248,7 +229,7 @@ static void test_reset_over_a_drain(void **state)
 		assert_int_equal(guest_read(&a, DSA_CMDSTS), 0);
 		assert_int_equal(vdpa_eventfd_drain(a.irq[0]), 0);
 		guest_enable(&a);
-		down(&a);
+		guest_down(&a);
 	}
 }
 
@@ -259,7 +240,7 @@ static void test_unmap_while_blocked(void **state)
 	block(&a);
 	assert_int_equal(vfio_user_dma_unmap(a.client, GUEST_IOVA, GUEST_BYTES), 0);
 	assert_int_equal(guest_cmd(&a, DSA_CMD_ABORT_ALL, 0), 0);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_swerr(void **state)
@@ -274,7 +255,7 @@ static void test_swerr(void **state)
 	assert_int_equal(guest_read(&a, DSA_SWERR + 4), 0x33); /* and no PASID of the host's */
 	assert_int_equal(host_inject(a.mdev, "swerr"), 0);
 	assert_int_equal(guest_read(&a, DSA_SWERR) & 3, 3);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_revocation(void **state)
@@ -298,7 +279,7 @@ static void test_revocation(void **state)
 	assert_true(guest_wait(&a, a.irq[1]));
 	assert_int_equal(guest_status(&a, 0x1000), DSA_COMP_SUCCESS);
 	assert_int_equal(vdpa_eventfd_drain(a.irq[1]), 0); /* the first one did not interrupt */
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_injection(void **state)
@@ -322,7 +303,7 @@ static void test_injection(void **state)
 	assert_int_equal(guest_cmd(&a, DSA_CMD_RESET_DEVICE, 0), DSA_CMDSTS_HW_ERR);
 	assert_int_equal(vfio_user_reset(a.client), 0);
 	guest_enable(&a);
-	down(&a);
+	guest_down(&a);
 }
 
 /* ---- queues ---- */
@@ -338,7 +319,7 @@ static void test_dedicated_queue_drops(void **state)
 	assert_in_range(stats.submitted, 16, 199);
 	assert_int_equal(stats.dropped, 200 - stats.submitted);
 	assert_int_equal(stats.errors, 0);
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_shared_queue_says_retry(void **state)
@@ -365,7 +346,7 @@ static void test_shared_queue_says_retry(void **state)
 	r = guest_submit(&a, 1, &desc);
 	assert_int_equal(r, 0);
 	assert_true(guest_wait(&a, a.irq[1]));
-	down(&a);
+	guest_down(&a);
 }
 
 static void test_mapped_portal(void **state)
@@ -406,7 +387,7 @@ static void test_mapped_portal(void **state)
 	assert_int_equal(guest_submit(&a, 3, &desc), 0);
 	assert_true(guest_wait(&a, a.irq[1]));
 	munmap(page, 0x2000);
-	down(&a);
+	guest_down(&a);
 }
 
 /* What a descriptor writes becomes no descriptor: its own portals are not memory to a device. */
@@ -444,7 +425,7 @@ static void test_own_portals(void **state)
 	mem.fd = region.fd;
 	assert_int_equal(vfio_user_dma_map(a.client, &mem), -EINVAL);
 	close(region.fd);
-	down(&a);
+	guest_down(&a);
 }
 
 /* ---- two guests ---- */
@@ -472,8 +453,8 @@ static void test_memory_is_apart(void **state)
 	assert_int_equal(guest_read(&a, DSA_SWERR) >> 8 & 0x7f, DSA_COMP_CRA_XLAT);
 	assert_int_equal(b.mem[0x40000], 0);
 	assert_int_equal(guest_read(&b, DSA_SWERR), 0);
-	down(&a);
-	down(&b);
+	guest_down(&a);
+	guest_down(&b);
 }
 
 static void test_interrupts_are_apart(void **state)
@@ -501,8 +482,8 @@ static void test_interrupts_are_apart(void **state)
 	assert_int_equal(vdpa_eventfd_drain(b.irq[1]), 0);
 	ims_get_stats(dsa_dev_ims(dsa_dev_find(host.ctx, "dsa0")), &stats);
 	assert_int_equal(stats.pasid, 1);
-	down(&a);
-	down(&b);
+	guest_down(&a);
+	guest_down(&b);
 }
 
 /* One stands still; the other does not notice. */
@@ -529,8 +510,8 @@ static void test_queues_are_apart(void **state)
 	assert_int_equal(guest_cmd(&a, DSA_CMD_ABORT_ALL, 0), 0);
 	assert_int_equal(guest_status(&a, 0x2000), 0);
 	assert_int_equal(guest_status(&b, 0x2000), 0);
-	down(&a);
-	down(&b);
+	guest_down(&a);
+	guest_down(&b);
 }
 
 /* ---- types, ends ---- */
@@ -577,7 +558,7 @@ static void test_remove_while_open(void **state)
 	guest_disconnect(&a);
 	/* Its queue is free again. */
 	up(&b, uuid_b, false);
-	down(&b);
+	guest_down(&b);
 }
 
 /* A guest that goes without a word, and the next one on the same device. */
@@ -590,7 +571,7 @@ static void test_next_client(void **state)
 	guest_connect(&a, true);
 	assert_int_equal(guest_read(&a, DSA_GENSTS), 0);
 	guest_enable(&a);
-	down(&a);
+	guest_down(&a);
 }
 
 /* ---- memory that is not there ---- */
@@ -622,7 +603,7 @@ static void test_create_without_memory(void **state)
 	assert_non_null(mdev);
 	host_remove(mdev);
 	up(&a, uuid_a, false);
-	down(&a);
+	guest_down(&a);
 }
 
 static int add_without_memory(void *arg)
@@ -702,33 +683,33 @@ static void test_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_copies, start, end),
-		cmocka_unit_test_setup_teardown(test_copies_by_message, start, end),
-		cmocka_unit_test_setup_teardown(test_copies_on_one_thread, start_alone, end),
-		cmocka_unit_test_setup_teardown(test_identity, start, end),
-		cmocka_unit_test_setup_teardown(test_bus_master, start, end),
-		cmocka_unit_test_setup_teardown(test_bus_master_is_taken, start, end),
-		cmocka_unit_test_setup_teardown(test_command_interrupt, start, end),
-		cmocka_unit_test_setup_teardown(test_drain_waits, start, end),
-		cmocka_unit_test_setup_teardown(test_abort_cancels, start, end),
-		cmocka_unit_test_setup_teardown(test_reset_over_a_drain, start, end),
-		cmocka_unit_test_setup_teardown(test_unmap_while_blocked, start, end),
-		cmocka_unit_test_setup_teardown(test_swerr, start, end),
-		cmocka_unit_test_setup_teardown(test_revocation, start, end),
-		cmocka_unit_test_setup_teardown(test_injection, start, end),
-		cmocka_unit_test_setup_teardown(test_dedicated_queue_drops, start, end),
-		cmocka_unit_test_setup_teardown(test_shared_queue_says_retry, start, end),
-		cmocka_unit_test_setup_teardown(test_mapped_portal, start, end),
-		cmocka_unit_test_setup_teardown(test_own_portals, start, end),
-		cmocka_unit_test_setup_teardown(test_memory_is_apart, start, end),
-		cmocka_unit_test_setup_teardown(test_interrupts_are_apart, start, end),
-		cmocka_unit_test_setup_teardown(test_queues_are_apart, start, end),
-		cmocka_unit_test_setup_teardown(test_none_is_left, start, end),
-		cmocka_unit_test_setup_teardown(test_remove_while_open, start, end),
-		cmocka_unit_test_setup_teardown(test_next_client, start, end),
-		cmocka_unit_test_setup_teardown(test_create_without_memory, start, end),
-		cmocka_unit_test_setup_teardown(test_add_without_memory, start, end),
-		cmocka_unit_test_setup_teardown(test_threads, start, end),
+		cmocka_unit_test_setup_teardown(test_copies, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_copies_by_message, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_copies_on_one_thread, start_alone, host_down),
+		cmocka_unit_test_setup_teardown(test_identity, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_bus_master, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_bus_master_is_taken, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_command_interrupt, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_drain_waits, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_abort_cancels, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_reset_over_a_drain, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_unmap_while_blocked, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_swerr, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_revocation, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_injection, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_dedicated_queue_drops, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_shared_queue_says_retry, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_mapped_portal, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_own_portals, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_memory_is_apart, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_interrupts_are_apart, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_queues_are_apart, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_none_is_left, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_remove_while_open, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_next_client, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_create_without_memory, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_add_without_memory, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_threads, host_up, host_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,25 +11,6 @@ static const char uuid_c[] = "33333333-3333-4333-8333-333333333333";
 
 static struct guest a;
 
-static int start(void **state)
-{
-	host_start(2);
-	host_dsa("8");
-	return 0;
-}
-
-static int end(void **state)
-{
-	host_end();
-	return 0;
-}
-
-static void down(struct guest *g)
-{
-	guest_disconnect(g);
-	host_remove(g->mdev);
-}
-
 struct left {
 	const char *type;
 	unsigned n;
@@ -80,7 +61,7 @@ static void up_two(const char *portals)
 
 static void down_two(void)
 {
-	down(&a);
+	guest_down(&a);
 	vdpa_fd_close(&irqs[1]);
 }
 
@@ -317,7 +298,7 @@ static void test_first_stage(void **state)
 	/* Not more than the host's queue has. */
 	old_configure(17);
 	assert_int_equal(guest_cmd(&a, DSA_CMD_ENABLE_DEVICE, 0), DSA_CMDSTS_WQ_SIZES);
-	down(&a);
+	guest_down(&a);
 }
 
 /* The same accesses where they change nothing: the host's configuration holds. */
@@ -329,7 +310,7 @@ static void test_first_stage_read_only(void **state)
 	old_configure(4);
 	assert_int_equal(guest_read(&a, DSA_WQCFG), 16);
 	old_work();
-	down(&a);
+	guest_down(&a);
 }
 
 /* No capability of the function says that it can be divided (SIOV is a DVSEC of Intel's). */
@@ -348,7 +329,7 @@ static void test_not_divided_again(void **state)
 		assert_true(at >= 0x100 && at % 4 == 0 && n++ < 64);
 		assert_int_not_equal(config[at / 4] & 0xffff, 0x23);
 	}
-	down(&a);
+	guest_down(&a);
 }
 
 struct change {
@@ -374,22 +355,23 @@ static void test_configuration_is_changed(void **state)
 	assert_int_equal(host_call(do_change, &c), -EBUSY);
 	guest_connect(&a, false);
 	assert_false(read64(DSA_GENCAP) & DSA_GENCAP_CONFIG);
-	down(&a);
+	guest_down(&a);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_two_queues, start, end),
+		cmocka_unit_test_setup_teardown(test_two_queues, host_up, host_down),
 		/* Interrupts arrive, whatever their messages look like. */
-		cmocka_unit_test_setup_teardown(test_two_queues, start_without_remapping, end),
-		cmocka_unit_test_setup_teardown(test_queues_of_one, start, end),
-		cmocka_unit_test_setup_teardown(test_two_mapped, start, end),
-		cmocka_unit_test_setup_teardown(test_instances, start, end),
-		cmocka_unit_test_setup_teardown(test_first_stage, start, end),
-		cmocka_unit_test_setup_teardown(test_first_stage_read_only, start, end),
-		cmocka_unit_test_setup_teardown(test_configuration_is_changed, start, end),
-		cmocka_unit_test_setup_teardown(test_not_divided_again, start, end),
+		cmocka_unit_test_setup_teardown(test_two_queues, start_without_remapping,
+						host_down),
+		cmocka_unit_test_setup_teardown(test_queues_of_one, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_two_mapped, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_instances, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_first_stage, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_first_stage_read_only, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_configuration_is_changed, host_up, host_down),
+		cmocka_unit_test_setup_teardown(test_not_divided_again, host_up, host_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
