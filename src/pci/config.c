@@ -309,7 +309,7 @@ unsigned pci_config_write(struct pci_dev *dev, unsigned off, const void *buf, un
 	e = take_flr(dev);
 	after = look(dev);
 	e |= events(&before, &after);
-	if (e & (PCI_EVENT_COMMAND | PCI_EVENT_MSI | PCI_EVENT_MSIX))
+	if (e & (PCI_EVENT_COMMAND | PCI_EVENT_POWER | PCI_EVENT_MSI | PCI_EVENT_MSIX))
 		pci_irq_update(dev);
 	pthread_mutex_unlock(&dev->lock);
 	return e;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * INTx, MSI, MSI-X. An interrupt that cannot be told now, because it is masked or because nobody
- * has asked for it, is pending, and is told when that changes: none is lost.
+ * INTx, MSI, MSI-X. An interrupt that cannot be told now, because it is masked, because the
+ * function may not send it, or because nobody has asked for it, is pending, and is told when that
+ * changes: none is lost.
+ *
+ * MSI and MSI-X are writes to memory: they need bus master (PCI Express 5.0, 7.5.1.1.3). INTx is
+ * none, and has a bit of its own. In D3hot a function sends nothing at all (5.3.1.4).
  *
  * INTx is a level, of which the client is told by an eventfd. It masks the line by itself as it
  * takes one (VFIO_IRQ_INFO_AUTOMASKED) and says when it is to be told again.
@@ -19,6 +23,11 @@ static bool msix_on(const struct pci_dev *dev)
 static bool msi_on(const struct pci_dev *dev)
 {
 	return dev->msi && pci_get16(dev, dev->msi + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_ENABLE;
+}
+
+static bool may_write(const struct pci_dev *dev)
+{
+	return pci_bus_master(dev) && !pci_power_state(dev);
 }
 
 static int tell(struct pci_dev *dev, unsigned index, unsigned sub)
@@ -42,7 +51,7 @@ static void set_pending(struct pci_dev *dev, unsigned v, bool on)
 
 static void msix_raise(struct pci_dev *dev, unsigned v)
 {
-	bool masked = dev->msix.masked[v] ||
+	bool masked = dev->msix.masked[v] || !may_write(dev) ||
 		      (pci_get16(dev, dev->msi_x + PCI_MSIX_FLAGS) & PCI_MSIX_FLAGS_MASKALL);
 
 	set_pending(dev, v, masked || tell(dev, VFIO_PCI_MSIX_IRQ_INDEX, v));
@@ -73,7 +82,7 @@ static unsigned msi_enabled_vectors(const struct pci_dev *dev)
 static void msi_raise(struct pci_dev *dev, unsigned v)
 {
 	v &= msi_enabled_vectors(dev) - 1;
-	if (tell(dev, VFIO_PCI_MSI_IRQ_INDEX, v))
+	if (!may_write(dev) || tell(dev, VFIO_PCI_MSI_IRQ_INDEX, v))
 		dev->msi_pending |= 1u << v;
 	else
 		dev->msi_pending &= ~(1u << v);
@@ -126,7 +135,7 @@ bool pci_msi_enabled(struct pci_dev *dev)
 static void intx_retry(struct pci_dev *dev)
 {
 	if (!dev->intx_level || dev->intx_masked || msix_on(dev) || msi_on(dev) ||
-	    pci_get16(dev, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
+	    pci_power_state(dev) || pci_get16(dev, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
 		return;
 	if (!tell(dev, VFIO_PCI_INTX_IRQ_INDEX, 0))
 		dev->intx_masked = true;

@@ -158,15 +158,17 @@ bool pci_msix_write(struct pci_dev *dev, unsigned bar, uint64_t off, const void 
 /* ---- interrupts ---- */
 
 /*
- * Raise vector @vector, with MSI or MSI-X: told, or pending until it is unmasked or asked for.
- * Without either, nothing: INTx is pci_intx(). True: one of the two is enabled. Any thread.
+ * Raise vector @vector, with MSI or MSI-X: told, or pending until it is unmasked or asked for, and
+ * the function may write to memory (it is bus master, in D0). Without either of the two, nothing:
+ * INTx is pci_intx(). True: one of them is enabled. Any thread.
  *
  * A vector that the driver masks in the table is masked. One that it has never touched is not,
  * though its mask bit reads as 1: a client that keeps the table to itself (QEMU) asks for the
  * eventfds of those that are in use, and takes them away.
  */
 bool pci_msi_raise(struct pci_dev *dev, unsigned vector);
-/* The level of the INTx line. Any thread. Told at each edge, and again when it was unmasked. */
+/* The level of the INTx line. Any thread. Told at each edge, and again when it was unmasked, or
+ * switched on: by its bit of the command register, or by D0. */
 void pci_intx(struct pci_dev *dev, bool level);
 /* Is MSI or MSI-X enabled? Any thread. */
 bool pci_msi_enabled(struct pci_dev *dev);

@@ -272,6 +272,7 @@ static int interrupts(struct front *f)
 {
 	struct vdpa_loop *control = vdpa_ctx_control(f->vd.ctx);
 	uint16_t flags = PCI_MSIX_FLAGS_ENABLE;
+	uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 	int r;
 
 	f->config_call = vdpa_eventfd_new();
@@ -284,6 +285,9 @@ static int interrupts(struct front *f)
 		f->vqs[i].call = vdpa_eventfd_new();
 		r = ask_irq(f, VFIO_PCI_MSIX_IRQ_INDEX, i + 1, f->vqs[i].call);
 	}
+	if (!r)
+		r = vfio_user_region_write(f->c, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND,
+					   &command, 2);
 	if (!r && !f->intx)
 		r = vfio_user_region_write(f->c, VFIO_PCI_CONFIG_REGION_INDEX,
 					   f->at.msix + PCI_MSIX_FLAGS, &flags, 2);

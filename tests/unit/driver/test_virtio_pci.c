@@ -355,6 +355,12 @@ static int vector_fd(unsigned vector)
 	return fd;
 }
 
+static void msix_on(void)
+{
+	config_put(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	config_put(rig.at.msix + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+}
+
 static bool signalled(int fd, int timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -617,7 +623,7 @@ static void test_bad_ring(void **state)
 	come(0);
 	share_memory(false);
 	fd = vector_fd(0);
-	config_put(rig.at.msix + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+	msix_on();
 	put(VIRTIO_PCI_COMMON_MSIX, 0, 2);
 	assert_int_equal(negotiate(VDPA_BIT(VIRTIO_F_VERSION_1)), BEGIN | OK);
 	/* A split ring of 48 entries. */
@@ -715,7 +721,7 @@ static void test_vectors(void **state)
 	come(0);
 	share_memory(false);
 	fd = vector_fd(1);
-	config_put(rig.at.msix + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, 2);
+	msix_on();
 	assert_int_equal(negotiate(offered() & ~VDPA_BIT(VIRTIO_RING_F_EVENT_IDX)), BEGIN | OK);
 	put(VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
 	put(VIRTIO_PCI_COMMON_Q_MSIX, 1, 2);
@@ -733,6 +739,13 @@ static void test_vectors(void **state)
 	assert_int_equal(pba, 2);
 	vfio_user_region_write(rig.c, 2, 16 + 12, &zero, 4);
 	assert_true(signalled(fd, 1000));
+	/* The same without bus master. */
+	config_put(PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	submit(VIRTIO_BLK_T_IN);
+	await();
+	assert_false(signalled(fd, 100));
+	config_put(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	assert_true(signalled(fd, 5000));
 	/* No vector: nothing. With MSI-X there is no interrupt status. */
 	put(VIRTIO_PCI_COMMON_Q_MSIX, 0xffff, 2);
 	submit(VIRTIO_BLK_T_IN);

@@ -28,10 +28,15 @@ static int trigger(void *arg, unsigned index, unsigned sub)
 }
 
 static struct pci_dev *dev;
-static unsigned msix_ctl, msi_ctl;
+static unsigned msix_ctl, msi_ctl, pm_ctl;
 
 #define TABLE 0x0u
 #define PBA 0x800u
+
+static void ctl(unsigned at, uint16_t value)
+{
+	pci_config_write(dev, at, &value, 2);
+}
 
 static int setup(void **state)
 {
@@ -43,8 +48,10 @@ static int setup(void **state)
 	memset(&client, 0, sizeof(client));
 	assert_int_equal(pci_dev_new(&params, &dev), 0);
 	assert_int_equal(pci_add_bar(dev, 1, &bar), 0);
+	pm_ctl = (unsigned)pci_add_pm(dev) + PCI_PM_CTRL;
 	msi_ctl = (unsigned)pci_add_msi(dev, 8) + PCI_MSI_FLAGS;
 	msix_ctl = (unsigned)pci_add_msix(dev, &msix) + PCI_MSIX_FLAGS;
+	ctl(PCI_COMMAND, PCI_COMMAND_MASTER);
 	return 0;
 }
 
@@ -52,11 +59,6 @@ static int teardown(void **state)
 {
 	pci_dev_free(dev);
 	return 0;
-}
-
-static void ctl(unsigned at, uint16_t value)
-{
-	pci_config_write(dev, at, &value, 2);
 }
 
 static void vector_ctl(unsigned v, uint32_t value)
@@ -233,6 +235,90 @@ static void test_intx_disabled(void **state)
 	assert_int_equal(*told, 3);
 }
 
+/* A message is a write to memory, for which a function has to be bus master. */
+static void test_bus_master(void **state)
+{
+	unsigned *msix = client.told[VFIO_PCI_MSIX_IRQ_INDEX];
+	unsigned *msi = client.told[VFIO_PCI_MSI_IRQ_INDEX];
+
+	ctl(PCI_COMMAND, PCI_COMMAND_MEMORY);
+	ctl(msix_ctl, PCI_MSIX_FLAGS_ENABLE);
+	assert_true(pci_msi_raise(dev, 3));
+	assert_true(pci_msi_raise(dev, 4));
+	assert_int_equal(pba(), 0x18);
+	/* Nothing else lets them through: a new eventfd, the mask's end, the enable bit. */
+	pci_irqs_changed(dev, VFIO_PCI_MSIX_IRQ_INDEX, 0, 40);
+	vector_ctl(4, 1);
+	vector_ctl(3, 0);
+	ctl(msix_ctl, 0);
+	ctl(msix_ctl, PCI_MSIX_FLAGS_ENABLE);
+	assert_int_equal(msix[3] + msix[4], 0);
+	ctl(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	assert_int_equal(msix[3], 1);
+	assert_int_equal(msix[4], 0);
+	assert_int_equal(pba(), 0x10);
+	ctl(msix_ctl, 0);
+	ctl(PCI_COMMAND, 0);
+	ctl(msi_ctl, PCI_MSI_FLAGS_ENABLE);
+	assert_true(pci_msi_raise(dev, 0));
+	pci_irqs_changed(dev, VFIO_PCI_MSI_IRQ_INDEX, 0, 1);
+	assert_int_equal(msi[0], 0);
+	ctl(PCI_COMMAND, PCI_COMMAND_MASTER);
+	assert_int_equal(msi[0], 1);
+	/* INTx is none. */
+	ctl(msi_ctl, 0);
+	ctl(PCI_COMMAND, 0);
+	pci_intx(dev, true);
+	assert_int_equal(client.told[VFIO_PCI_INTX_IRQ_INDEX][0], 1);
+}
+
+/* Asleep, a function sends nothing; its registers, and what is pending, are kept. */
+static void test_d3hot(void **state)
+{
+	unsigned *msix = client.told[VFIO_PCI_MSIX_IRQ_INDEX];
+	unsigned *intx = &client.told[VFIO_PCI_INTX_IRQ_INDEX][0];
+
+	ctl(pm_ctl, 3);
+	pci_intx(dev, true);
+	assert_true(pci_get16(dev, PCI_STATUS) & PCI_STATUS_INTERRUPT);
+	pci_irq_mask(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, false);
+	assert_int_equal(*intx, 0);
+	ctl(pm_ctl, 0);
+	assert_int_equal(*intx, 1);
+	pci_intx(dev, false);
+	ctl(msix_ctl, PCI_MSIX_FLAGS_ENABLE);
+	ctl(pm_ctl, 3);
+	assert_true(pci_msi_raise(dev, 7));
+	assert_int_equal(pba(), 0x80);
+	assert_int_equal(msix[7], 0);
+	ctl(pm_ctl, 0);
+	assert_int_equal(msix[7], 1);
+	assert_int_equal(pba(), 0);
+}
+
+/* The bit says that INTx wants something, whether it may or not. What was pending when a reset came
+ * is nobody's any more. */
+static void test_status_and_reset(void **state)
+{
+	unsigned *msix = client.told[VFIO_PCI_MSIX_IRQ_INDEX];
+	unsigned *intx = &client.told[VFIO_PCI_INTX_IRQ_INDEX][0];
+
+	ctl(PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
+	pci_intx(dev, true);
+	assert_true(pci_get16(dev, PCI_STATUS) & PCI_STATUS_INTERRUPT);
+	ctl(msix_ctl, PCI_MSIX_FLAGS_ENABLE);
+	pci_msi_raise(dev, 7);
+	assert_int_equal(pba(), 0x80);
+	pci_reset(dev);
+	assert_false(pci_get16(dev, PCI_STATUS) & PCI_STATUS_INTERRUPT);
+	assert_int_equal(pci_get16(dev, PCI_COMMAND), 0);
+	ctl(PCI_COMMAND, PCI_COMMAND_MASTER);
+	ctl(msix_ctl, PCI_MSIX_FLAGS_ENABLE);
+	ctl(msix_ctl, 0);
+	pci_irq_mask(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, false);
+	assert_int_equal(msix[7] + *intx, 0);
+}
+
 static void test_load_tells(void **state)
 {
 	size_t len = pci_state_size(dev);
@@ -260,6 +346,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_msi, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_intx, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_intx_disabled, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bus_master, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_d3hot, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_status_and_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_load_tells, setup, teardown),
 	};
 
