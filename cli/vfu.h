@@ -20,7 +20,7 @@ struct vfu {
 	json_t *out;		 /* with -j: what the commands answered */
 };
 
-/* ---- cmd_vfu.c ---- */
+/* ---- vfu.c ---- */
 
 /* Connect when that was not done yet: EXIT_OK, or EXIT_FAILED after a message. */
 int cli_vfu_open(struct cli *cli);
