@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The parent vduse: a device in a process of its own, on the daemon's endpoint."""
 import errno
+import json
 import os
 import resource
 import select
@@ -277,6 +278,21 @@ def test_groups_are_told_again(served, process, how):
         gone(served)
         again = process(api=1, nvqs=2, create=False)
         wait_for(lambda: [struct.unpack_from('<II', body) for kind, body in again.seen if kind == vp.GROUP_ASID] == [(1, 1)])
+    assert driver.end()[0] == 0
+
+
+def test_groups_while_nobody_hears(served, process):
+    """However often a driver moves a group meanwhile, the next process is told once where it is."""
+    proc = process(api=1, ngroups=2, nas=3, nvqs=2)
+    add(served)
+    proc.close()
+    gone(served)
+    moves = [word for i in range(60) for word in ('SET_GROUP_ASID', 'group=1', f'asid={1 + i % 2}')]
+    driver = Driver(served, bind(served), 'SET_OWNER', *moves, 'SET_STATUS', 'value=1')
+    wait_for(lambda: 'ACKNOWLEDGE' in json.dumps(show(served)))
+    again = process(api=1, nvqs=2, create=False)
+    wait_for(lambda: 1 in again.statuses())
+    assert [struct.unpack_from('<II', body) for kind, body in again.seen if kind == vp.GROUP_ASID] == [(1, 2)]
     assert driver.end()[0] == 0
 
 

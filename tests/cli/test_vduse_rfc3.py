@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The parent vduse with a process of the first published design: data, configuration, interrupts, its life."""
+import errno
 import os
 import subprocess
 
@@ -121,6 +122,27 @@ def test_killed(served, disk, isolation):
     blk(served, 'verify', '0', '256K', 'seed', '3')
     assert [body[0] for kind, body in again.seen if kind == rfc.SET_STATUS] == [0, 1, 3, 11, 15]
     assert show(served)['show']['process'] == 'connected'
+
+
+def test_opens_that_answer_nothing(served, disk):
+    """A process that opens its device and goes leaves no question behind it for each time."""
+    control = vp.File(served.vduse, 'control')
+    control.ioctl(rfc.CREATE, rfc.dev_config(7))
+    for _ in range(40):
+        wait_for(lambda: opened(served.vduse)).close()
+    proc = wait_for(lambda: opened(served.vduse, lambda: disk(create=False)))
+    add(served, 'shared')
+    assert kinds(proc) == [rfc.GET_FEATURES, rfc.GET_CONFIG]
+    control.close()
+
+
+def opened(path, how=None):
+    """What opens vduse7; None while another process has it."""
+    try:
+        return how() if how else vp.File(path, 'vduse7')
+    except vp.Refused as e:
+        assert e.code == errno.EBUSY
+        return None
 
 
 PROGRAM = """

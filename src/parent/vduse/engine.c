@@ -205,8 +205,13 @@ static void group_answered(struct vdu_msg *msg, const struct vdu_answer *a, int 
 
 int vdu_tell_group(struct vdu_dev *d, unsigned group)
 {
-	struct vdu_msg *msg = vdu_msg_new(d, VDU_SET_GROUP_ASID, group_answered);
+	struct vdu_msg *msg = vdu_msg_unsent(d, VDU_SET_GROUP_ASID, group);
 
+	if (msg) {
+		msg->group.asid = d->asid[group];
+		return 0;
+	}
+	msg = vdu_msg_new(d, VDU_SET_GROUP_ASID, group_answered);
 	if (!msg)
 		return -ENOMEM;
 	msg->group.group = group;

@@ -92,6 +92,17 @@ void vdu_send(struct vdu_msg *msg)
 		pump(d);
 }
 
+struct vdu_msg *vdu_msg_unsent(const struct vdu_dev *d, enum vdu_op op, uint32_t index)
+{
+	struct vdu_msg *msg;
+
+	list_for_each_entry (msg, &d->msgs, node) {
+		if (msg->op == op && msg->index == index && !msg->sent)
+			return msg;
+	}
+	return NULL;
+}
+
 static void finish(struct vdu_msg *msg, const struct vdu_answer *a, int result)
 {
 	list_del(&msg->node);

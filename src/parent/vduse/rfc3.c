@@ -193,6 +193,9 @@ int vdu_rfc3_connected(struct vdu_dev *d)
 		return 0;
 	if (!d->vdev)
 		d->knows_features = d->knows_config = false;
+	/* Of a process before it, which did not answer. */
+	if (vdu_msg_unsent(d, VDU_GET_FEATURES, 0))
+		return ask_config(d);
 	msg = vdu_msg_new(d, VDU_GET_FEATURES, features_said);
 	if (!msg)
 		return -ENOMEM;

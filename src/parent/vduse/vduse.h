@@ -172,7 +172,8 @@ struct vdu_msg {
 	enum vdu_op op;
 	uint32_t id;
 	union {
-		uint32_t index; /* the queue; what is said of it is looked up when it is sent */
+		/* The queue; what is said of it is looked up when it is sent. Or the group. */
+		uint32_t index;
 		uint8_t status;
 		struct {
 			uint64_t start, last;
@@ -295,6 +296,11 @@ struct vdu_msg *vdu_msg_new(struct vdu_dev *d, enum vdu_op op,
 					 int result));
 /* Takes @msg; its done() comes later, never from inside of this. */
 void vdu_send(struct vdu_msg *msg);
+/*
+ * One about @index that has not gone out yet: who says the same again changes it, so that many who
+ * say it while nobody answers do not make the list long. NULL: there is none.
+ */
+struct vdu_msg *vdu_msg_unsent(const struct vdu_dev *d, enum vdu_op op, uint32_t index);
 /* The process's file is readable: an answer, or its end. */
 void vdu_messages_ready(struct vdu_dev *d, uint32_t revents);
 /* There is a process again, or none any more. */
