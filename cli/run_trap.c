@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -18,12 +19,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "run.h"
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
 
 #define PATH_BYTES 4096u
 
@@ -67,6 +73,37 @@ static int add_rules(scmp_filter_ctx ctx)
 	return err;
 }
 
+/*
+ * By hand, for a flag that libseccomp learnt in 2.6: from the moment at which we have taken a call
+ * on, no signal but one that kills takes the program out of it. What was carried out would be asked
+ * for again otherwise, and be refused (a device that "exists" already), or be said to have been
+ * interrupted. Linux before 5.19 does not have the flag.
+ */
+static int load(scmp_filter_ctx ctx)
+{
+	unsigned flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+	struct sock_filter program[BPF_MAXINSNS];
+	struct sock_fprog prog = {.filter = program};
+	int fd = memfd_create("uvdpa-filter", MFD_CLOEXEC), ret;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	ret = seccomp_export_bpf(ctx, fd);
+	n = ret ? 0 : pread(fd, program, sizeof(program), 0);
+	close(fd);
+	if (ret || n <= 0)
+		return ret ? ret : -EIO;
+	prog.len = (unsigned short)((size_t)n / sizeof(program[0]));
+	ret = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	if (ret < 0 && errno == EINVAL)
+		ret = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+				   SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog);
+	return ret < 0 ? -errno : ret;
+}
+
+/* We are root in our namespace until the program is executed, so no_new_privs stays off: sudo in it
+ * goes on to work. */
 int run_trap_install(const struct run *run)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
@@ -76,17 +113,11 @@ int run_trap_install(const struct run *run)
 		return -ENOMEM;
 	/* Programs of another architecture run as they are, without our paths. */
 	err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
-	/* We are root in our namespace until the program is executed; sudo in it goes on to work.
-	 */
-	if (!err)
-		err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
 	if (!err)
 		err = add_rules(ctx);
 	if (!err && *run->vduse)
 		err = add_ioctl_rule(ctx);
-	if (!err)
-		err = seccomp_load(ctx);
-	fd = err ? err : seccomp_notify_fd(ctx);
+	fd = err ? err : load(ctx);
 	seccomp_release(ctx);
 	return fd;
 }

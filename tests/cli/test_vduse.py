@@ -756,6 +756,30 @@ def test_run(served):
             program.kill()
 
 
+SIGNALS = '''
+import errno, fcntl, os, signal, sys
+sys.path.insert(0, {folder!r})
+import vduse_proc as vp
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, False)
+signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+control = os.open('/dev/vduse/control', os.O_RDWR)
+for i in range(150):
+    fcntl.ioctl(control, vp.CREATE, bytearray(vp.config('r%d' % i)))
+    fcntl.ioctl(control, vp.DESTROY, (b'r%d' % i).ljust(256, bytes(1)))
+signal.setitimer(signal.ITIMER_REAL, 0)
+'''
+
+
+@pytest.mark.skipif(not os.access('/dev/fuse', os.R_OK | os.W_OK), reason='/dev/fuse cannot be opened')
+@pytest.mark.skipif(tuple(map(int, os.uname().release.split('.')[:2])) < (6, 18), reason='the kernel may take a call back')
+def test_run_signals(served):
+    """A call that was carried out is not begun again for a signal: the device would be there already."""
+    text = SIGNALS.replace('{folder!r}', repr(os.path.dirname(os.path.abspath(__file__))))
+    done = served.run('run', '--', '/usr/bin/python3', '-c', text)
+    assert done.returncode == 0, done.stderr
+
+
 def test_run_options(served, folder):
     """--vduse names another endpoint; without one /dev/vduse is not there."""
     bare = ['run', '--vduse', str(folder / 'nobody'), '--', 'sh', '-c', 'exec 3<>/dev/vduse/control']
