@@ -22,6 +22,7 @@ struct vfu;
 struct cli {
 	const char *socket; /* NULL: the default */
 	bool json, pretty, all;
+	bool help;		       /* of the command, instead of running it */
 	bool qemu_args;		       /* mdev show: what QEMU is to be given */
 	struct ctl_client *client;     /* NULL: not connected yet */
 	struct vfu *vfu;	       /* vfu: the device behind the socket */
@@ -95,8 +96,10 @@ int cli_print_json(const struct cli *cli, json_t *root);
 void cli_print_value(const json_t *value);
 /* " KEY VALUE" for each member of an object. */
 void cli_print_pairs(const json_t *obj);
-/* Blank-separated elements of an array of names and bit numbers. */
-void cli_print_features(const json_t *list);
+/* The value of member @key, as text; one called features, dev_features, ... has names of bits. */
+void cli_print_member(const char *key, const json_t *value);
+/* A line for each attribute, as the daemon describes them: type, help, what is allowed. */
+void cli_print_attrs(const json_t *attrs);
 
 /* ---- args.c ---- */
 

@@ -147,8 +147,8 @@ static int cmd_bus_devices(struct cli *cli, int argc, char **argv)
 
 static int cmd_bus_drivers(struct cli *cli, int argc, char **argv)
 {
-	json_t *drv, *attr;
-	size_t i, k;
+	json_t *drv;
+	size_t i;
 	int ret;
 	json_t *list = cli_list(cli, argc, "bus.drivers", &ret);
 
@@ -158,11 +158,9 @@ static int cmd_bus_drivers(struct cli *cli, int argc, char **argv)
 	json_array_foreach(list, i, drv)
 	{
 		printf("%s: %s\n  devices ", str(drv, "name"), str(drv, "help"));
-		cli_print_features(json_object_get(drv, "devices"));
+		cli_print_value(json_object_get(drv, "devices"));
 		putchar('\n');
-		json_array_foreach(json_object_get(drv, "attrs"), k, attr)
-			printf("    %-16s %-7s %s\n", str(attr, "name"), str(attr, "type"),
-			       str(attr, "help"));
+		cli_print_attrs(json_object_get(drv, "attrs"));
 	}
 	json_decref(list);
 	return EXIT_OK;

@@ -180,8 +180,8 @@ int cmd_dev_set(struct cli *cli, int argc, char **argv)
 	if (!name || !json_object_size(attrs)) {
 		json_decref(name);
 		json_decref(attrs);
-		return cli_usage(cli, name ? "nothing to set is given; mac and backend are "
-					     "allowed"
+		return cli_usage(cli, name ? "nothing to set is given; mac, busyloop, workers, "
+					     "intercept and backend are allowed"
 					   : "name is missing");
 	}
 	ret = resolve_device(cli, NULL, attrs);

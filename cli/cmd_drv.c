@@ -89,7 +89,7 @@ static int simple(struct drv_target *t, const char *op, json_t *params)
 		json_object_foreach(result, key, value)
 		{
 			printf("%s ", key);
-			cli_print_value(value);
+			cli_print_member(key, value);
 			putchar('\n');
 		}
 	}

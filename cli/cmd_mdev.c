@@ -61,9 +61,6 @@ static json_t *types_json(const json_t *parents)
 
 static void print_type(const struct cli *cli, const json_t *type)
 {
-	json_t *attr;
-	size_t i;
-
 	printf("  %s\n", str(type, "mdev_type"));
 	put("    Available instances: ", type, "available_instances");
 	put("\n    Device API: ", type, "device_api");
@@ -71,8 +68,8 @@ static void print_type(const struct cli *cli, const json_t *type)
 	if (*str(type, "description"))
 		put("\n    Description: ", type, "description");
 	putchar('\n');
-	json_array_foreach(json_object_get(type, "attrs"), i, attr) if (cli->all) printf(
-		"    %-16s %-7s %s\n", str(attr, "name"), str(attr, "type"), str(attr, "help"));
+	if (cli->all)
+		cli_print_attrs(json_object_get(type, "attrs"));
 }
 
 static int cmd_types(struct cli *cli, int argc, char **argv)
@@ -472,8 +469,8 @@ static int cmd_buses(struct cli *cli, int argc, char **argv)
 
 static int cmd_drivers(struct cli *cli, int argc, char **argv)
 {
-	json_t *drv, *attr;
-	size_t i, k;
+	json_t *drv;
+	size_t i;
 	int ret;
 	json_t *list = cli_list(cli, argc, "mdev.drivers", &ret);
 
@@ -483,9 +480,7 @@ static int cmd_drivers(struct cli *cli, int argc, char **argv)
 	json_array_foreach(list, i, drv)
 	{
 		printf("%s: %s (bus %s)\n", str(drv, "name"), str(drv, "help"), str(drv, "bus"));
-		json_array_foreach(json_object_get(drv, "attrs"), k, attr)
-			printf("    %-16s %-7s %s\n", str(attr, "name"), str(attr, "type"),
-			       str(attr, "help"));
+		cli_print_attrs(json_object_get(drv, "attrs"));
 	}
 	json_decref(list);
 	return EXIT_OK;
@@ -504,7 +499,7 @@ static int cmd_plugins(struct cli *cli, int argc, char **argv)
 	json_array_foreach(list, i, plugin)
 	{
 		printf("%s: ", str(plugin, "name"));
-		cli_print_features(json_object_get(plugin, "aliases"));
+		cli_print_value(json_object_get(plugin, "aliases"));
 		printf(" %s%s\n", str(plugin, "path"),
 		       json_is_true(json_object_get(plugin, "started")) ? " (started)" : "");
 	}

@@ -277,6 +277,10 @@ static int parse_key(struct cli *cli, struct raw_call *call, const char *word)
 		call->keys[i].value = value;
 		return EXIT_OK;
 	}
+	fprintf(stderr, "uvdpa: raw: %s has:", call->row->name);
+	for (unsigned i = 0; i < KEYS && call->keys[i].name; i++)
+		fprintf(stderr, " %s", call->keys[i].name);
+	fputs(call->keys[0].name ? "\n" : " no keys\n", stderr);
 	return cli_usage(cli, "%s has no \"%.*s\"", call->row->name, (int)(eq - word), word);
 }
 

@@ -62,42 +62,29 @@ static int show_list(struct cli *cli, int argc, char **argv, const struct listin
 
 /* ---- mgmtdev show ---- */
 
-static void print_attr(const json_t *attr)
+static void print_backend(const json_t *backend)
 {
-	const json_t *choices = json_object_get(attr, "choices");
-
-	printf("    %-16s %-7s %s", name_of(attr), json_string_value(json_object_get(attr, "type")),
-	       json_string_value(json_object_get(attr, "help")));
-	if (json_is_true(json_object_get(attr, "required")))
-		fputs(" (required)", stdout);
-	if (choices) {
-		fputs(": ", stdout);
-		cli_print_features(choices);
-	}
-	putchar('\n');
-}
-
-static void print_attrs(const json_t *attrs)
-{
-	json_t *attr;
-	size_t i;
-
-	if (!json_array_size(attrs))
-		return;
-	puts("  attributes");
-	json_array_foreach(attrs, i, attr) print_attr(attr);
+	printf("  backend %s: %s\n", name_of(backend),
+	       json_string_value(json_object_get(backend, "help")));
+	cli_print_attrs(json_object_get(backend, "attrs"));
 }
 
 static void print_mgmtdev(const json_t *m)
 {
+	const json_t *backend;
+	size_t i;
+
 	printf("%s: \n  supported_classes ", name_of(m));
 	cli_print_value(json_object_get(m, "supported_classes"));
 	fputs("\n  max_supported_vqs ", stdout);
 	cli_print_value(json_object_get(m, "max_supported_vqs"));
 	fputs("\n  dev_features ", stdout);
-	cli_print_value(json_object_get(m, "dev_features"));
+	cli_print_member("dev_features", json_object_get(m, "dev_features"));
 	putchar('\n');
-	print_attrs(json_object_get(m, "attrs"));
+	if (json_array_size(json_object_get(m, "attrs")))
+		puts("  attributes");
+	cli_print_attrs(json_object_get(m, "attrs"));
+	json_array_foreach(json_object_get(m, "backends"), i, backend) print_backend(backend);
 }
 
 static int cmd_mgmtdev_show(struct cli *cli, int argc, char **argv)
@@ -158,7 +145,7 @@ static void print_device(const json_t *dev)
 		if (is_compat(key) || !strcmp(key, "name") || !strcmp(key, "vqs"))
 			continue;
 		printf("  %s ", key);
-		cli_print_value(value);
+		cli_print_member(key, value);
 		putchar('\n');
 	}
 	print_vqs(json_object_get(dev, "vqs"));
@@ -186,7 +173,7 @@ static void print_config(const json_t *dev)
 		else
 			/* Two of the keys have their blank already. */
 			printf("%s%s", key, key[strlen(key) - 1] == ' ' ? "" : " ");
-		cli_print_value(value);
+		cli_print_member(key, value);
 		putchar(' ');
 	}
 	putchar('\n');

@@ -205,7 +205,7 @@ void complete_dev_set(struct cli *cli, int argc, char **argv)
 	const char *key = argc % 2 ? NULL : argv[argc - 2];
 
 	if (!key) {
-		puts("name\nmac\nbackend");
+		puts("name\nmac\nbusyloop\nworkers\nintercept\nbackend");
 		print_names(json_object_get(
 			cli_named(backends, value_of(argc - 1, argv, "backend")), "attrs"));
 	} else if (!strcmp(key, "name")) {

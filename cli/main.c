@@ -45,11 +45,9 @@ static int take_option(struct cli *cli, int argc, char **argv, int *status)
 		puts("uvdpa utility, uvdpa-" VDPA_VERSION);
 		return -1;
 	}
-	if (is_option(argv[0], "help")) {
-		help(stdout);
-		return -1;
-	}
-	if (is_option(argv[0], "json"))
+	if (is_option(argv[0], "help"))
+		cli->help = true;
+	else if (is_option(argv[0], "json"))
 		cli->json = true;
 	else if (is_option(argv[0], "pretty"))
 		cli->pretty = true;
@@ -117,7 +115,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	argc = take_options(cli, argc, argv, true, &status);
 	if (argc < 0)
 		return status;
-	if (!argc || cli_is_prefix(argv[0], "help")) {
+	if (!argc || cli->help || cli_is_prefix(argv[0], "help")) {
 		help(stdout);
 		return EXIT_OK;
 	}

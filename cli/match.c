@@ -100,7 +100,8 @@ int cli_run(struct cli *cli, const struct cli_cmd *cmd, int argc, char **argv)
 	const struct cli_cmd *next;
 
 	cli->path[cli->depth++] = cmd;
-	if (argc && !(cmd->flags & CMD_RAW) && cli_is_prefix(argv[0], "help")) {
+	if ((argc && !(cmd->flags & CMD_RAW) && cli_is_prefix(argv[0], "help")) ||
+	    (cli->help && (!argc || !cmd->sub))) {
 		cli_help(cli, cmd, stdout);
 		return EXIT_OK;
 	}

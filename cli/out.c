@@ -28,6 +28,8 @@ static void print_text(const char *text)
 	free(copy);
 }
 
+static void print_list(const json_t *list, const char *before_number);
+
 void cli_print_value(const json_t *value)
 {
 	switch (value ? json_typeof(value) : JSON_NULL) {
@@ -45,13 +47,29 @@ void cli_print_value(const json_t *value)
 		fputs(json_is_true(value) ? "true" : "false", stdout);
 		break;
 	case JSON_ARRAY:
-		cli_print_features(value);
+		print_list(value, "");
 		break;
 	case JSON_OBJECT:
 		cli_print_pairs(value);
 		break;
 	default:
 		fputs("none", stdout);
+	}
+}
+
+static void print_list(const json_t *list, const char *before_number)
+{
+	const char *sep = "";
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(list, i, value)
+	{
+		fputs(sep, stdout);
+		if (json_is_integer(value))
+			fputs(before_number, stdout);
+		cli_print_value(value);
+		sep = " ";
 	}
 }
 
@@ -66,23 +84,56 @@ void cli_print_pairs(const json_t *obj)
 		fputs(sep, stdout);
 		print_text(key);
 		putchar(' ');
-		cli_print_value(value);
+		cli_print_member(key, value);
 		sep = " ";
 	}
 }
 
-void cli_print_features(const json_t *list)
+void cli_print_member(const char *key, const json_t *value)
 {
-	const char *sep = "";
-	json_t *value;
+	static const char features[] = "features";
+	size_t n = strlen(key), tail = sizeof(features) - 1;
+
+	/* dev_features, negotiated_features, ...: the numbers among them are bits without a name.
+	 */
+	if (json_is_array(value) && n >= tail && !strcmp(key + n - tail, features))
+		print_list(value, "bit_");
+	else
+		cli_print_value(value);
+}
+
+static void print_limits(const json_t *attr)
+{
+	const json_t *max = json_object_get(attr, "max");
+
+	if (!max)
+		return;
+	fputs(": ", stdout);
+	cli_print_value(json_object_get(attr, "min"));
+	fputs(" to ", stdout);
+	cli_print_value(max);
+	if (!strcmp(json_string_value(json_object_get(attr, "type")), "size"))
+		fputs(" bytes", stdout);
+}
+
+void cli_print_attrs(const json_t *attrs)
+{
+	const json_t *attr, *choices;
 	size_t i;
 
-	json_array_foreach(list, i, value)
+	json_array_foreach(attrs, i, attr)
 	{
-		fputs(sep, stdout);
-		if (json_is_integer(value))
-			fputs("bit_", stdout);
-		cli_print_value(value);
-		sep = " ";
+		printf("    %-16s %-7s %s", json_string_value(json_object_get(attr, "name")),
+		       json_string_value(json_object_get(attr, "type")),
+		       json_string_value(json_object_get(attr, "help")));
+		if (json_is_true(json_object_get(attr, "required")))
+			fputs(" (required)", stdout);
+		choices = json_object_get(attr, "choices");
+		if (choices) {
+			fputs(": ", stdout);
+			cli_print_value(choices);
+		}
+		print_limits(attr);
+		putchar('\n');
 	}
 }

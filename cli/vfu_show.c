@@ -155,7 +155,7 @@ static void print_regions(const json_t *list)
 			continue;
 		printf("%" JSON_INTEGER_FORMAT "%s%s: size 0x%llx flags ", index, name ? " " : "",
 		       name ? name : "", (unsigned long long)size);
-		cli_print_features(flags);
+		cli_print_value(flags);
 		putchar('\n');
 		print_ranges("mmap", json_object_get(r, "areas"));
 		print_ranges("doorbell", json_object_get(r, "doorbells"));

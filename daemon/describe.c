@@ -192,6 +192,10 @@ static json_t *describe_attr(const struct vdpa_attr_spec *s)
 				"required", s->required, "help", s->help ? s->help : "");
 	json_t *choices;
 
+	if (obj && (s->type == VDPA_ATTR_U64 || s->type == VDPA_ATTR_SIZE) && s->max) {
+		json_object_set_new(obj, "min", json_integer((json_int_t)s->min));
+		json_object_set_new(obj, "max", json_integer((json_int_t)s->max));
+	}
 	if (!obj || s->type != VDPA_ATTR_ENUM || !s->choices)
 		return obj;
 	choices = json_array();

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* clang-format off */
 /*
- * Plugins of uvdpad: shared objects in its --plugin-dir that bring parents and drivers of mediated
- * devices, and drivers of a DSA's queues, without being built with it. Each exports one
- *description, by UVDPA_PLUGIN. It is looked at when the daemon starts, and its init is called when
- *a MODALIAS comes that it is for:
+ * Plugins of uvdpad: shared objects in its --plugin-dir that bring management devices of the vDPA
+ * bus (vdpa.h), parents and drivers of mediated devices, and drivers of a DSA's queues, without
+ * being built with it. Each exports one description, by UVDPA_PLUGIN. It is looked at when the
+ * daemon starts, and its init is called when a MODALIAS comes that it is for:
  *
+ *	uvdpad:start		the daemon starts
  *	mdev_virtio:c01		a mediated device of this bus and class was made (mdev.h)
  *	mdev_type:TYPE		a device of a type that no parent has is asked for
- *	dsa_driver:NAME		a queue is enabled for a driver that nobody has registered
- *(dsa_wq.h) uvdpad:start		the daemon starts
+ *	dsa_driver:NAME		a queue is enabled for a driver that nobody has registered (dsa_wq.h)
  *
  * A plugin is not linked with libuvdpa: what it calls is the daemon's.
  *
  * Since 0.1.
  */
+/* clang-format on */
 #ifndef UVDPA_PLUGIN_H
 #define UVDPA_PLUGIN_H
 

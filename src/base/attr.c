@@ -127,8 +127,8 @@ static int check_number(const struct vdpa_attr_spec *spec, const char *value, co
 	if (ret || v < spec->min || v > max)
 		return vdpa_error_set(err, ERANGE, object,
 				      "%s \"%s\" is out of range: %" PRIu64 " to %" PRIu64
-				      " is allowed",
-				      spec->name, value, spec->min, max);
+				      "%s is allowed",
+				      spec->name, value, spec->min, max, is_size ? " bytes" : "");
 	return 0;
 }
 

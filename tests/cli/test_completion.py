@@ -60,6 +60,7 @@ def test_words(line, has, has_not):
     ('uvdpa dev bind d0 driver ', {'virtio-vdpa', 'vhost-user'}, set()),
     ('uvdpa dev bind d0 vhost-user ', {'path', 'on_disconnect'}, {'backend'}),
     ('uvdpa dev bind d0 vhost-user on_disconnect ', {'relisten'}, {'path'}),
+    ('uvdpa dev set name d0 ', {'mac', 'busyloop', 'workers', 'intercept', 'backend'}, {'max_vqp'}),
     ('uvdpa dev add ', {'name', 'mgmtdev', 'mac'}, set()),
     ('uvdpa dev add name x mgmtdev ', {'soft_blk', 'soft_net'}, {'name'}),
     ('uvdpa dev add name x mgmtdev soft_blk ', {'backend', 'num_queues'}, {'filter'}),

@@ -170,7 +170,7 @@ def test_change_backend(nic, folder):
         wait_for(lambda: nic.json('dev', 'config', 'show')['config']['n0']['link '] == 'up')
     assert 'needs either ifname or fd' in nic.fails('dev', 'set', 'name', 'n0', 'backend', 'tap')
     assert 'cannot be given here' in nic.fails('dev', 'set', 'name', 'n0', 'backend', 'tap', 'fd', '3')
-    assert 'attribute "path" is not known' in nic.fails('dev', 'set', 'name', 'n0', 'path', '/x')
+    assert 'path cannot be set by itself' in nic.fails('dev', 'set', 'name', 'n0', 'path', '/x')
     assert attrs_of(nic, 'n0') == attrs
     nic.ok('dev', 'set', 'name', 'n0', 'backend', 'loopback')
     assert 'path' not in attrs_of(nic, 'n0')
@@ -185,7 +185,7 @@ def test_what_is_not_there_says_what_is(disk):
     assert '(there are: none); bind a device' in disk.fails('drv', 'virtio0', 'info')
     disk.ok('dev', 'bind', 'd0', 'virtio-vdpa')
     assert '(there are: virtio0)' in disk.fails('drv', 'virtio1', 'info')
-    assert 'mac and backend are allowed' in disk.fails('dev', 'set', 'name', 'd0', code=2)
+    assert 'intercept and backend are allowed' in disk.fails('dev', 'set', 'name', 'd0', code=2)
     assert '1 to 999 is allowed' in disk.fails('log', 'x', code=2)
 
 
@@ -391,7 +391,8 @@ def test_workers(start):
     (['workers', ''], 'workers "": numbers below 1'),
     (['workers', 'a'], 'workers "a": numbers below 1'),
     (['busyloop', '1000001'], 'busyloop'),
-    (['queue_size', '16'], 'queue_size is chosen when a device is added; busyloop and workers can be changed'),
+    (['queue_size', '16'], 'queue_size cannot be set by itself on a device that exists; busyloop and workers can'),
+    (['size', '16M'], 'size cannot be set by itself on a device that exists; busyloop and workers can'),
 ])
 def test_set_errors(daemon, words, says):
     add_disk(daemon)

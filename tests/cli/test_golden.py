@@ -50,6 +50,32 @@ def test_mgmtdev_show(daemon):
     assert text[2].startswith('  max_supported_vqs ') and text[3].startswith('  dev_features ')
 
 
+def test_mgmtdev_show_all(daemon):
+    """What an operator may write after the words that he knows: attributes, backends and theirs, and within what."""
+    text = daemon.ok('mgmtdev', 'show', 'soft_blk', '--all').splitlines()
+    start = text.index('  backend file: ' + next(b['help'] for b in daemon.json(
+        'mgmtdev', 'show', 'soft_blk', '--all')['mgmtdev']['soft_blk']['backends'] if b['name'] == 'file'))
+    keys = [line.split()[0] for line in text[start + 1:] if line.startswith('    ')]
+    assert {'path', 'cache', 'lock', 'fixed_buffers'} <= set(keys)
+    assert any(line.split()[0] == 'num_queues' and line.endswith(': 1 to 64') for line in text)
+    assert any(line.startswith('    size ') and line.endswith(': 512 to 70368744177664 bytes') for line in text)
+    assert 'backend tap' in daemon.ok('mgmtdev', 'show', 'soft_net', '--all')
+    assert 'backend' not in daemon.ok('mgmtdev', 'show', 'soft_net')
+
+
+def test_drivers_say_what_they_take(daemon):
+    lines = {line.split()[0]: line for line in daemon.ok('bus', 'drivers').splitlines()}
+    assert lines['on_disconnect'].endswith(': relisten exit-notify')
+    assert lines['kernel_driver'].endswith('virtio_vdpa vhost_vdpa')
+
+
+def test_numbers_are_bits_among_features_only(daemon):
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'groups', 'per-vq', 'num_queues', 2)
+    lines = daemon.ok('dev', 'show', 'd0', '--all').splitlines()
+    assert '  group_asid 0 0' in lines
+    assert 'bit_25' in daemon.ok('mgmtdev', 'show', 'vduse')
+
+
 def test_net_config(nic):
     """Two keys end with a blank in iproute2, and so they do here."""
     text = nic.ok('-j', 'dev', 'config', 'show', 'n0')

@@ -63,7 +63,7 @@ def test_ambiguous(daemon, words, names):
     (['dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'driver'], '"driver" has no value'),
     (['dev', 'bind', 'd0'], 'something is missing'),
     (['dev', 'bind', 'd0', 'driver'], '"driver" has no value'),
-    (['dev', 'set', 'name', 'd0'], 'nothing to set is given'),
+    (['dev', 'set', 'name', 'd0'], 'mac, busyloop, workers, intercept and backend are allowed'),
     (['dev', 'set', 'mac', '52:54:00:00:00:01'], 'name is missing'),
     (['dev', 'vstats', 'show', 'd0', 'qidx'], 'qidx wants the number'),
     (['dev', 'vstats', 'show', 'd0', 'qidx', 'x'], 'qidx wants the number'),
@@ -73,6 +73,8 @@ def test_ambiguous(daemon, words, names):
     (['log', 'x'], 'not a number of lines'),
     (['completion', 'tcsh'], 'bash is the one shell'),
     (['daemon', 'call', 'x', '{'], 'not valid JSON'),
+    (['raw', 'd0', 'GET_VRING_GROUP', 'idx=2'], 'GET_VRING_GROUP has: index'),
+    (['raw', 'd0', 'SET_OWNER', 'idx=2'], 'SET_OWNER has: no keys'),
     (['drv', 'virtio0'], 'a command is missing'),
     (['drv', 'virtio0', 'nonsense'], 'there are: info'),
     (['drv', 'virtio0', 'blk'], 'blk: a command is missing; there are: info'),
@@ -188,6 +190,14 @@ def test_help_of_leaves(uvdpa, words):
     done = uvdpa(*words)
     assert done.returncode == 0
     assert done.stdout.startswith('Usage: uvdpa ' + ' '.join(words[:-1]))
+
+
+@pytest.mark.parametrize('words', [['dev', 'add'], ['dev', 'vstats'], ['dev'], ['daemon', 'stop'], ['dsa', 'add']])
+def test_help_as_an_option(uvdpa, words):
+    """Says the same as the word does, and nothing is done."""
+    assert uvdpa(*words, '--help').stdout == uvdpa(*words, 'help').stdout != uvdpa('help').stdout
+    assert uvdpa(*words, '--help').returncode == 0
+    assert uvdpa('-h', *words).stdout == uvdpa('help').stdout
 
 
 @pytest.mark.parametrize('option', ['-V', '-Version', '--version'])

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plugins: started by MODALIAS, trusted or left out, gone with the daemon."""
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from cliutil import wait_for
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'protocol'))
+import vu  # noqa: E402  pylint: disable=wrong-import-position
 
 U1 = '11111111-2222-3333-4444-555555555555'
 U2 = '11111111-2222-3333-4444-666666666666'
@@ -42,6 +47,35 @@ def test_started_by_modalias(start, plugins):
     daemon.ok('mdev', 'remove', U1)
     assert 'hello: mdev_type:hello-*' in daemon.ok('mdev', 'plugins')
     assert 'there is no type "nobody-1"' in daemon.fails('mdev', 'create', 'nobody-1', U1)
+
+
+def test_virtio_device_from_outside(start, folder):
+    """What docs/adding-a-device.md promises: made, shown, limited and served as those that are built in."""
+    there = folder / 'plugins'
+    there.mkdir(mode=0o755)
+    shutil.copy(f'{PLUGINS}/rng_plugin.so', there / 'rng.so')
+    (there / 'rng.so').chmod(0o755)
+    daemon = start('--plugin-dir', there)
+    assert 'max_bytes' in daemon.ok('mgmtdev', 'show', 'example_rng', '--all')
+    assert '1 to 65536 bytes' in daemon.fails('dev', 'add', 'name', 'r0', 'mgmtdev', 'example_rng', 'max_bytes', '1M')
+    daemon.ok('dev', 'add', 'name', 'r0', 'mgmtdev', 'example_rng', 'max_bytes', 1000,
+              'driver', 'vhost-user', 'path', folder / 'r0.sock')
+    client = vu.Client(str(folder / 'r0.sock'))
+    memory = vu.Memory(1 << 20, gpa=0x100000, uva=0x7f0000000000)
+    ring = vu.Ring(memory)
+    with client:
+        client.negotiate(off=vu.bit(vu.P_INBAND), features=vu.bit(vu.F_VERSION_1) | vu.bit(vu.F_PROTOCOL))
+        client.ok(vu.SET_MEM_TABLE, vu.table(memory), [memory.fd])
+        ring.setup(client)
+        ring.add([(0x180000, 700, True), (0x190000, 700, True)], 'both')
+        ring.notify()
+        assert ring.wait() == [('both', 1000)]
+        assert len(set(memory.read(0x80000, 700))) > 100 and len(set(memory.read(0x90000, 300))) > 100
+        assert memory.read(0x90000 + 300, 400) == bytes(400)
+        assert daemon.json('dev', 'vstats', 'show', 'r0', 'qidx', 0)['vstats']['r0']['bytes'] == 1000
+    ring.close()
+    memory.close()
+    daemon.ok('dev', 'del', 'r0')
 
 
 def test_what_is_no_plugin_is_left_out(start, plugins):

@@ -418,14 +418,16 @@ int vdpa_soft_dev_set(struct vdpa_mgmt_dev *mdev, struct vdpa_device *vdev,
 {
 	struct vdpa_soft *dev = vdpa_to_soft(vdev);
 	const char *workers = vdpa_attr_get(config->attrs, "workers");
-	int r = vdpa_attr_check(config->attrs, vdpa_soft_attrs, vdev->name, err);
+	int r = 0;
 
 	for (const struct vdpa_attr *a = config->attrs; !r && a && a->key; a++)
 		if (strcmp(a->key, "busyloop") && strcmp(a->key, "workers"))
 			r = vdpa_error_set(err, EINVAL, vdev->name,
-					   "%.40s is chosen when a device is added; busyloop and "
-					   "workers can be changed",
+					   "%.40s cannot be set by itself on a device that exists; "
+					   "busyloop and workers can",
 					   a->key);
+	if (!r)
+		r = vdpa_attr_check(config->attrs, vdpa_soft_attrs, vdev->name, err);
 	if (!r && workers)
 		r = soft_set_workers(dev->core, workers, err);
 	if (!r)

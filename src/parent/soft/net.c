@@ -303,10 +303,11 @@ static int choose_mac(const struct vdpa_dev_set_config *config, uint8_t mac[6],
 	}
 	memcpy(mac, config->net.mac, 6);
 	if (!net_mac_valid(mac))
-		return vdpa_error_set(err, EINVAL, NULL,
-				      "mac %02x:%02x:%02x:%02x:%02x:%02x is not the address of a "
-				      "station",
-				      mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+		return vdpa_error_set(
+			err, EINVAL, NULL,
+			"mac %02x:%02x:%02x:%02x:%02x:%02x is not one NIC's: it may not be "
+			"zero, and its first byte is even",
+			mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	return 0;
 }
 
