@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include "base/list.h"
 #include "base/loop_impl.h"
+#include "base/loop_urgent.h"
 
 /* More than any machine of today has processors. */
 #define LOOP_WORKERS_MAX 1024
@@ -194,6 +195,19 @@ int vdpa_loop_group_set_cpu(struct vdpa_loop_group *group, unsigned i, unsigned 
 int vdpa_loop_group_get_cpu(const struct vdpa_loop_group *group, unsigned i)
 {
 	return i < group->workers ? group->cpus[i] : -1;
+}
+
+struct vdpa_loop *vdpa_loop_group_urgent(struct vdpa_loop_group *group)
+{
+	uintptr_t self = (uintptr_t)pthread_self();
+
+	for (unsigned i = 0; i <= group->workers; i++) {
+		struct vdpa_loop *loop = group->loops[i];
+
+		if (atomic_load_explicit(&loop->owner, memory_order_relaxed) == self)
+			return atomic_load(&loop->urgent->running) ? NULL : loop->urgent;
+	}
+	return NULL;
 }
 
 /* One hop: this loop is between two batches now. The last hop is the control loop. */

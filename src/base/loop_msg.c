@@ -3,11 +3,17 @@
 #include <stddef.h>
 #include "base/fd.h"
 #include "base/loop_impl.h"
+#include "base/loop_urgent.h"
 
 /* Async-signal-safe. */
 void loop_wake(struct vdpa_loop *loop)
 {
 	vdpa_eventfd_signal(loop->wakefd);
+}
+
+void vdpa_loop_nudge(struct vdpa_loop *loop)
+{
+	loop_wake(loop);
 }
 
 void vdpa_loop_post(struct vdpa_loop *loop, struct vdpa_loop_msg *msg,

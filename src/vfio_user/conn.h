@@ -5,9 +5,10 @@
  * queued and handled one after the other, in their order, each to its end.
  *
  * There is one reader: the connection's loop, or, without a loop, whoever waits. A thread that
- * waits for a reply and is not the reader sleeps; the reader itself reads on until its reply is
- * there, and keeps the commands that come in between. So a request of ours can never be mistaken
- * for one of the peer's, and two that cross do not wait for each other.
+ * waits for a reply and is not the reader sleeps, or, where it runs a loop, serves the one inside
+ * of that meanwhile; the reader itself reads on until its reply is there, and keeps the commands
+ * that come in between. So a request of ours can never be mistaken for one of the peer's, and two
+ * that cross do not wait for each other.
  */
 #ifndef VFIO_USER_CONN_H
 #define VFIO_USER_CONN_H

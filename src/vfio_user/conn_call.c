@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/loop_urgent.h"
 #include "vfio_user/conn_impl.h"
 
 /* Under the lock. */
@@ -45,6 +46,17 @@ static int result_of(struct vfu_call *call, struct vfu_msg *msg)
 	return 0;
 }
 
+/* Under the lock. */
+static void tell(struct vfu_conn *conn, struct vfu_waiter *w, int result)
+{
+	w->result = result;
+	w->done = true;
+	if (!w->urgent)
+		pthread_cond_broadcast(&conn->answered);
+	else if (w->urgent != conn->loop)
+		vdpa_loop_nudge(w->urgent); /* the reader looks by itself */
+}
+
 int vfu_conn_reply(struct vfu_conn *conn, struct vfu_msg *msg)
 {
 	struct vfu_waiter *w;
@@ -54,10 +66,8 @@ int vfu_conn_reply(struct vfu_conn *conn, struct vfu_msg *msg)
 	w = find(conn, msg->head.id);
 	if (w) {
 		list_del(&w->link);
-		w->result = result_of(w->call, msg);
-		w->done = true;
+		tell(conn, w, result_of(w->call, msg));
 		r = w->result == -EPROTO ? -EPROTO : 0;
-		pthread_cond_broadcast(&conn->answered);
 	}
 	pthread_mutex_unlock(&conn->lock);
 	vfu_msg_free(msg);
@@ -68,13 +78,8 @@ void vfu_conn_fail_waiters(struct vfu_conn *conn, int why)
 {
 	struct list *node;
 
-	while ((node = list_pop(&conn->waiters))) {
-		struct vfu_waiter *w = list_entry(node, struct vfu_waiter, link);
-
-		w->result = why == -EPROTO ? why : -EIO;
-		w->done = true;
-	}
-	pthread_cond_broadcast(&conn->answered);
+	while ((node = list_pop(&conn->waiters)))
+		tell(conn, list_entry(node, struct vfu_waiter, link), why == -EPROTO ? why : -EIO);
 }
 
 static bool is_reader(const struct vfu_conn *conn)
@@ -93,9 +98,9 @@ static bool is_done(struct vfu_conn *conn, const struct vfu_waiter *w)
 }
 
 /*
- * The loop inside goes on, with this connection and with all others of its thread: a client that
- * serves our request only after one of its own was answered may have sent that to another device.
- * -EBUSY: it is the one that waits.
+ * The loop inside of this thread's goes on, whoever reads the connection: a client that serves our
+ * request only after one of its own was answered may have sent that to another device, which is
+ * served here. -EBUSY: it is the one that waits.
  */
 static int serve_until(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t deadline)
 {
@@ -103,14 +108,14 @@ static int serve_until(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t dea
 	int r = 0;
 
 	for (; !is_done(conn, w) && r >= 0 && now < deadline; now = vdpa_clock_ns())
-		r = vdpa_loop_serve_urgent(conn->loop, (int64_t)(deadline - now));
+		r = vdpa_loop_serve_urgent(w->urgent, (int64_t)(deadline - now));
 	return r < 0 ? r : is_done(conn, w) ? 0 : -ETIMEDOUT;
 }
 
 /* The reader reads on until its reply is there. */
 static int read_until(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t deadline)
 {
-	int r = conn->reentrant ? serve_until(conn, w, deadline) : -EBUSY;
+	int r = w->urgent ? serve_until(conn, w, deadline) : -EBUSY;
 
 	if (r != -EBUSY)
 		return r;
@@ -173,6 +178,8 @@ static int wait_reply(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t time
 
 	if (is_reader(conn))
 		r = read_until(conn, w, deadline);
+	else if (w->urgent)
+		r = serve_until(conn, w, deadline);
 	else
 		sleep_until(conn, w, deadline);
 	pthread_mutex_lock(&conn->lock);
@@ -190,9 +197,22 @@ static int wait_reply(struct vfu_conn *conn, struct vfu_waiter *w, uint64_t time
 	return w->result;
 }
 
+/* What may be served while this thread waits: for the reader, what brings the reply. */
+static struct vdpa_loop *urgent_of(struct vfu_conn *conn)
+{
+	struct vdpa_loop *urgent;
+
+	if (!conn->loop)
+		return NULL;
+	urgent = vdpa_loop_group_urgent(vdpa_loop_get_group(conn->loop));
+	if (is_reader(conn) && (urgent != conn->loop || !conn->reentrant))
+		return NULL;
+	return urgent;
+}
+
 int vfu_conn_call(struct vfu_conn *conn, struct vfu_call *call)
 {
-	struct vfu_waiter w = {.call = call};
+	struct vfu_waiter w = {.call = call, .urgent = urgent_of(conn)};
 	struct vfu_out out = {
 		.head = {.cmd = call->cmd},
 		.iov = call->iov,

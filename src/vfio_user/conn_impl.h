@@ -12,6 +12,7 @@ struct vfu_waiter {
 	uint16_t id;
 	bool done;
 	int result;
+	struct vdpa_loop *urgent; /* what its thread serves meanwhile; NULL: it only waits */
 };
 
 /* conn.c: have the reader look; any thread. */

@@ -39,9 +39,12 @@
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
 #define QUEUE_RESET 58u
 #define DEVICES 2u
+#define VERSION_1 VDPA_BIT(VIRTIO_F_VERSION_1)
 
 struct rig {
 	struct vdpa_ctx *ctx;
+	const char *mgmtdev;
+	const struct vdpa_attr *attrs;
 	struct vdpa_device *vdev[DEVICES];
 	char path[DEVICES][64];
 	pthread_t thread;
@@ -59,6 +62,20 @@ static struct rig rig;
 
 /* ---- the daemon's side ---- */
 
+/* A client is given all the time it needs for its answers: the machine may be slow. */
+int __real_vfio_user_server_new(struct vdpa_loop *loop, const struct vfio_user_config *config,
+				struct vfio_user_server **out, struct vdpa_error *err);
+int __wrap_vfio_user_server_new(struct vdpa_loop *loop, const struct vfio_user_config *config,
+				struct vfio_user_server **out, struct vdpa_error *err);
+int __wrap_vfio_user_server_new(struct vdpa_loop *loop, const struct vfio_user_config *config,
+				struct vfio_user_server **out, struct vdpa_error *err)
+{
+	struct vfio_user_config patient = *config;
+
+	patient.dma_timeout_ns = patient.dma_budget_ns = 600000000000ull;
+	return __real_vfio_user_server_new(loop, &patient, out, err);
+}
+
 static void *run(void *arg)
 {
 	vdpa_loop_run(vdpa_ctx_control(rig.ctx));
@@ -72,26 +89,31 @@ static void set_flag(void *arg, int result)
 
 static void add_device(unsigned i)
 {
-	struct vdpa_attr attrs[] = {{"backend", "ram"}, {"size", "1M"}, {"num_queues", "2"}, {0}};
-	struct vdpa_dev_set_config config = {.attrs = attrs};
+	struct vdpa_dev_set_config config = {.attrs = rig.attrs};
 	struct vdpa_attr bind[] = {{"path", rig.path[i]}, {0}};
 	struct vdpa_error err = {0};
 	char name[8];
 
 	snprintf(name, sizeof(name), "d%u", i);
 	snprintf(rig.path[i], sizeof(rig.path[i]), "/tmp/uvdpa-vpci-%d-%u.sock", getpid(), i);
-	assert_int_equal(vdpa_dev_add(vdpa_mgmtdev_find(rig.ctx, "soft_blk"), name, &config, &err),
-			 0);
+	if (vdpa_dev_add(vdpa_mgmtdev_find(rig.ctx, rig.mgmtdev), name, &config, &err))
+		fail_msg("%s", err.msg);
 	rig.vdev[i] = vdpa_find_device(rig.ctx, name);
 	if (vdpa_bind(rig.vdev[i], "virtio-pci", bind, &err))
 		fail_msg("%s", err.msg);
 }
 
-static int setup_workers(unsigned workers)
+static const struct vdpa_attr disk[] = {
+	{"backend", "ram"}, {"size", "1M"}, {"num_queues", "2"}, {0}};
+static const struct vdpa_attr nic[] = {{"backend", "null"}, {0}};
+
+static int setup_devices(unsigned workers, const char *mgmtdev, const struct vdpa_attr *attrs)
 {
 	struct vdpa_ctx_config config = {.size = sizeof(config), .workers = workers};
 
 	memset(&rig, 0, sizeof(rig));
+	rig.mgmtdev = mgmtdev;
+	rig.attrs = attrs;
 	rig.memfd = -1;
 	rig.fds = open_fds();
 	assert_int_equal(vdpa_ctx_new(&config, &rig.ctx), 0);
@@ -104,13 +126,29 @@ static int setup_workers(unsigned workers)
 
 static int setup(void **state)
 {
-	return setup_workers(1);
+	return setup_devices(1, "soft_blk", disk);
 }
 
 /* The queue's loop, the server's, and control: one. */
 static int setup_alone(void **state)
 {
-	return setup_workers(0);
+	return setup_devices(0, "soft_blk", disk);
+}
+
+/* Each device begins at a worker of its own. */
+static int setup_two(void **state)
+{
+	return setup_devices(2, "soft_blk", disk);
+}
+
+static int setup_nics(void **state)
+{
+	return setup_devices(2, "soft_net", nic);
+}
+
+static int setup_nics_alone(void **state)
+{
+	return setup_devices(0, "soft_net", nic);
 }
 
 /* This thread is the control loop's from here on. */
@@ -981,9 +1019,10 @@ static struct vfu_dma_access asked_for;
 static void raw_send(struct vfu_header head, const void *data, size_t len)
 {
 	struct iovec iov[2] = {{&head, sizeof(head)}, {(void *)(uintptr_t)data, len}};
+	const struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
 	head.size = (uint32_t)(sizeof(head) + len);
-	assert_int_equal(writev(raw, iov, 2), head.size);
+	assert_int_equal(sendmsg(raw, &msg, MSG_NOSIGNAL), head.size);
 }
 
 static size_t raw_recv(struct vfu_header *head, void *data, size_t max)
@@ -1050,12 +1089,60 @@ static uint64_t raw_get(unsigned reg, uint32_t len)
 
 static const char version[] = "\0\0\1\0{\"capabilities\":{}}";
 
-static void raw_negotiate(void)
+static void raw_negotiate(uint64_t features)
 {
 	raw_put(VIRTIO_PCI_COMMON_STATUS, BEGIN, 1);
-	raw_put(VIRTIO_PCI_COMMON_GFSELECT, 1, 4);
-	raw_put(VIRTIO_PCI_COMMON_GF, 1, 4);
+	for (unsigned i = 0; i < 2; i++) {
+		raw_put(VIRTIO_PCI_COMMON_GFSELECT, i, 4);
+		raw_put(VIRTIO_PCI_COMMON_GF, (uint32_t)(features >> 32 * i), 4);
+	}
 	raw_put(VIRTIO_PCI_COMMON_STATUS, BEGIN | OK, 1);
+	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), BEGIN | OK);
+}
+
+static void raw_until_reset(void)
+{
+	for (unsigned i = 0; i < 60000 && raw_get(VIRTIO_PCI_COMMON_STATUS, 1); i++)
+		usleep(1000);
+	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), 0);
+}
+
+static void raw_come(unsigned device)
+{
+	raw = raw_connect(rig.path[device]);
+	raw_call(VFU_VERSION, version, sizeof(version), NULL, 0);
+}
+
+/* Its queue @queue runs on memory by message, and waits: it has asked for its ring. */
+static void raw_stuck(uint64_t features, unsigned queue)
+{
+	struct vfu_dma_map map = {sizeof(map), VFU_DMA_F_READ | VFU_DMA_F_WRITE, 0, MEM_IOVA,
+				  MEM_BYTES};
+
+	memset(&asked, 0, sizeof(asked));
+	raw_call(VFU_DMA_MAP, &map, sizeof(map), NULL, 0);
+	raw_negotiate(features);
+	raw_put(VIRTIO_PCI_COMMON_Q_SELECT, queue, 2);
+	for (unsigned i = 0; i < 3; i++)
+		raw_put(VIRTIO_PCI_COMMON_Q_DESCLO + 8 * i, MEM_IOVA + 0x1000 * i, 8);
+	raw_put(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	raw_put(VIRTIO_PCI_COMMON_STATUS, BEGIN | OK | DRIVER_OK, 1);
+	/* We are not answering, and go on asking. */
+	for (unsigned i = 0; i < 60000 && !asked.cmd; i++) {
+		assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), BEGIN | OK | DRIVER_OK);
+		usleep(1000);
+	}
+	assert_int_equal(asked.cmd, VFU_DMA_READ);
+}
+
+/* It is given what it waited for, and all is well. */
+static void raw_unstick(void)
+{
+	raw_put(VIRTIO_PCI_COMMON_STATUS, 0, 1);
+	asked.flags = VFU_F_REPLY | VFU_F_ERROR;
+	asked.error = EFAULT;
+	raw_send(asked, NULL, 0);
+	raw_until_reset();
 }
 
 /* Another device of the same client's, on the same loops, does not wait either. */
@@ -1063,8 +1150,7 @@ static void other_device_answers(void)
 {
 	int first = raw;
 
-	raw = raw_connect(rig.path[1]);
-	raw_call(VFU_VERSION, version, sizeof(version), NULL, 0);
+	raw_come(1);
 	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_NUMQ, 2), 2);
 	raw_put(VIRTIO_PCI_COMMON_STATUS, BEGIN, 1);
 	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), BEGIN);
@@ -1074,24 +1160,8 @@ static void other_device_answers(void)
 
 static void test_read_does_not_wait(void **state)
 {
-	struct vfu_dma_map map = {sizeof(map), VFU_DMA_F_READ | VFU_DMA_F_WRITE, 0, MEM_IOVA,
-				  MEM_BYTES};
-
-	memset(&asked, 0, sizeof(asked));
-	raw = raw_connect(rig.path[0]);
-	raw_call(VFU_VERSION, version, sizeof(version), NULL, 0);
-	raw_call(VFU_DMA_MAP, &map, sizeof(map), NULL, 0);
-	raw_negotiate();
-	for (unsigned i = 0; i < 3; i++)
-		raw_put(VIRTIO_PCI_COMMON_Q_DESCLO + 8 * i, MEM_IOVA + 0x1000 * i, 8);
-	raw_put(VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
-	raw_put(VIRTIO_PCI_COMMON_STATUS, BEGIN | OK | DRIVER_OK, 1);
-	/* The queue asks for its ring; we are not answering, and go on asking. */
-	for (unsigned i = 0; i < 60000 && !asked.cmd; i++) {
-		assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), BEGIN | OK | DRIVER_OK);
-		usleep(1000);
-	}
-	assert_int_equal(asked.cmd, VFU_DMA_READ);
+	raw_come(0);
+	raw_stuck(VERSION_1, 0);
 	raw_put(0x3000, 0, 2);
 	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_NUMQ, 2), 2);
 	other_device_answers();
@@ -1101,13 +1171,47 @@ static void test_read_does_not_wait(void **state)
 		assert_true(raw_get(VIRTIO_PCI_COMMON_STATUS, 1) != 0);
 		usleep(1000);
 	}
-	asked.flags = VFU_F_REPLY | VFU_F_ERROR;
-	asked.error = EFAULT;
-	raw_send(asked, NULL, 0);
-	for (unsigned i = 0; i < 60000 && raw_get(VIRTIO_PCI_COMMON_STATUS, 1); i++)
-		usleep(1000);
-	assert_int_equal(raw_get(VIRTIO_PCI_COMMON_STATUS, 1), 0);
+	raw_unstick();
 	close(raw);
+}
+
+/*
+ * A VMM of one thread and without shared memory: while it waits for an answer of one device it
+ * serves no requests of another's. Device 1 goes through all that a driver and its VMM ask, while
+ * @queue of device 0 waits for memory on a loop that serves both.
+ */
+static void one_waits_for_the_other(uint64_t features, unsigned queue)
+{
+	struct vfu_header first_asked;
+	int first, second;
+
+	raw_come(1);
+	raw_negotiate(VERSION_1);
+	raw_put(VIRTIO_PCI_COMMON_STATUS, 0, 1);
+	raw_until_reset();
+	second = raw;
+	raw_come(0);
+	raw_stuck(features, queue);
+	first_asked = asked;
+	first = raw;
+
+	raw = second;
+	raw_negotiate(VERSION_1);
+	raw = first;
+	asked = first_asked;
+	raw_unstick();
+	close(first);
+	close(second);
+}
+
+static void test_other_worker_waits(void **state)
+{
+	one_waits_for_the_other(VERSION_1, 1);
+}
+
+static void test_control_queue_waits(void **state)
+{
+	one_waits_for_the_other(VERSION_1 | VDPA_BIT(VIRTIO_NET_F_CTRL_VQ), 2);
 }
 
 /* ---- birth ---- */
@@ -1151,6 +1255,10 @@ static void test_bind_says_why(void **state)
 	come(0);
 }
 
+#define TEST_OF(t, setup)                                                                          \
+	{                                                                                          \
+#t " " #setup, t, setup, teardown, NULL                                            \
+	}
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 #define TEST_ALONE(t)                                                                              \
 	{                                                                                          \
@@ -1178,6 +1286,9 @@ int main(void)
 		TEST(test_bad_states),
 		TEST(test_dirty_log),
 		TEST(test_read_does_not_wait),
+		TEST_OF(test_other_worker_waits, setup_two),
+		TEST_OF(test_control_queue_waits, setup_nics),
+		TEST_OF(test_control_queue_waits, setup_nics_alone),
 		TEST(test_no_memory),
 		TEST(test_bind_says_why),
 		TEST_ALONE(test_negotiation),
