@@ -10,6 +10,8 @@
 #include "dsa_dev/dev.h"
 #include "plugins.h"
 
+#define DEVICES_MAX 64u /* of a file */
+
 struct dsa_path_text {
 	char s[64];
 };
@@ -237,6 +239,7 @@ static bool is_ignored(const char *key)
 					   "traffic_class_b",
 					   "desc_progress_limit",
 					   "batch_progress_limit",
+					   "event_log_size",
 					   NULL};
 
 	for (unsigned i = 0; keys[i]; i++) {
@@ -244,6 +247,21 @@ static bool is_ignored(const char *key)
 			return true;
 	}
 	return false;
+}
+
+/* Read buffers were called tokens once, in accel-config's own examples too. */
+static const char *name_of(const char *key)
+{
+	static const char *const old[][2] = {{"token_limit", "read_buffer_limit"},
+					     {"tokens_reserved", "read_buffers_reserved"},
+					     {"tokens_allowed", "read_buffers_allowed"},
+					     {"use_token_limit", "use_read_buffer_limit"}};
+
+	for (unsigned i = 0; i < sizeof(old) / sizeof(old[0]); i++) {
+		if (!strcmp(key, old[i][0]))
+			return old[i][1];
+	}
+	return key;
 }
 
 static const char *dev_of(const json_t *obj)
@@ -266,7 +284,7 @@ static int apply_one(struct daemon *d, const char *parent, const json_t *obj,
 	json_object_foreach((json_t *)(uintptr_t)obj, key, value)
 	{
 		if (!is_ignored(key))
-			json_object_set(attrs, key, value);
+			json_object_set(attrs, name_of(key), value);
 	}
 	snprintf(path, sizeof(path), "%s%s%s", parent ? parent : "", parent ? "/" : "",
 		 dev_of(obj));
@@ -278,14 +296,25 @@ static int apply_one(struct daemon *d, const char *parent, const json_t *obj,
 	return r;
 }
 
-static int apply_list(struct daemon *d, const char *parent, const json_t *list,
+/* The list @key of @obj; there may be none. */
+static int list_of(const json_t *obj, const char *key, json_t **out, struct vdpa_error *err)
+{
+	*out = json_object_get(obj, key);
+	if (*out && !json_is_array(*out))
+		return vdpa_error_set(err, EINVAL, dev_of(obj), "\"%s\" must be a list", key);
+	return 0;
+}
+
+static int apply_list(struct daemon *d, const char *parent, const json_t *group, const char *key,
 		      struct vdpa_error *err)
 {
-	json_t *obj;
+	json_t *obj, *list;
 	size_t i;
-	int r = 0;
+	int r = list_of(group, key, &list, err);
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, obj)
+	if (r)
+		return r;
+	json_array_foreach(list, i, obj)
 	{
 		r = apply_one(d, parent, obj, err);
 		if (r)
@@ -296,38 +325,50 @@ static int apply_list(struct daemon *d, const char *parent, const json_t *list,
 
 static int apply_dev(struct daemon *d, const json_t *obj, struct vdpa_error *err)
 {
-	const json_t *groups = json_object_get(obj, "groups");
-	json_t *group;
+	json_t *group, *groups;
 	size_t i;
-	int r = apply_one(d, NULL, obj, err);
+	int r = list_of(obj, "groups", &groups, err);
 
-	json_array_foreach((json_t *)(uintptr_t)groups, i, group)
+	if (!r)
+		r = apply_one(d, NULL, obj, err);
+	json_array_foreach(groups, i, group)
 	{
 		if (!r)
 			r = apply_one(d, dev_of(obj), group, err);
 		if (!r)
-			r = apply_list(d, dev_of(obj), json_object_get(group, "grouped_engines"),
-				       err);
+			r = apply_list(d, dev_of(obj), group, "grouped_engines", err);
 		if (!r)
-			r = apply_list(d, dev_of(obj), json_object_get(group, "grouped_workqueues"),
-				       err);
+			r = apply_list(d, dev_of(obj), group, "grouped_workqueues", err);
 	}
 	return r;
 }
 
+/* The device @obj and those behind it, of which none is changed if one cannot be. */
+static int apply_from(struct daemon *d, const json_t *doc, size_t i, struct vdpa_error *err)
+{
+	const json_t *obj = json_array_get(doc, i);
+	struct dsa_change *change;
+	struct dsa_dev *dev;
+	int r;
+
+	if (!obj)
+		return 0;
+	dev = dsa_dev_find(d->ctx, dev_of(obj));
+	change = dev ? dsa_dev_begin(dev) : NULL;
+	if (dev && !change)
+		return vdpa_error_set(err, ENOMEM, dev_of(obj), "no memory");
+	r = apply_dev(d, obj, err);
+	if (!r)
+		r = apply_from(d, doc, i + 1, err);
+	return change ? dsa_dev_end(change, r, err) : r;
+}
+
 int dsas_apply(struct daemon *d, const json_t *doc, struct vdpa_error *err)
 {
-	json_t *obj;
-	size_t i;
-	int r = 0;
-
-	json_array_foreach((json_t *)(uintptr_t)doc, i, obj)
-	{
-		r = apply_dev(d, obj, err);
-		if (r)
-			break;
-	}
-	return r;
+	if (json_array_size(doc) > DEVICES_MAX)
+		return vdpa_error_set(err, EINVAL, "$", "at most %u devices are allowed",
+				      DEVICES_MAX);
+	return apply_from(d, doc, 0, err);
 }
 
 /* ---- in a configuration ---- */

@@ -54,6 +54,14 @@ struct ims *dsa_dev_ims(const struct dsa_dev *dev);
  */
 int dsa_config(struct vdpa_ctx *ctx, const char *path, const struct vdpa_attr *attrs,
 	       struct vdpa_error *err);
+/*
+ * Several changes of @dev, of which in the end all are kept, or none (@r is not 0, or its queues
+ * have too many entries together). Between the two nothing else is done to it. NULL: no memory. May
+ * be nested; the last that began ends first. 0, @r, or -ERANGE with @err.
+ */
+struct dsa_change;
+struct dsa_change *dsa_dev_begin(struct dsa_dev *dev);
+int dsa_dev_end(struct dsa_change *change, int r, struct vdpa_error *err);
 /* A device or a queue. -EINVAL: how it is configured it cannot be; -EALREADY; -EBUSY; -ENODEV. */
 int dsa_enable(struct vdpa_ctx *ctx, const char *path, struct vdpa_error *err);
 /* @done: as it says; an error that is returned does not call it. */

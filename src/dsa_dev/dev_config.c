@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dsa_dev/dev_impl.h"
@@ -16,6 +17,7 @@
 #define PRIORITY_MAX 15u
 #define TRANSFER_DEFAULT (2ull << 20)
 #define BATCH_DEFAULT 32u
+#define OP_WORDS 8u /* of a mask of operations, of which the two lowest have some */
 
 static const char *const modes[] = {"shared", "dedicated", NULL};
 static const char *const types[] = {"none", "kernel", "user", "mdev", NULL};
@@ -49,12 +51,16 @@ const struct vdpa_attr_spec dsa_wq_spec[] = {
 	 .type = VDPA_ATTR_SIZE,
 	 .min = 1,
 	 .max = 1ull << DSA_MAX_XFER_SHIFT,
-	 .help = "bytes of one descriptor, a power of two (default 2M)"},
+	 .help = "bytes of one descriptor, rounded up to a power of two (default 2M)"},
 	{.name = "max_batch_size",
 	 .type = VDPA_ATTR_U64,
 	 .min = 1,
 	 .max = 1u << DSA_MAX_BATCH_SHIFT,
-	 .help = "descriptors of one batch, a power of two (default 32)"},
+	 .help = "descriptors of one batch, rounded up to a power of two (default 32)"},
+	{.name = "op_config",
+	 .type = VDPA_ATTR_STRING,
+	 .help = "operations that may be asked for: a mask of hexadecimal words of 32 bits, commas "
+		 "between them, the highest first (default: all)"},
 	{0},
 };
 
@@ -68,7 +74,10 @@ const struct vdpa_attr_spec dsa_group_spec[] = {
 	 .type = VDPA_ATTR_U64,
 	 .max = DSA_RDBUFS,
 	 .help = "kept for accel-config, as are the two below"},
-	{.name = "read_buffers_allowed", .type = VDPA_ATTR_U64, .min = 1, .max = DSA_RDBUFS},
+	{.name = "read_buffers_allowed",
+	 .type = VDPA_ATTR_U64,
+	 .max = DSA_RDBUFS,
+	 .help = "0: no limit"},
 	{.name = "use_read_buffer_limit", .type = VDPA_ATTR_BOOL},
 	{0},
 };
@@ -88,6 +97,7 @@ void dsa_wq_defaults(struct dsa_wq *wq)
 	wq->priority = 1;
 	wq->max_batch = BATCH_DEFAULT;
 	wq->max_transfer = TRANSFER_DEFAULT;
+	wq->opcap = DSA_OPCAP;
 }
 
 unsigned dsa_group_engines(const struct dsa_dev *dev, unsigned group)
@@ -101,9 +111,10 @@ unsigned dsa_group_engines(const struct dsa_dev *dev, unsigned group)
 
 /* ---- changes ---- */
 
-static bool power_of_two(uint64_t n)
+/* To a power of two, as the kernel's driver does. */
+static uint64_t round_up(uint64_t n)
 {
-	return n && !(n & (n - 1));
+	return n < 2 ? 1 : 1ull << (64 - __builtin_clzll(n - 1));
 }
 
 static int parse_group(const struct dsa_dev *dev, const char *path, const char *text, int *out,
@@ -121,6 +132,32 @@ static int parse_group(const struct dsa_dev *dev, const char *path, const char *
 	}
 	return vdpa_error_set(err, EINVAL, path, "group_id=%s: %s has groups 0 to %u; -1 is none",
 			      text, dev->name, dev->ngroups - 1);
+}
+
+/* What only hardware has is read over; those that are left must be some. */
+static int parse_ops(const char *path, const char *text, uint64_t *out, struct vdpa_error *err)
+{
+	const char *at = text;
+	unsigned words = 0;
+	uint64_t ops = 0;
+
+	do {
+		size_t n = strspn(at, "0123456789abcdefABCDEF");
+
+		if (!n || n > 8 || ++words > OP_WORDS || (at[n] && at[n] != ','))
+			return vdpa_error_set(err, EINVAL, path,
+					      "op_config=%s: up to %u hexadecimal words of 32 bits "
+					      "are allowed, with commas between them",
+					      text, OP_WORDS);
+		ops = ops << 32 | strtoul(at, NULL, 16);
+		at += n;
+	} while (*at++);
+	*out = ops & DSA_OPCAP;
+	if (*out)
+		return 0;
+	return vdpa_error_set(err, EINVAL, path,
+			      "op_config=%s: none of the operations here: %x,%08x", text,
+			      (unsigned)(DSA_OPCAP >> 32), (unsigned)DSA_OPCAP);
 }
 
 /* Of all queues but this one, which will have @size. */
@@ -147,15 +184,11 @@ static int check_wq(const struct dsa_path *p, const char *path, const struct dsa
 		return vdpa_error_set(err, EBUSY, path,
 				      "size and group are changed while %s is disabled",
 				      p->dev->name);
-	if (!power_of_two(new->max_transfer) || !power_of_two(new->max_batch))
-		return vdpa_error_set(
-			err, EINVAL, path,
-			"max_transfer_size=%llu, max_batch_size=%u: powers of two are allowed",
-			(unsigned long long)new->max_transfer, new->max_batch);
-	if (new->threshold > new->size)
+	/* A dedicated queue has none; what is said of it is kept for the day when it is shared. */
+	if (new->threshold > new->size && !new->dedicated)
 		return vdpa_error_set(err, EINVAL, path, "threshold=%u is beyond size=%u",
 				      new->threshold, new->size);
-	if (!fits(p->dev, p->index, new->size))
+	if (!p->dev->changes && !fits(p->dev, p->index, new->size))
 		return vdpa_error_set(err, ERANGE, path,
 				      "size=%u: all queues of %s together have at most %u entries",
 				      new->size, p->dev->name, p->dev->wq_size);
@@ -173,6 +206,7 @@ static int config_wq(const struct dsa_path *p, const char *path, const struct vd
 	struct dsa_wq new = p->dev->wqs[p->index];
 	const char *mode = vdpa_attr_get(attrs, "mode"), *type = vdpa_attr_get(attrs, "type");
 	const char *group = vdpa_attr_get(attrs, "group_id");
+	const char *ops = vdpa_attr_get(attrs, "op_config");
 	int r = group ? parse_group(p->dev, path, group, &new.group, err) : 0;
 
 	if (r)
@@ -191,9 +225,12 @@ static int config_wq(const struct dsa_path *p, const char *path, const struct vd
 	new.priority = (unsigned)vdpa_attr_u64(attrs, "priority", new.priority);
 	new.threshold = (unsigned)vdpa_attr_u64(attrs, "threshold", new.threshold);
 	new.block_on_fault = vdpa_attr_bool(attrs, "block_on_fault", new.block_on_fault);
-	new.max_transfer = vdpa_attr_size(attrs, "max_transfer_size", new.max_transfer);
-	new.max_batch = (unsigned)vdpa_attr_u64(attrs, "max_batch_size", new.max_batch);
-	r = check_wq(p, path, &new, err);
+	new.max_transfer = round_up(vdpa_attr_size(attrs, "max_transfer_size", new.max_transfer));
+	new.max_batch = (unsigned)round_up(vdpa_attr_u64(attrs, "max_batch_size", new.max_batch));
+	if (ops)
+		r = parse_ops(path, ops, &new.opcap, err);
+	if (!r)
+		r = check_wq(p, path, &new, err);
 	if (!r) /* it is disabled: nobody has it open */
 		p->dev->wqs[p->index] = new;
 	return r;
@@ -218,7 +255,7 @@ static int config_group(const struct dsa_path *p, const char *path, const struct
 	uint64_t reserved = vdpa_attr_u64(attrs, "read_buffers_reserved", g->reserved);
 	uint64_t allowed = vdpa_attr_u64(attrs, "read_buffers_allowed", g->allowed);
 
-	if (reserved > allowed)
+	if (allowed && reserved > allowed)
 		return vdpa_error_set(err, EINVAL, path,
 				      "read_buffers_reserved=%llu is more than are allowed: %llu",
 				      (unsigned long long)reserved, (unsigned long long)allowed);
@@ -475,6 +512,17 @@ static void emit_number(const struct emit *e, const char *key, long long value)
 	e->fn(e->arg, key, text);
 }
 
+static void emit_ops(const struct emit *e, uint64_t ops)
+{
+	char text[OP_WORDS * 9];
+	unsigned at = 0;
+
+	while (at < (OP_WORDS - 2) * 9)
+		at += (unsigned)sprintf(text + at, "00000000,");
+	snprintf(text + at, sizeof(text) - at, "%08x,%08x", (unsigned)(ops >> 32), (unsigned)ops);
+	e->fn(e->arg, "op_config", text);
+}
+
 static void show_wq(const struct dsa_wq *wq, const struct emit *e)
 {
 	static const char *const states[] = {"disabled", "enabled", "locked", "leaving"};
@@ -490,6 +538,7 @@ static void show_wq(const struct dsa_wq *wq, const struct emit *e)
 	e->fn(e->arg, "name", wq->name);
 	e->fn(e->arg, "driver_name", wq->driver);
 	emit_number(e, "threshold", wq->threshold);
+	emit_ops(e, wq->opcap);
 	e->fn(e->arg, "state", states[wq->state]);
 }
 

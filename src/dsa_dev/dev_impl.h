@@ -31,6 +31,7 @@ struct dsa_wq {
 	int group; /* -1: none */
 	unsigned size, threshold, priority, max_batch;
 	uint64_t max_transfer;
+	uint64_t opcap; /* operations that may be asked for, of DSA_OPCAP */
 	char name[DSA_TEXT], driver[DSA_TEXT];
 	struct dsa_mdev *owner; /* locked: by whom */
 
@@ -54,6 +55,7 @@ struct dsa_dev {
 	unsigned number;
 	unsigned nengines, nwqs, ngroups, wq_size, rdbuf_limit;
 	bool enabled;
+	unsigned changes; /* dsa_dev_begin(): the sum of sizes is looked at in the end */
 	bool doomed;  /* deleted as soon as it is disabled */
 	bool closing; /* it is being disabled: queues are open still */
 	bool freeing; /* the same, or engines are on their way out */

@@ -150,6 +150,7 @@ static int enable_wq(void *arg, unsigned wq, const struct dsa_vdev_wq *c)
 		.max_batch_shift = c->batch_shift,
 		.block_on_fault = c->block_on_fault,
 		.priv = true, /* of the guest's own kernel */
+		.opcap = q->wq->opcap,
 		.ops = &queue_ops,
 		.arg = q,
 	};
@@ -234,7 +235,7 @@ static void describe_wq(const struct dsa_wq *wq, struct dsa_vdev_wq *out)
 {
 	*out = (struct dsa_vdev_wq){
 		.size = wq->size,
-		.threshold = wq->threshold,
+		.threshold = wq->dedicated ? 0 : wq->threshold,
 		.dedicated = wq->dedicated,
 		.block_on_fault = wq->block_on_fault,
 		.priority = wq->priority,
@@ -260,7 +261,6 @@ static int new_vdev(struct dsa_mdev *m, struct dsa_vdev **out)
 		.nengines = dsa_group_engines(m->dev, m->group),
 		.configurable = m->configurable,
 		.gencap = DSA_GENCAP_OVERLAP | DSA_GENCAP_CACHE_MEM | DSA_GENCAP_CACHE_FLUSH,
-		.opcap = DSA_OPCAP,
 		.nvectors = dsa_mdev_vectors(m),
 		.vectors = m->vectors,
 		.interrupt = device_interrupt,
@@ -268,6 +268,7 @@ static int new_vdev(struct dsa_mdev *m, struct dsa_vdev **out)
 
 	for (unsigned i = 0; i < m->nqueues; i++) {
 		describe_wq(m->queues[i].wq, &wqs[i]);
+		config.opcap |= m->queues[i].wq->opcap;
 		config.gencap |= wqs[i].block_on_fault ? DSA_GENCAP_BOF : 0;
 		config.xfer_shift = larger(config.xfer_shift, wqs[i].xfer_shift);
 		config.batch_shift = larger(config.batch_shift, wqs[i].batch_shift);

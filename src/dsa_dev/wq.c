@@ -287,6 +287,7 @@ static int client_init(struct dsa_wq_client *client)
 		.max_batch_shift = (unsigned)__builtin_ctz(wq->max_batch),
 		.block_on_fault = wq->block_on_fault,
 		.priv = wq->type == DSA_WQ_KERNEL,
+		.opcap = wq->opcap,
 		.ops = &queue_ops,
 		.arg = client,
 	};

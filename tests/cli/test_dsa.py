@@ -13,6 +13,7 @@ from test_sysfs import echo, refused
 U1 = '11111111-2222-3333-4444-555555555555'
 U2 = '11111111-2222-3333-4444-666666666666'
 DWQ = 'idxd-1dwq-v1'
+ALL_OPS = '00000000,' * 6 + '00000001,00bf03ff'
 
 
 def configure(daemon, queues=1, **more):
@@ -78,7 +79,8 @@ def test_accel_config_file(daemon, tmp_path):
     daemon.ok('dsa', 'load', str(path))
     again = daemon.json('dsa', 'save')
     wq = saved[0]['groups'][0]['grouped_workqueues'][0]
-    assert again[0]['groups'][0]['grouped_workqueues'] == [{k: v for k, v in wq.items() if not k.endswith('_disable')}]
+    assert again[0]['groups'][0]['grouped_workqueues'] == [
+        {**{k: v for k, v in wq.items() if not k.endswith('_disable')}, 'op_config': ALL_OPS}]
     assert again[0]['groups'][0]['grouped_engines'] == saved[0]['groups'][0]['grouped_engines']
     path.write_text(json.dumps(again))
     daemon.ok('dsa', 'load', str(path))
@@ -90,6 +92,101 @@ def test_accel_config_file(daemon, tmp_path):
     daemon.ok('dsa', 'enable', 'dsa0/wq0.0')
     assert daemon.ok('mdev', 'types', 'dsa0').count('Available instances: 1') == 1
     daemon.ok('mdev', 'create', 'idxd-1swq-v1', U1)
+
+
+def group(i, queues, engines, **more):
+    return {'dev': f'group0.{i}', **more,
+            **({'grouped_workqueues': queues} if queues else {}),
+            **({'grouped_engines': [{'dev': f'engine0.{e}', 'group_id': i} for e in engines]} if engines else {})}
+
+
+def wq_in(i, size, **more):
+    return {'dev': f'wq0.{i}', 'mode': 'dedicated', 'size': size, 'group_id': i, 'priority': 10, 'block_on_fault': 0,
+            'max_batch_size': 32, 'max_transfer_size': 16384, 'type': 'user', 'name': f'app{i}', 'threshold': 0, **more}
+
+
+def load(daemon, tmp_path, *devices):
+    path = tmp_path / 'accel.conf'
+    path.write_text(json.dumps(devices))
+    return daemon.run('dsa', 'load', str(path))
+
+
+def test_accel_config_profiles(daemon, tmp_path):
+    """Files as accel-config's examples are: read buffers called tokens, no limit, groups without anything."""
+    daemon.ok('dsa', 'add', 'dsa0')
+    tokens = {'tokens_reserved': 0, 'use_token_limit': 0, 'tokens_allowed': 8}
+    none = {'tokens_reserved': 0, 'use_token_limit': 0, 'tokens_allowed': 0, 'traffic_class_a': 0, 'traffic_class_b': 1}
+    two_shared = [group(0, [wq_in(0, 8, mode='shared', threshold=6)], [0], **tokens),
+                  group(1, [wq_in(1, 32, mode='shared', threshold=28)], [1], **tokens)]
+    assert load(daemon, tmp_path, {'dev': 'dsa0', 'token_limit': 0, 'groups': two_shared}).returncode == 0
+    assert [(w['size'], w['threshold']) for w in daemon.json('dsa', 'show')[0]['wqs'][:2]] == [(8, 6), (32, 28)]
+    for path in ('dsa0', 'dsa0/wq0.0', 'dsa0/wq0.1'):
+        daemon.ok('dsa', 'enable', path)
+    daemon.ok('dsa', 'disable', 'dsa0')
+    four = [group(0, [wq_in(0, 16, mode='shared', threshold=15)], [0, 1], **none), group(1, [wq_in(1, 16)], [2, 3], **none),
+            group(2, [], [], **none), group(3, [], [], **none)]
+    for g in four[:2]:  # an old one: the defaults are the device's
+        del g['grouped_workqueues'][0]['max_batch_size'], g['grouped_workqueues'][0]['max_transfer_size']
+    assert load(daemon, tmp_path, {'dev': 'dsa0', 'token_limit': 0, 'groups': four}).returncode == 0
+    for path in ('dsa0', 'dsa0/wq0.0', 'dsa0/wq0.1'):
+        daemon.ok('dsa', 'enable', path)
+    assert daemon.json('dsa', 'show')[0]['groups'][1]['read_buffers_allowed'] == 0
+
+
+def test_accel_config_today(daemon, tmp_path):
+    """What today's save-config adds: masks of operations, of which some are hardware's only; an event log."""
+    daemon.ok('dsa', 'add', 'dsa0')
+    hardware = '00000000,' * 6 + '00000003,07ff07ff'
+    file = {'dev': 'dsa0', 'read_buffer_limit': 0, 'event_log_size': 64,
+            'groups': [group(0, [wq_in(0, 16, op_config=hardware, ats_disable=0, prs_disable=1)], [0],
+                             read_buffers_reserved=0, use_read_buffer_limit=0, read_buffers_allowed=8,
+                             traffic_class_a=1, traffic_class_b=1, desc_progress_limit=0, batch_progress_limit=0)]}
+    assert load(daemon, tmp_path, file).returncode == 0
+    assert daemon.json('dsa', 'show')[0]['wqs'][0]['op_config'] == ALL_OPS
+    saved = daemon.json('dsa', 'save')
+    assert load(daemon, tmp_path, *saved).returncode == 0
+    assert daemon.json('dsa', 'save') == saved
+    daemon.ok('dsa', 'config', 'dsa0/wq0.0', 'op_config', '00000000,00000008', 'max_transfer_size', '3000',
+              'max_batch_size', '5')
+    shown = daemon.json('dsa', 'show')[0]['wqs'][0]
+    assert shown['op_config'].endswith(',00000008') and shown['max_transfer_size'] == 4096 and shown['max_batch_size'] == 8
+    assert 'none of the operations here' in daemon.fails('dsa', 'config', 'dsa0/wq0.0', 'op_config', '80000000')
+
+
+def test_load_is_one_change(daemon, tmp_path):
+    """All of a file or nothing; and what fits in the end need not fit on the way."""
+    daemon.ok('dsa', 'add', 'dsa0')
+    daemon.ok('dsa', 'add', 'dsa1')
+
+    def device(name, *sizes):
+        groups = [group(i, [wq_in(i, size)], [i]) for i, size in enumerate(sizes)]
+        return json.loads(json.dumps({'dev': name, 'groups': groups}).replace('0.', name[3:] + '.'))
+    assert load(daemon, tmp_path, device('dsa0', 16, 112), device('dsa1', 8)).returncode == 0
+    assert load(daemon, tmp_path, device('dsa0', 112, 16)).returncode == 0
+    before = daemon.json('dsa', 'save')
+    too_much = load(daemon, tmp_path, device('dsa0', 112, 17))
+    assert too_much.returncode == 1 and 'at most 128 are allowed' in too_much.stderr
+    bad = device('dsa1', 32)
+    for where, value, why in ((('groups',), {}, 'must be a list'), (('groups', 0, 'grouped_engines'), 7, 'must be a list'),
+                              (('groups', 0, 'grouped_workqueues', 0, 'mode'), 'both', 'mode'),
+                              (('groups', 0, 'dev'), 'group1.9', 'no such thing'), (('groups', 0), 3, 'no such thing')):
+        wrong = json.loads(json.dumps(bad))
+        at = wrong
+        for step in where[:-1]:
+            at = at[step]
+        at[where[-1]] = value
+        ran = load(daemon, tmp_path, device('dsa0', 8, 8), wrong)
+        assert ran.returncode == 1 and why in ran.stderr, (where, ran.stderr)
+        assert daemon.json('dsa', 'save') == before
+    assert load(daemon, tmp_path, device('dsa0', 8), {'dev': 'iax1'}).returncode == 1
+    assert daemon.json('dsa', 'save') == before
+    # Of a queue in use nothing changes.
+    daemon.ok('dsa', 'config', 'dsa0/wq0.1', 'type', 'mdev')
+    daemon.ok('dsa', 'enable', 'dsa0')
+    daemon.ok('dsa', 'enable', 'dsa0/wq0.1')
+    busy = daemon.json('dsa', 'save')
+    assert 'changed while' in load(daemon, tmp_path, device('dsa0', 8, 8)).stderr
+    assert daemon.json('dsa', 'save') == busy and daemon.json('dsa', 'show')[0]['wqs'][1]['state'] == 'enabled'
 
 
 def test_mdev(dsa):

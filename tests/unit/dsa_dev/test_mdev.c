@@ -619,9 +619,22 @@ static int add_without_memory(void *arg)
 	return r;
 }
 
+static int change_without_memory(void *arg)
+{
+	struct dsa_dev *dev = dsa_dev_find(host.ctx, "dsa1");
+	struct dsa_change *change = NULL;
+
+	for (alloc_fail_begin(); !change && alloc_fail_more();) {
+		change = dsa_dev_begin(dev);
+		alloc_fail_off();
+	}
+	return dsa_dev_end(change, 0, NULL);
+}
+
 static void test_add_without_memory(void **state)
 {
 	assert_int_equal(host_call(add_without_memory, NULL), 0);
+	assert_int_equal(host_call(change_without_memory, NULL), 0);
 	assert_int_equal(host_words(host_do_config, "dsa1/engine1.0", "group_id", "0", NULL), 0);
 	assert_int_equal(host_words(host_do_enable, "dsa1", NULL), 0);
 }
