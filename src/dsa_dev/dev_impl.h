@@ -56,9 +56,9 @@ struct dsa_dev {
 	unsigned nengines, nwqs, ngroups, wq_size, rdbuf_limit;
 	bool enabled;
 	unsigned changes; /* dsa_dev_begin(): the sum of sizes is looked at in the end */
-	bool doomed;  /* deleted as soon as it is disabled */
-	bool closing; /* it is being disabled: queues are open still */
-	bool freeing; /* the same, or engines are on their way out */
+	bool doomed;	  /* deleted as soon as it is disabled */
+	bool closing;	  /* it is being disabled: queues are open still */
+	bool freeing;	  /* the same, or engines are on their way out */
 	_Atomic unsigned engines_left;
 	struct vdpa_loop_msg freed;
 	struct vdpa_done disabled;
