@@ -35,6 +35,7 @@ struct sysfs {
 	struct fuse_buf buf;
 	struct list nodes;
 	fuse_ino_t last_ino;
+	struct list writes; /* that are not answered yet */
 };
 
 static struct sysfs *sysfs_of(fuse_req_t req)
@@ -260,7 +261,8 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 /* A write whose operation is under way. */
 struct writing {
-	fuse_req_t req;
+	struct list link;
+	fuse_req_t req; /* NULL: answered, when the tree ended */
 	size_t size;
 };
 
@@ -268,11 +270,26 @@ static void written(void *arg, int result)
 {
 	struct writing *w = arg;
 
-	if (result)
+	if (w->req)
+		list_del(&w->link);
+	if (w->req && result)
 		fuse_reply_err(w->req, -result);
-	else
+	else if (w->req)
 		fuse_reply_write(w->req, w->size);
 	free(w);
+}
+
+/* The daemon ends without what they wait for, which may end yet, or never. */
+static void end_writes(struct sysfs *fs)
+{
+	struct list *node;
+
+	while ((node = list_pop(&fs->writes))) {
+		struct writing *w = list_entry(node, struct writing, link);
+
+		fuse_reply_err(w->req, ESHUTDOWN);
+		w->req = NULL;
+	}
 }
 
 /* One line, without what ends it. */
@@ -305,6 +322,7 @@ static void on_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		return;
 	}
 	*w = (struct writing){.req = req, .size = size};
+	list_add_tail(&sysfs_of(req)->writes, &w->link);
 	r = rule->write(&path, text, &(struct vdpa_done){written, w});
 	if (r)
 		written(w, r);
@@ -385,6 +403,7 @@ int sysfs_start(struct daemon *d, struct vdpa_error *err)
 		return vdpa_error_set(err, ENOMEM, d->opt.sysfs, "no memory");
 	fs->d = d;
 	list_init(&fs->nodes);
+	list_init(&fs->writes);
 	fs->last_ino = FUSE_ROOT_ID;
 	d->sysfs = fs;
 	return mount_it(fs, err);
@@ -398,6 +417,7 @@ void sysfs_stop(struct daemon *d)
 	if (!fs)
 		return;
 	vdpa_loop_fd_del(&fs->lfd);
+	end_writes(fs);
 	if (fs->session) {
 		fuse_session_unmount(fs->session);
 		fuse_session_destroy(fs->session);

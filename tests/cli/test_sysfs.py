@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The tree in the shape of Linux's sysfs: shells write to it, and mdevctl takes it for the kernel's."""
+import contextlib
 import errno
 import json
 import os
+import shutil
+import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -165,6 +169,39 @@ def test_a_killed_daemon_leaves_no_obstacle(start, folder):
     subprocess.run(['umount', str(folder / 'sys')], check=True, timeout=60)
     wait_for(lambda: 'was unmounted' in again.log())
     assert again.ok('mdev', 'list') == ''
+
+
+def test_write_is_answered_at_the_end(start, folder):
+    """Of a removal that never ends, before the daemon ends without it."""
+    plugins = folder / 'plugins'
+    plugins.mkdir(mode=0o755)
+    for path in (f"{os.environ['MDEV_PLUGINS']}/mdev_plugin.so", os.environ['STUCK_DRIVER']):
+        shutil.copy(path, plugins)
+        (plugins / os.path.basename(path)).chmod(0o755)
+    daemon = start('--sysfs', folder / 'sys', '--plugin-dir', plugins)
+    daemon.ok('mdev', 'create', 'hello-text', U1)
+    wait_for(lambda: daemon.json('mdev', 'show', U1)[0].get('driver', {}).get('name') == 'stuck_driver')
+    said = []
+    fd = os.open(folder / 'sys/bus/mdev/devices' / U1 / 'remove', os.O_WRONLY)
+
+    def write():
+        try:
+            os.write(fd, b'1\n')
+        except OSError as err:
+            said.append(errno.errorcode[err.errno])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_for(lambda: 'is kept' in daemon.log())
+    # One signal asks it to end; two more, not to wait for devices.
+    while daemon.proc.poll() is None:
+        daemon.proc.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    writer.join(100)
+    with contextlib.suppress(OSError):  # there is no file system any more
+        os.close(fd)
+    assert said == ['ESHUTDOWN'] and daemon.proc.returncode == 1, (said, daemon.log())
+    assert 'do not let go' in daemon.log() and not os.path.ismount(folder / 'sys')
 
 
 MDEVCTL = r'''
