@@ -210,12 +210,18 @@ void conn_send(struct conn *c, const char *line, size_t len)
 	ret = ctl_out_line(&c->out, line, len);
 	if (!ret)
 		ret = ctl_out_write(&c->out, c->fd);
-	if (ret && ret != -EAGAIN) {
-		c->server->stats.dropped++;
-		conn_drop(c);
+	if (ret && ret != -EAGAIN)
+		conn_hang_up(c);
+	else
+		conn_update(c);
+}
+
+void conn_hang_up(struct conn *c)
+{
+	if (!c->server)
 		return;
-	}
-	conn_update(c);
+	c->server->stats.dropped++;
+	conn_drop(c);
 }
 
 void conn_subscribe(struct conn *c)

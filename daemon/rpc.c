@@ -66,6 +66,8 @@ static void send_json(struct conn *conn, json_t *msg, json_t *id)
 
 		if (small)
 			conn_send(conn, small, strlen(small));
+		else
+			conn_hang_up(conn);
 		free(small);
 		json_decref(sorry);
 	}

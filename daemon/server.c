@@ -3,7 +3,7 @@
  * Who may come in, and how many. When the house is full, the client that has been silent for
  * longest makes room: a thousand silent connections do not keep anybody out. When descriptors run
  * out, a spare one is given up to accept and refuse, since a connection that nobody accepts would
- * keep the loop awake.
+ * keep the loop awake. Where somebody else took that one, too, nobody is looked for for a moment.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,13 @@
 #include "server_impl.h"
 
 #define ACCEPTS_PER_TURN 16
+#define REST_NS 1000000000ull
+
+static void keep_spare(struct server *s)
+{
+	if (s->spare_fd < 0)
+		s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 int server_new(const struct server_params *params, struct server **out)
 {
@@ -28,7 +35,8 @@ int server_new(const struct server_params *params, struct server **out)
 	s->p = *params;
 	s->rl = (struct vdpa_ratelimit)VDPA_RATELIMIT_INIT;
 	list_init(&s->conns);
-	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	s->spare_fd = -1;
+	keep_spare(s);
 	*out = s;
 	return 0;
 }
@@ -114,6 +122,17 @@ static void admit(struct server *s, int fd)
 		s->stats.refused++;
 }
 
+static void listen_for(struct server *s, uint32_t events)
+{
+	for (unsigned i = 0; i < s->nlisteners; i++)
+		vdpa_loop_fd_mod(&s->listener[i].lfd, events);
+}
+
+static void rested(struct vdpa_loop_timer *timer)
+{
+	listen_for(vdpa_container_of(timer, struct server, rest), EPOLLIN);
+}
+
 static void out_of_fds(struct server *s, int listener)
 {
 	int fd;
@@ -122,9 +141,13 @@ static void out_of_fds(struct server *s, int listener)
 		return;
 	vdpa_fd_close(&s->spare_fd);
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0) {
 		refuse(s, fd, "the daemon has no file descriptor left");
-	s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	} else {
+		listen_for(s, 0);
+		vdpa_loop_timer_set(s->p.loop, &s->rest, vdpa_clock_ns() + REST_NS, rested);
+	}
+	keep_spare(s);
 }
 
 static void listener_event(struct vdpa_loop_fd *lfd, uint32_t revents)
@@ -132,6 +155,7 @@ static void listener_event(struct vdpa_loop_fd *lfd, uint32_t revents)
 	struct server *s = vdpa_container_of(lfd, struct listener, lfd)->server;
 
 	(void)revents;
+	keep_spare(s);
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		int fd = accept4(lfd->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -173,6 +197,7 @@ void server_stop_listening(struct server *s)
 {
 	for (unsigned i = 0; i < s->nlisteners; i++)
 		vdpa_loop_fd_del(&s->listener[i].lfd);
+	vdpa_loop_timer_cancel(&s->rest);
 	s->nlisteners = 0;
 }
 

@@ -51,6 +51,8 @@ void server_broadcast(struct server *s, const char *line, size_t len);
 
 /* Queue a line. A connection that is closed, or does not read, swallows it. */
 void conn_send(struct conn *conn, const char *line, size_t len);
+/* There is no memory for an answer: the end of the connection tells as much. */
+void conn_hang_up(struct conn *conn);
 void conn_subscribe(struct conn *conn);
 /* While held, the memory stays, and no more than a few requests of this connection are taken on. */
 void conn_hold(struct conn *conn);

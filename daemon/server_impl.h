@@ -45,7 +45,8 @@ struct server {
 	struct list conns;
 	struct listener listener[SERVER_LISTENERS_MAX];
 	unsigned nlisteners;
-	int spare_fd; /* given up for a moment to refuse somebody when descriptors run out */
+	int spare_fd; /* given up for a moment to refuse somebody when descriptors run out; or -1 */
+	struct vdpa_loop_timer rest; /* until listeners are looked at again */
 	struct server_stats stats;
 	struct vdpa_ratelimit rl;
 };

@@ -191,7 +191,7 @@ json_t *ctl_json_text(const char *s)
 	json_t *str = json_string(s ? s : "");
 	char *copy;
 
-	if (str)
+	if (str || !s)
 		return str;
 	copy = strdup(s);
 	if (!copy)

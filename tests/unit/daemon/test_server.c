@@ -8,17 +8,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <jansson.h>
 #include "alloc_fail.h"
+#include "daemon.h"
+#include "rpc.h"
 #include "server.h"
 #include "../open_fds.h"
 
 static struct vdpa_loop_group *group;
 static struct vdpa_loop *loop;
 static const struct vdpa_log no_log = {.level = VDPA_LOG_ERR};
+
+/* Of the program, which is not here. */
+void daemon_quit(struct daemon *d)
+{
+}
 
 static int setup(void **state)
 {
@@ -185,12 +194,94 @@ static void test_listen(void **state)
 	assert_true(ok);
 }
 
+/* Nobody can be taken in, not even with the spare descriptor: the loop sleeps, and goes on later.
+ */
+static void test_no_descriptor(void **state)
+{
+	const int64_t second = 1000000000;
+	unsigned fds = open_fds(), turns = 0;
+	struct rlimit limit, none;
+	struct server_stats stats;
+	struct sockaddr_un addr;
+	struct server *s;
+	socklen_t len;
+	int fd, client;
+
+	fd = listener(&addr, &len);
+	assert_int_equal(new_server(&s), 0);
+	assert_int_equal(server_listen(s, fd), 0);
+	client = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = 1, .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	while (turns < 100 && vdpa_loop_run_once(loop, 0))
+		turns++;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_true(turns < 100);
+	for (unsigned i = 0; i < 30; i++) {
+		vdpa_loop_run_once(loop, second);
+		server_get_stats(s, &stats);
+		if (stats.clients)
+			break;
+	}
+	assert_int_equal(stats.clients, 1);
+	/* The listener, both ends, and the spare one. */
+	assert_int_equal(open_fds(), fds + 4);
+	server_free(s);
+	close(client);
+	close(fd);
+	assert_int_equal(open_fds(), fds);
+}
+
+static long pieces = -1; /* of memory that are left; -1: enough */
+
+static void *few(size_t n)
+{
+	if (!pieces)
+		return NULL;
+	pieces -= pieces > 0;
+	return malloc(n);
+}
+
+/* Memory is at its end, and stays so: who asked hears something, if only that it ends. */
+static void test_answer_or_end(void **state)
+{
+	struct server_params params = {.loop = loop, .log = &no_log, .max_clients = 4};
+	unsigned ends = 0, answers = 0;
+
+	params.line = rpc_line;
+	json_set_alloc_funcs(few, free);
+	for (long n = 0; !answers || n < 40; n++) {
+		struct server *s;
+		char got[512];
+		int pair[2];
+		ssize_t bytes;
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		assert_int_equal(server_new(&params, &s), 0);
+		assert_int_equal(server_adopt(s, pair[0]), 0);
+		assert_int_equal(send(pair[1], "hello\n", 6, 0), 6);
+		pieces = n;
+		settle();
+		pieces = -1;
+		bytes = recv(pair[1], got, sizeof(got), MSG_DONTWAIT);
+		assert_true(bytes >= 0 || errno == ECONNRESET);
+		ends += bytes <= 0;
+		answers += bytes > 0;
+		server_free(s);
+		close(pair[1]);
+	}
+	json_set_alloc_funcs(malloc, free);
+	assert_true(ends && answers);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_new),
-		cmocka_unit_test(test_adopt),
-		cmocka_unit_test(test_listen),
+		cmocka_unit_test(test_new),	      cmocka_unit_test(test_adopt),
+		cmocka_unit_test(test_listen),	      cmocka_unit_test(test_no_descriptor),
+		cmocka_unit_test(test_answer_or_end),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
