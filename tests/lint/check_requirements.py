@@ -3,8 +3,9 @@
 """check_requirements.py FILE BUILD-FOLDER: what docs/requirements.md says shows a requirement, does exist.
 
 In the last column of a table: words like "parent-net" are tests of that build; cases behind a colon ("parent-net:
-test_one, test_cuts") are defined in a source of that test. Paths in any column exist. Each row from R0-01 to R0-58 is
-there, and shown by something, or says in bold why not.
+test_one, test_cuts") are defined in a source of that test. Paths in any column exist. Each row of
+each family is there, once or with what it is divided into behind it ("R3-64 (engine)"), and shown by something, or says
+in bold why not.
 """
 import json
 import pathlib
@@ -17,7 +18,8 @@ SUITES = 'base|mem|ims|ring|vdpa|dsa|mdev|sample|vfio-user|backend|parent|driver
 TEST = re.compile(rf'(?<![\w/.-])(?:{SUITES})-[a-z0-9]+(?:-[a-z0-9_]+)*(?![\w/.])')
 CASES = re.compile(r':((?:\s*[a-z]\w*_\w+,?)+)')
 PATH = re.compile(r'(?<![\w/])((?:src|tests|tools|include|docs|daemon|cli|examples)/[\w./*-]*[\w*/])')
-BUS_ROWS = 58
+# The last row of each family.
+ROWS = {'R0': 58, 'R1': 43, 'R2': 32, 'R3': 67, 'R4': 38}
 
 
 def sources_of(test):
@@ -58,18 +60,27 @@ def mistakes_of(cell, known):
                     yield f'{" ".join(tests) or "it"} has no case {case}'
 
 
+def rows_of(cell):
+    """"R1-01, R1-02" and "R2-05..08" are several."""
+    for family, first, last in re.findall(r'(R\d)-(\d\d)(?:\.\.(\d\d))?', cell):
+        for number in range(int(first), int(last or first) + 1):
+            yield f'{family}-{number:02d}'
+
+
 def main():
     known = {t['name'] for t in json.loads(subprocess.run(
         ['meson', 'introspect', '--tests', sys.argv[2]], check=True, text=True,
         stdout=subprocess.PIPE).stdout)}
-    missing = {f'R0-{i:02d}' for i in range(1, BUS_ROWS + 1)}
-    bad = []
+    missing = {f'{family}-{i:02d}' for family, last in ROWS.items() for i in range(1, last + 1)}
+    seen, bad = set(), []
     for line in pathlib.Path(sys.argv[1]).read_text().splitlines():
         cells = [c.strip() for c in line.strip().strip('|').split('|')]
         if not line.startswith('| ') or len(cells) < 4 or cells[0] == 'id' or cells[0] == '#':
             continue
         row = cells[0] or cells[1]
-        missing.discard(row)
+        missing.difference_update(rows_of(row))
+        bad += [f'{row}: is there twice'] if row in seen and cells[0].startswith('R') else []
+        seen.add(row)
         bad += [f'{row}: {p} does not exist' for p in PATH.findall(line) if not list(TOP.glob(p.rstrip('/')))]
         bad += [f'{row}: {what}' for what in mistakes_of(cells[-1], known)]
         if not cells[-1]:

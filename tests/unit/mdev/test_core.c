@@ -17,7 +17,7 @@
 #define U1 "11111111-1111-1111-1111-111111111111"
 #define U2 "22222222-2222-2222-2222-222222222222"
 #define U3 "33333333-3333-3333-3333-aBcDeF333333"
-enum { CLASS_RED = 0x100, CLASS_BLUE = 0x101 };
+enum { CLASS_RED = 0x10a, CLASS_BLUE = 0x10b };
 
 static struct vdpa_ctx *ctx;
 static struct vdpa_error err;
@@ -244,8 +244,8 @@ static void one_parent_two_types_two_classes(void **state)
 	assert_ptr_equal(mdev_class_ops(red, CLASS_RED), &red_ops);
 	assert_null(mdev_class_ops(red, CLASS_BLUE));
 	assert_null(mdev_class_ops(red, MDEV_CLASS_ID_NONE));
-	assert_string_equal(mdev_modalias(red).s, "toybus:c100");
-	assert_string_equal(last_alias, "toybus:c101");
+	assert_string_equal(mdev_modalias(red).s, "toybus:c10A");
+	assert_string_equal(last_alias, "toybus:c10B");
 	mdev_remove(red, NULL);
 	mdev_remove(blue, NULL);
 }

@@ -455,6 +455,99 @@ static void test_fair(void **state)
 	sg_close(&g);
 }
 
+#define MANY 1024
+
+static bool fill_run(struct vdpa_soft *dev, struct vdpa_soft_vq *vq, unsigned budget)
+{
+	static const uint8_t text[] = "filled";
+	struct vringh_chain *chain;
+	unsigned n = vdpa_soft_getdesc(vq, &chain, 1);
+
+	if (n)
+		vdpa_soft_complete(vq, chain,
+				   (uint32_t)vdpa_soft_push(vq, chain, 0, text, sizeof(text)));
+	return n != 0;
+}
+
+static void open_many(struct soft_guest *g)
+{
+	static const struct vdpa_soft_ops ops = {.size = sizeof(ops), .run = fill_run};
+	const struct vdpa_soft_params params = {
+		.size = sizeof(params),
+		.struct_size = sizeof(struct vdpa_soft),
+		.ops = &ops,
+		.name = "many",
+		.parent = "test",
+		.device_id = VIRTIO_ID_RNG,
+		.nvqs = MANY,
+	};
+	struct vdpa_soft *dev;
+
+	sg_open(g, 0);
+	dev = vdpa_soft_alloc(g->ctx, &params, NULL);
+	assert_non_null(dev);
+	assert_int_equal(vdpa_soft_register(dev, NULL), 0);
+	sg_use(g, &dev->vdpa);
+	sg_map(g);
+	sg_negotiate(g, SG_V1);
+}
+
+/* What the last queue fills, on a ring at the start of the memory. */
+static void fill_by_the_last(struct soft_guest *g)
+{
+	const struct virtqueue_config config = {
+		.size = sizeof(config),
+		.num = 16,
+		.features = SG_V1,
+		.mem = g->mem,
+		.mem_iova = SG_IOVA,
+	};
+	const struct virtqueue_sg sg = sg_at(SG_DATA, 16);
+	iova_t desc, driver, device;
+	struct virtqueue *vq;
+	void *token = NULL;
+	uint32_t len = 0;
+
+	assert_int_equal(virtqueue_new(&config, &vq), 0);
+	virtqueue_addrs(vq, &desc, &driver, &device);
+	assert_int_equal(vdpa_set_vq_num(g->dev, MANY - 1, 16), 0);
+	assert_int_equal(vdpa_set_vq_address(g->dev, MANY - 1, desc, driver, device), 0);
+	assert_int_equal(vdpa_set_vq_state(g->dev, MANY - 1, &(struct vdpa_vq_state){0}), 0);
+	assert_int_equal(vdpa_set_vq_ready(g->dev, MANY - 1), 0);
+	sg_driver_ok(g);
+	assert_int_equal(virtqueue_add(vq, &sg, 0, 1, vq), 0);
+	virtqueue_publish(vq);
+	assert_int_equal(vdpa_kick_vq(g->dev, MANY - 1), 0);
+	for (unsigned i = 0; i < SG_TRIES && !token; i++) {
+		sg_run(g, MS);
+		token = virtqueue_get(vq, &len);
+	}
+	assert_ptr_equal(token, vq);
+	assert_int_equal(len, sizeof("filled"));
+	assert_string_equal((char *)g->mem + SG_DATA, "filled");
+	sg_reset(g);
+	virtqueue_free(vq);
+}
+
+/* What is kept of a queue is kept for each: none takes another's place, and the last one works. */
+static void test_many_queues(void **state)
+{
+	struct soft_guest g;
+
+	open_many(&g);
+	for (unsigned i = 0; i < MANY; i++) {
+		const struct vdpa_vq_state at = {.split.avail_index = (uint16_t)(i * 7 + 1)};
+
+		assert_int_equal(vdpa_set_vq_state(g.dev, (uint16_t)i, &at), 0);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(where(&g, i), (uint16_t)(i * 7 + 1));
+	fill_by_the_last(&g);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(sg_stat(&g, i, "completed_desc"), i == MANY - 1);
+	sg_close(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -473,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_fair),
+		cmocka_unit_test(test_many_queues),
 	};
 
 	return cmocka_run_group_tests_name("kit queue", tests, NULL, NULL);

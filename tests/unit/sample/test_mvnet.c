@@ -2,41 +2,58 @@
 /* The sample mvnet_loopback, as its driver sees it: what it copies, what it drops, what it keeps.
  */
 #include <uvdpa/mdev_class.h>
+#include "alloc_fail.h"
 #include "net_guest.h"
 
 #define U1 "11111111-1111-1111-1111-111111111111"
+#define U2 "22222222-2222-2222-2222-222222222222"
 #define HDR 12u
 #define FRAME_MAX 1518u
 
 static struct soft_guest g;
 
+static void create(struct soft_guest *guest, const char *uuid)
+{
+	struct mdev_parent *parent = mdev_find_parent(guest->ctx, "mvnet_loopback");
+	struct mdev_request req = {parent, mdev_find_type(parent, "mvnet_loopback-virtio"), uuid,
+				   NULL};
+
+	assert_int_equal(mdev_create(&req, NULL, NULL), 0);
+	sg_use(guest, vdpa_find_device(guest->ctx, uuid));
+}
+
 static int setup(void **state)
 {
-	struct mdev_parent *parent;
-	struct mdev_request req;
-
 	sg_open(&g, 1);
-	parent = mdev_find_parent(g.ctx, "mvnet_loopback");
-	req = (struct mdev_request){parent, mdev_find_type(parent, "mvnet_loopback-virtio"), U1,
-				    NULL};
-	assert_int_equal(mdev_create(&req, NULL, NULL), 0);
-	sg_use(&g, vdpa_find_device(g.ctx, U1));
+	create(&g, U1);
+	return 0;
+}
+
+/* Its queues on this thread. */
+static int setup_inline(void **state)
+{
+	sg_open(&g, 0);
+	create(&g, U1);
 	return 0;
 }
 
 /* The device goes while its driver has it. */
-static int teardown(void **state)
+static void destroy(struct soft_guest *guest, const char *uuid)
 {
-	struct mdev_device *mdev = mdev_find(g.ctx, U1);
 	struct vdpa_callback none = {.trigger = -1};
 	struct sg_wait wait = {0};
 	struct vdpa_done done = sg_done(&wait);
 
-	vdpa_set_config_cb(g.dev, &none);
-	assert_int_equal(mdev_remove(mdev, &done), 0);
-	sg_wait(&g, &wait);
-	vdpa_put_device(g.dev);
-	g.dev = NULL;
+	vdpa_set_config_cb(guest->dev, &none);
+	assert_int_equal(mdev_remove(mdev_find(guest->ctx, uuid), &done), 0);
+	sg_wait(guest, &wait);
+	vdpa_put_device(guest->dev);
+	guest->dev = NULL;
+}
+
+static int teardown(void **state)
+{
+	destroy(&g, U1);
 	sg_close(&g);
 	return 0;
 }
@@ -130,6 +147,16 @@ static void a_buffer_that_is_too_small_is_kept(void **state)
 	assert_int_equal(got[HDR + 5], 2);
 }
 
+/* Frame @i of 60 bytes in a place of its own; nobody waits. */
+static void post_frame(unsigned i)
+{
+	struct virtqueue_sg sg = sg_at(NG_TX + i * 4096, HDR + 60);
+
+	memset(g.mem + NG_TX + i * 4096, 0, HDR);
+	memset(g.mem + NG_TX + i * 4096 + HDR, (int)i, 60);
+	sg_send(&g, 1, &sg, 1, 0, g.mem + NG_TX + i * 4096);
+}
+
 /* More than a batch, without buffers: they wait in the ring, and come in order. */
 static void nothing_is_lost_for_want_of_buffers(void **state)
 {
@@ -137,13 +164,8 @@ static void nothing_is_lost_for_want_of_buffers(void **state)
 	uint8_t *got;
 
 	start();
-	for (unsigned i = 0; i < 10; i++) {
-		struct virtqueue_sg sg = sg_at(NG_TX + i * 4096, HDR + 60);
-
-		memset(g.mem + NG_TX + i * 4096, 0, HDR);
-		memset(g.mem + NG_TX + i * 4096 + HDR, (int)i, 60);
-		sg_send(&g, 1, &sg, 1, 0, g.mem + NG_TX + i * 4096);
-	}
+	for (unsigned i = 0; i < 10; i++)
+		post_frame(i);
 	assert_false(ng_tx_done(&g, SG_SECOND / 10));
 	for (unsigned i = 0; i < 10; i++) {
 		ng_rx_post(&g, i, 2048);
@@ -214,6 +236,52 @@ static void state_of_a_queue(void **state)
 	assert_int_equal(sg_stat(&g, 1, "packets"), 4);
 }
 
+/* From the kick to the call, whether packets come or are dropped. */
+static void nothing_is_allocated_on_the_way(void **state)
+{
+	uint32_t len;
+
+	start();
+	ng_rx_post(&g, 0, 2048);
+	send_frame(1, 60);
+	assert_non_null(ng_rx(&g, &len));
+	alloc_fail_hit = false;
+	alloc_fail_countdown = 0;
+	for (unsigned i = 0; i < 100; i++) {
+		ng_rx_post(&g, 0, 2048);
+		ng_tx_post(&g, 5);
+		assert_true(ng_tx_done(&g, SG_PATIENCE));
+		send_frame(1, 60 + i);
+		assert_non_null(ng_rx(&g, &len));
+	}
+	alloc_fail_off();
+	assert_false(alloc_fail_hit);
+	assert_int_equal(sg_stat(&g, 1, "packets"), 101);
+}
+
+/* One with much to do lets the others on its loop have theirs after each batch. */
+static void a_busy_device_yields(void **state)
+{
+	struct soft_guest other;
+	uint32_t len;
+
+	sg_join(&other, &g);
+	create(&other, U2);
+	start();
+	sg_start(&other, NG_FEATURES, 2, 64);
+	for (unsigned i = 0; i < 40; i++) {
+		ng_rx_post(&g, i, 2048);
+		post_frame(i);
+	}
+	ng_rx_post(&other, 0, 2048);
+	ng_frame(&other, HDR, NULL, 1, 60);
+	ng_tx_post(&other, HDR + 60);
+	assert_non_null(ng_rx(&other, &len));
+	assert_true(sg_stat(&g, 1, "packets") <= 16);
+	destroy(&other, U2);
+	sg_leave(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +294,9 @@ int main(void)
 		T(without_a_receive_queue_packets_go_nowhere),
 		T(features_that_are_mandatory),
 		T(state_of_a_queue),
+#define T0(test) cmocka_unit_test_setup_teardown(test, setup_inline, teardown)
+		T0(nothing_is_allocated_on_the_way),
+		T0(a_busy_device_yields),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

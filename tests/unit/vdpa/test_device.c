@@ -290,6 +290,11 @@ static void numbers_are_unsigned_and_reused_at_the_end(void **state)
 	assert_int_equal(vdpa_ids_get(&ids, &id), 0);
 	assert_int_equal(id, 7);
 	assert_int_equal(vdpa_ids_get(&ids, &id), -ENOSPC);
+	/* The first one is no different from the others. */
+	vdpa_ids_put(&ids, 0);
+	assert_int_equal(vdpa_ids_get(&ids, &id), 0);
+	assert_int_equal(id, 0);
+	assert_int_equal(vdpa_ids_get(&ids, &id), -ENOSPC);
 	vdpa_ids_fini(&ids);
 }
 
