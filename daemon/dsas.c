@@ -180,6 +180,15 @@ static json_int_t group_of(const json_t *thing)
 	return json_integer_value(json_object_get(thing, "group_id"));
 }
 
+/* accel-config does not know this one; it reads over it. */
+static void drop_usual_order(json_t *wq)
+{
+	const char *order = json_string_value(json_object_get(wq, "batch_order"));
+
+	if (order && !strcmp(order, "in-order"))
+		json_object_del(wq, "batch_order");
+}
+
 static json_t *members(json_t *things, json_int_t group)
 {
 	json_t *list = json_array(), *thing;
@@ -191,6 +200,7 @@ static json_t *members(json_t *things, json_int_t group)
 			continue;
 		json_object_del(thing, "state");
 		json_object_del(thing, "portals");
+		drop_usual_order(thing);
 		json_array_append(list, thing);
 	}
 	return list;

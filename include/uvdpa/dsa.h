@@ -118,6 +118,11 @@ struct dsa_portal_params {
 	/** As above. */
 	void (*error)(void *arg, const struct dsa_error *error);
 	void *arg;
+	/**
+	 * Of a batch, the descriptors between two fences run from the last to the first, as they
+	 * may: the specification gives them no order. What lacks a fence goes wrong at once.
+	 */
+	bool batch_reversed;
 };
 
 /**

@@ -99,6 +99,8 @@ struct dsa_queue_config {
 	bool block_on_fault;	  /* WQCFG.bof; without, the flag is an invalid one */
 	bool priv;		  /* descriptors may be privileged */
 	uint64_t opcap;		  /* 0: all of DSA_OPCAP */
+	/* Of a batch, what lies between two fences runs from its end to its beginning. */
+	bool batch_reversed;
 	const struct dsa_queue_ops *ops;
 	void *arg;
 };

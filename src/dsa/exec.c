@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * A descriptor from its first check to its completion record and interrupt; a batch, one descriptor
- * after the other.
+ * after the other, or, for whoever wants to know whether his fences are enough, backwards between
+ * them.
  *
  * Faults. A miss, or a fault, ends an operation with what it did until then (0x03), or, with Block
  * On Fault, a miss makes it wait for the map to change, and a fault, which no change is expected
@@ -14,6 +15,8 @@
 /* A slice ends after so much. */
 #define SLICE_BYTES (1u << 20)
 #define SLICE_STEPS 64u
+/* A batch that is executed backwards is, so many at a time. */
+#define BATCH_WINDOW 32u
 
 #define BLOCKED 2
 #define ABORTED 3
@@ -164,7 +167,7 @@ static void tell_error(struct exec *x, const struct dsa_run *run)
 		.pasid = x->work->space->pasid,
 		.priv = top->d.raw[3] & 0x80,
 		.batch = run != top,
-		.batch_index = run != top ? (uint16_t)top->done : 0,
+		.batch_index = run != top ? (uint16_t)top->batch.at : 0,
 		.invalid_flags = run->invalid_flags,
 		.fault_addr = run->fault_addr,
 	};
@@ -274,20 +277,15 @@ static void batch_over(struct dsa_run *run, uint8_t status)
 	run->completed = (uint32_t)run->done;
 }
 
-/* Copy the next descriptor. False: there is none to execute, run->status says why. */
-static bool batch_next(struct exec *x, struct dsa_run *run)
+/* Copy descriptor @at. False: that cannot be, run->status says why. */
+static bool batch_read(struct exec *x, struct dsa_run *run, uint64_t at)
 {
 	struct dsa_run *child = &x->work->child;
 	uint8_t raw[DSA_DESC_BYTES];
 	int ret;
 
-	if (run->done == run->d.size) {
-		batch_over(run, run->failed ? DSA_COMP_BATCH_FAIL : DSA_COMP_SUCCESS);
-		return false;
-	}
 	do {
-		ret = dsa_mem_read(x->mem, run->d.src + run->done * DSA_DESC_BYTES, raw,
-				   DSA_DESC_BYTES);
+		ret = dsa_mem_read(x->mem, run->d.src + at * DSA_DESC_BYTES, raw, DSA_DESC_BYTES);
 		if (ret)
 			ret = on_fault(x, run, ret, DSA_COMP_BATCH_PAGE_FAULT);
 		else
@@ -299,11 +297,51 @@ static bool batch_next(struct exec *x, struct dsa_run *run)
 	}
 	memset(child, 0, sizeof(*child));
 	dsa_desc_parse(&child->d, raw);
-	if (run->failed && has(child, IDXD_OP_FLAG_FENCE)) {
-		batch_over(run, DSA_COMP_BATCH_FAIL);
+	return true;
+}
+
+/*
+ * The place of the first one behind the next that may not begin before the next has ended: it has a
+ * fence, or cannot be read, or is too far away.
+ */
+static uint32_t batch_fence(struct exec *x, const struct dsa_run *run)
+{
+	uint64_t at = run->done + 1, last = run->done + BATCH_WINDOW;
+
+	for (; at < run->d.size && at < last; at++) {
+		uint32_t flags = 0;
+
+		if (dsa_mem_read(x->mem, run->d.src + at * DSA_DESC_BYTES + sizeof(flags), &flags,
+				 sizeof(flags)) ||
+		    le32toh(flags) & IDXD_OP_FLAG_FENCE)
+			break;
+	}
+	x->mem->limit = SIZE_MAX;
+	return (uint32_t)at;
+}
+
+/* Copy the next descriptor. False: there is none to execute, run->status says why. */
+static bool batch_next(struct exec *x, struct dsa_run *run)
+{
+	const struct dsa_run *child = &x->work->child;
+	bool reversed = x->work->queue->config.batch_reversed;
+
+	if (run->done == run->d.size) {
+		batch_over(run, run->batch.failed ? DSA_COMP_BATCH_FAIL : DSA_COMP_SUCCESS);
 		return false;
 	}
-	return true;
+	if (run->done == run->batch.end) {
+		if (!batch_read(x, run, run->done))
+			return false;
+		if (run->batch.failed && has(child, IDXD_OP_FLAG_FENCE)) {
+			batch_over(run, DSA_COMP_BATCH_FAIL);
+			return false;
+		}
+		run->batch.first = (uint32_t)run->done;
+		run->batch.end = reversed ? batch_fence(x, run) : run->batch.first + 1;
+	}
+	run->batch.at = run->batch.first + (run->batch.end - 1 - (uint32_t)run->done);
+	return run->batch.end - run->batch.first == 1 || batch_read(x, run, run->batch.at);
 }
 
 static int batch(struct exec *x, struct dsa_run *run)
@@ -327,7 +365,7 @@ static int batch(struct exec *x, struct dsa_run *run)
 		x->mem->limit = SIZE_MAX;
 		run->done++;
 		if (work->child.status != DSA_COMP_SUCCESS)
-			run->failed = true;
+			run->batch.failed = true;
 	}
 }
 

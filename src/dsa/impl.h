@@ -125,7 +125,11 @@ struct dsa_run {
 		struct {
 			struct dsa_dif_tags src, dst;
 		} dif;
-		bool failed; /* batch: one of it did not succeed */
+		struct {
+			/* Which ones run between two fences, and the place of the one that does. */
+			uint32_t first, end, at;
+			bool failed; /* one of it did not succeed */
+		} batch;
 	};
 };
 

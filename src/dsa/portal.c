@@ -257,6 +257,7 @@ static int portal_init(struct dsa_portal *portal)
 		.max_batch_shift = p->max_batch_shift,
 		.block_on_fault = p->block_on_fault,
 		.priv = p->privileged,
+		.batch_reversed = p->batch_reversed,
 		.ops = &queue_ops,
 		.arg = portal,
 	};

@@ -20,6 +20,7 @@
 #define OP_WORDS 8u /* of a mask of operations, of which the two lowest have some */
 
 static const char *const modes[] = {"shared", "dedicated", NULL};
+static const char *const orders[] = {"in-order", "reversed", NULL};
 static const char *const types[] = {"none", "kernel", "user", "mdev", NULL};
 
 const struct vdpa_attr_spec dsa_wq_spec[] = {
@@ -61,6 +62,11 @@ const struct vdpa_attr_spec dsa_wq_spec[] = {
 	 .type = VDPA_ATTR_STRING,
 	 .help = "operations that may be asked for: a mask of hexadecimal words of 32 bits, commas "
 		 "between them, the highest first (default: all)"},
+	{.name = "batch_order",
+	 .type = VDPA_ATTR_ENUM,
+	 .choices = orders,
+	 .help = "reversed: what is between two fences of a batch runs backwards, so that a fence "
+		 "that is missing is noticed"},
 	{0},
 };
 
@@ -207,12 +213,15 @@ static int config_wq(const struct dsa_path *p, const char *path, const struct vd
 	const char *mode = vdpa_attr_get(attrs, "mode"), *type = vdpa_attr_get(attrs, "type");
 	const char *group = vdpa_attr_get(attrs, "group_id");
 	const char *ops = vdpa_attr_get(attrs, "op_config");
+	const char *order = vdpa_attr_get(attrs, "batch_order");
 	int r = group ? parse_group(p->dev, path, group, &new.group, err) : 0;
 
 	if (r)
 		return r;
 	if (mode)
 		new.dedicated = !strcmp(mode, "dedicated");
+	if (order)
+		new.batch_reversed = !strcmp(order, "reversed");
 	for (unsigned i = 0; type && types[i]; i++) {
 		if (!strcmp(type, types[i]))
 			new.type = i;
@@ -539,6 +548,7 @@ static void show_wq(const struct dsa_wq *wq, const struct emit *e)
 	e->fn(e->arg, "driver_name", wq->driver);
 	emit_number(e, "threshold", wq->threshold);
 	emit_ops(e, wq->opcap);
+	e->fn(e->arg, "batch_order", orders[wq->batch_reversed]);
 	e->fn(e->arg, "state", states[wq->state]);
 }
 

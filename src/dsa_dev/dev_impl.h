@@ -27,7 +27,7 @@ struct dsa_wq {
 	char path[DSA_TEXT * 2];
 	enum dsa_wq_state state;
 	enum dsa_wq_type type;
-	bool dedicated, block_on_fault;
+	bool dedicated, block_on_fault, batch_reversed;
 	int group; /* -1: none */
 	unsigned size, threshold, priority, max_batch;
 	uint64_t max_transfer;

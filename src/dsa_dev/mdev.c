@@ -151,6 +151,7 @@ static int enable_wq(void *arg, unsigned wq, const struct dsa_vdev_wq *c)
 		.block_on_fault = c->block_on_fault,
 		.priv = true, /* of the guest's own kernel */
 		.opcap = q->wq->opcap,
+		.batch_reversed = q->wq->batch_reversed,
 		.ops = &queue_ops,
 		.arg = q,
 	};

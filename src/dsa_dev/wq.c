@@ -288,6 +288,7 @@ static int client_init(struct dsa_wq_client *client)
 		.block_on_fault = wq->block_on_fault,
 		.priv = wq->type == DSA_WQ_KERNEL,
 		.opcap = wq->opcap,
+		.batch_reversed = wq->batch_reversed,
 		.ops = &queue_ops,
 		.arg = client,
 	};

@@ -153,6 +153,19 @@ def test_accel_config_today(daemon, tmp_path):
     assert 'none of the operations here' in daemon.fails('dsa', 'config', 'dsa0/wq0.0', 'op_config', '80000000')
 
 
+def test_batch_order(daemon, tmp_path):
+    """No word of accel-config's: in its files only where it is not the usual one."""
+    daemon.ok('dsa', 'add', 'dsa0')
+    assert load(daemon, tmp_path, {'dev': 'dsa0', 'groups': [group(0, [wq_in(0, 16)], [0])]}).returncode == 0
+    assert daemon.json('dsa', 'show')[0]['wqs'][0]['batch_order'] == 'in-order'
+    assert 'batch_order' not in daemon.ok('dsa', 'save')
+    daemon.ok('dsa', 'config', 'dsa0/wq0.0', 'batch_order', 'reversed')
+    saved = daemon.json('dsa', 'save')
+    assert saved[0]['groups'][0]['grouped_workqueues'][0]['batch_order'] == 'reversed'
+    daemon.ok('dsa', 'config', 'dsa0/wq0.0', 'batch_order', 'in-order')
+    assert load(daemon, tmp_path, *saved).returncode == 0 and daemon.json('dsa', 'save') == saved
+
+
 def test_load_is_one_change(daemon, tmp_path):
     """All of a file or nothing; and what fits in the end need not fit on the way."""
     daemon.ok('dsa', 'add', 'dsa0')

@@ -628,19 +628,36 @@ static uint8_t check(struct one *o, uint8_t op)
 
 static uint8_t execute(struct ref *r, const uint8_t *desc, bool batch, unsigned index);
 
+/* Backwards, as far as there is neither a fence nor a hole; else each is alone. */
+static unsigned group_end(struct one *o, unsigned begin)
+{
+	unsigned end = begin + 1;
+
+	while (o->r->reversed && end < o->size &&
+	       allowed(o->r, o->src + 64ull * end, VHOST_MAP_RO) &&
+	       !(at(o, o->src + 64ull * end)[4] & 1))
+		end++;
+	return end;
+}
+
 static void op_batch(struct one *o)
 {
+	unsigned begin = 0, end = 0;
 	uint8_t desc[64];
 	bool bad = false;
 
-	o->bytes = 0;
-	for (unsigned i = 0; i < o->size; i++, o->bytes++) {
-		if (!can(o, o->src + 64ull * i, 64, false))
-			return;
-		memcpy(desc, at(o, o->src + 64ull * i), 64);
-		if (bad && desc[4] & 1)
-			break;
-		bad |= execute(o->r, desc, true, i) != DSA_COMP_SUCCESS;
+	for (o->bytes = 0; o->bytes < o->size; o->bytes++) {
+		if (o->bytes == end) {
+			begin = end;
+			if (!can(o, o->src + 64ull * begin, 64, false))
+				return;
+			if (bad && at(o, o->src + 64ull * begin)[4] & 1)
+				break;
+			end = group_end(o, begin);
+		}
+		memcpy(desc, at(o, o->src + 64ull * (begin + end - 1 - o->bytes)), 64);
+		bad |= execute(o->r, desc, true, begin + end - 1 - (unsigned)o->bytes) !=
+		       DSA_COMP_SUCCESS;
 	}
 	if (bad)
 		o->status = DSA_COMP_BATCH_FAIL;

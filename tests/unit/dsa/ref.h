@@ -21,7 +21,7 @@ struct ref {
 	uint32_t max_xfer, max_batch;
 	uint16_t handle, handles; /* the first that is valid, and how many are */
 	uint32_t pasid;
-	bool bof, priv;
+	bool bof, priv, reversed;
 	/* What came of it. */
 	uint8_t status;
 	unsigned interrupts, errors;

@@ -15,6 +15,15 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_reversed(void **state)
+{
+	struct bench_config config = {.workers = 1,
+				      .queue = {.batch_reversed = true, .max_batch_shift = 7}};
+
+	bench_open(b, &config);
+	return 0;
+}
+
 static void fill_random(uint64_t off, size_t len)
 {
 	uint64_t seed = 0x1234567 + off;
@@ -401,6 +410,73 @@ static void batch_reads_a_descriptor_when_its_turn_comes(void **state)
 	assert_int_equal(b->mem[DST + 7], 0x41);
 }
 
+/* ---- and backwards ---- */
+
+static void put_copy(unsigned i, uint32_t flags, uint64_t from, uint64_t to)
+{
+	put_child(i,
+		  &(struct desc){DSA_OPCODE_MEMMOVE, flags, 0, iova_of(from), iova_of(to), 8, 0});
+}
+
+/* The second copies what the first one has not written yet; the third has a fence. */
+static void reversed_batch_shows_where_a_fence_is_missing(void **state)
+{
+	b->mem[SRC] = 1;
+	put_copy(0, 0, SRC, DST);
+	put_copy(1, 0, DST, DST + 8);
+	put_copy(2, IDXD_OP_FLAG_FENCE, DST, DST + 16);
+	make_batch(3);
+	assert_int_equal(run(), DSA_COMP_SUCCESS);
+	assert_int_equal(get32(record + 4), 3);
+	assert_int_equal(b->mem[DST], 1);
+	assert_int_equal(b->mem[DST + 8], 0);
+	assert_int_equal(b->mem[DST + 16], 1);
+	/* With its fence all is well. */
+	put_copy(1, IDXD_OP_FLAG_FENCE, DST, DST + 8);
+	assert_int_equal(run(), DSA_COMP_SUCCESS);
+	assert_int_equal(b->mem[DST + 8], 1);
+}
+
+/* Who is last to write the same place? A window of 32 at a time. */
+static void reversed_batch_is_long(void **state)
+{
+	for (unsigned i = 0; i < 100; i++)
+		put_child(i, &(struct desc){DSA_OPCODE_MEMFILL, i == 40 ? IDXD_OP_FLAG_FENCE : 0, 0,
+					    i, iova_of(DST), 8, 0});
+	for (unsigned n = 2; n <= 100; n++) {
+		unsigned last = n <= 32 ? 0 : n <= 40 ? 32 : n <= 72 ? 40 : 72;
+
+		make_batch(n);
+		assert_int_equal(run(), DSA_COMP_SUCCESS);
+		assert_int_equal(get32(record + 4), n);
+		assert_int_equal(b->mem[DST], last);
+	}
+}
+
+/* One that fails, its place; a fence behind it; a hole in the list. */
+static void reversed_batch_fails(void **state)
+{
+	for (unsigned i = 0; i < 4; i++)
+		put_child(i, &(struct desc){i == 1 ? 0x33 : DSA_OPCODE_NOOP,
+					    i == 3 ? IDXD_OP_FLAG_FENCE : 0, 0, 0, 0, 0, 0});
+	make_batch(4);
+	assert_int_equal(run(), DSA_COMP_BATCH_FAIL);
+	assert_int_equal(get32(record + 4), 3);
+	assert_int_equal(bench_told(b).errors, 1);
+	assert_int_equal(bench_told(b).error.batch_index, 1);
+
+	for (unsigned i = 0; i < 5; i++)
+		put_child(PAGE / 64 - 5 + i,
+			  &(struct desc){DSA_OPCODE_MEMFILL, 0, 0, i + 1, iova_of(DST), 8, 0});
+	b->pages[(LIST + PAGE) / PAGE].perm = 0;
+	bench_map(b);
+	make(DSA_OPCODE_BATCH, iova_of(LIST + PAGE - 5 * 64), 0, 8);
+	assert_int_equal(run(), DSA_COMP_BATCH_PAGE_FAULT);
+	assert_int_equal(get32(record + 4), 5);
+	assert_int_equal(get64(record + 8), iova_of(LIST + PAGE));
+	assert_int_equal(b->mem[DST], 1);
+}
+
 /* ---- who is interrupted, and who waits ---- */
 
 /* Whatever is wrong with it besides: a handle that is not the submitter's reaches nobody. */
@@ -508,6 +584,7 @@ static void queue_goes_before_its_submitter(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define R(name) cmocka_unit_test_setup_teardown(name, setup_reversed, teardown)
 
 int main(void)
 {
@@ -534,6 +611,9 @@ int main(void)
 		T(batch_runs_all_of_it),
 		T(fence_stops_after_a_failure),
 		T(batch_reads_a_descriptor_when_its_turn_comes),
+		R(reversed_batch_shows_where_a_fence_is_missing),
+		R(reversed_batch_is_long),
+		R(reversed_batch_fails),
 		T(interrupt_needs_a_valid_handle),
 		T(queue_goes_before_its_submitter),
 		cmocka_unit_test(record_does_not_block_a_queue_that_may_not),

@@ -218,6 +218,27 @@ static void polling_and_callbacks(void **state)
 	close_portal();
 }
 
+/* The second copies what the first writes; what a fence there is for shows without one. */
+static void batch_without_a_fence(void **state)
+{
+	struct dsa_hw_desc list[2] __attribute__((aligned(64))), desc;
+
+	for (int reversed = 0; reversed < 2; reversed++) {
+		open_portal(&(struct dsa_portal_params){.batch_reversed = reversed});
+		m->from[0] = 7;
+		list[0] = make(DSA_OPCODE_MEMMOVE, m->from, m->to, 1);
+		list[1] = make(DSA_OPCODE_MEMMOVE, m->to, m->to + 1, 1);
+		desc = make(DSA_OPCODE_BATCH, list, NULL, 2);
+		ask_record(&desc, 0);
+		submit(&desc, NULL);
+		assert_int_equal(dsa_portal_wait((const void *)&m->record[0], -1),
+				 DSA_COMP_SUCCESS);
+		assert_int_equal(m->to[0], 7);
+		assert_int_equal(m->to[1], reversed ? 0 : 7);
+		close_portal();
+	}
+}
+
 /* ---- threads and engines ---- */
 
 static void *submitter(void *arg)
@@ -544,6 +565,7 @@ int main(void)
 		cmocka_unit_test(numbers_are_checked),
 		cmocka_unit_test(failed_allocations_leave_nothing),
 		cmocka_unit_test(polling_and_callbacks),
+		cmocka_unit_test(batch_without_a_fence),
 		cmocka_unit_test(many_threads_submit),
 		cmocka_unit_test(engines_work_side_by_side),
 		cmocka_unit_test(full_queue_says_so),

@@ -156,6 +156,7 @@ static void one_round(struct world *w)
 	w->ref.pasid = 7;
 	config.queue.block_on_fault = w->ref.bof = w->seed & 2;
 	config.queue.priv = w->ref.priv = w->seed & 4;
+	config.queue.batch_reversed = w->ref.reversed = w->seed % 3 == 0;
 	config.queue.max_xfer_shift = 16;
 	config.queue.max_batch_shift = 3;
 	w->ref.max_xfer = 1u << 16;

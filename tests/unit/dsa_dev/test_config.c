@@ -93,6 +93,9 @@ static void test_queue_values(void **state)
 		{"op_config", "000000008", -EINVAL},
 		{"op_config", "-8", -EINVAL},
 		{"op_config", "", -EINVAL},
+		{"batch_order", "reversed", 0},
+		{"batch_order", "in-order", 0},
+		{"batch_order", "shuffled", -EINVAL},
 		{"max_batch_size", "2048", -ERANGE},
 		{"block_on_fault", "1", 0},
 		{"name", "a-name", 0},
@@ -207,7 +210,7 @@ static int show(void *arg)
 static void test_show(void **state)
 {
 	static char names[][16] = {"dsa0", "dsa0/wq0.0", "dsa0/engine0.0", "dsa0/group0.0"};
-	static const unsigned counts[] = {7, 13, 1, 3};
+	static const unsigned counts[] = {7, 14, 1, 3};
 	char none[] = "dsa9";
 
 	assert_int_equal(add("dsa0"), 0);
@@ -242,6 +245,36 @@ static void test_operations(void **state)
 	assert_int_equal(guest_submit(&g, 0, &desc), 0);
 	assert_int_equal(guest_complete(&g, 0x1000), DSA_COMP_BAD_OPCODE);
 	guest_down(&g);
+}
+
+/* A guest's batch of two copies, the second of what the first writes, without a fence. */
+static void test_batch_order(void **state)
+{
+	struct dsa_hw_desc *list, desc;
+	struct guest g;
+
+	host_dsa("8");
+	for (int reversed = 0; reversed < 2; reversed++) {
+		assert_int_equal(host_disable("dsa0/wq0.0"), 0);
+		assert_int_equal(
+			config("dsa0/wq0.0", "batch_order", reversed ? "reversed" : "in-order"), 0);
+		assert_int_equal(enable("dsa0/wq0.0"), 0);
+		guest_create(&g, "idxd-1dwq-v1", "11111111-1111-4111-8111-111111111111", NULL);
+		guest_connect(&g, false);
+		guest_enable(&g);
+		g.mem[0x10000] = 7;
+		list = (struct dsa_hw_desc *)(g.mem + 0x2000);
+		list[0] = guest_move(&g, 0x40000, 0x10000, 8, 0x1000);
+		list[1] = guest_move(&g, 0x50000, 0x40000, 8, 0x1020);
+		desc = guest_move(&g, 0, 0x2000, 2, 0x1040);
+		desc.opcode = DSA_OPCODE_BATCH;
+		desc.dst_addr = 0;
+		assert_int_equal(guest_submit(&g, 0, &desc), 0);
+		assert_int_equal(guest_complete(&g, 0x1040), DSA_COMP_SUCCESS);
+		assert_int_equal(g.mem[0x40000], 7);
+		assert_int_equal(g.mem[0x50000], reversed ? 0 : 7);
+		guest_down(&g);
+	}
 }
 
 /* ---- several changes as one ---- */
@@ -331,6 +364,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_delete, start, end),
 		cmocka_unit_test_setup_teardown(test_show, start, end),
 		cmocka_unit_test_setup_teardown(test_operations, start, end),
+		cmocka_unit_test_setup_teardown(test_batch_order, start, end),
 		cmocka_unit_test_setup_teardown(test_as_one, start, end),
 	};
 
