@@ -2,6 +2,7 @@
 /*
  * Definitions of mediated devices: in memory, and as mdevctl's files when there is a folder for
  * them. A file is replaced whole, or not at all; one that cannot be read is logged and left alone.
+ * The folder is mdevctl's as well: whoever asks for definitions is given what is there now.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -190,34 +191,58 @@ static void read_one(struct daemon *d, const char *parent, const char *uuid)
 	json_decref(file);
 }
 
-static void read_parent(struct daemon *d, const char *parent)
+/* In the order of names, which is that of what is shown. 0 or -errno. */
+static int read_names(struct daemon *d, const char *path, const char *parent,
+		      void (*fn)(struct daemon *d, const char *parent, const char *name))
+{
+	struct dirent **names;
+	int n = scandir(path, &names, NULL, alphasort);
+
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		fn(d, parent, names[i]->d_name);
+		free(names[i]);
+	}
+	free(names);
+	return 0;
+}
+
+static void read_parent(struct daemon *d, const char *none, const char *parent)
 {
 	char path[PATH_MAX];
-	struct dirent *e;
-	DIR *dir;
 
 	snprintf(path, sizeof(path), "%.3800s/%.63s", d->opt.mdev_dir, parent);
-	dir = parent_valid(parent) ? opendir(path) : NULL;
-	while (dir && (e = readdir(dir)))
-		read_one(d, parent, e->d_name);
-	if (dir)
-		closedir(dir);
+	if (parent_valid(parent))
+		read_names(d, path, parent, read_one);
 }
 
 static int read_dir(struct daemon *d, struct vdpa_error *err)
 {
-	struct dirent *e;
-	DIR *dir;
+	int r;
 
 	if (mkdir(d->opt.mdev_dir, 0755) && errno != EEXIST)
 		return vdpa_error_set(err, errno, d->opt.mdev_dir, "%s", strerror(errno));
-	dir = opendir(d->opt.mdev_dir);
-	if (!dir)
-		return vdpa_error_set(err, errno, d->opt.mdev_dir, "%s", strerror(errno));
-	while ((e = readdir(dir)))
-		read_parent(d, e->d_name);
-	closedir(dir);
-	return 0;
+	r = read_names(d, d->opt.mdev_dir, NULL, read_parent);
+	return r ? vdpa_error_set(err, -r, d->opt.mdev_dir, "%s", strerror(-r)) : 0;
+}
+
+void mdevs_reread(struct daemon *d)
+{
+	json_t *before = d->mdev_defs;
+	struct vdpa_error err = {.msg = ""};
+
+	if (!d->opt.mdev_dir)
+		return;
+	d->mdev_defs = json_object();
+	if (d->mdev_defs && !read_dir(d, &err)) {
+		json_decref(before);
+		return;
+	}
+	vdpa_log(&d->log.log, VDPA_LOG_WARN, d->opt.mdev_dir, "definitions are not read: %s",
+		 err.msg);
+	json_decref(d->mdev_defs);
+	d->mdev_defs = before;
 }
 
 int mdevs_init(struct daemon *d, struct vdpa_error *err)

@@ -280,6 +280,7 @@ json_t *mdevs_dump(struct daemon *d)
 	const char *uuid;
 	json_t *def;
 
+	mdevs_reread(d);
 	mdev_for_each(d->ctx, dump_active, &dump);
 	json_object_foreach(d->mdev_defs, uuid, def)
 	{
@@ -447,6 +448,7 @@ int mdevs_load(struct daemon *d, const json_t *list, const struct vdpa_done *don
 		return vdpa_error_set(err, ENOMEM, "$.mdevs", "out of memory");
 	}
 	u->done = *done;
+	mdevs_reread(d);
 	ret = load_all(d, list, l, err);
 	if (ret)
 		unload(d, list, l, u);

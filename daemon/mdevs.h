@@ -43,6 +43,8 @@ struct mdev_device *mdevs_find(struct daemon *d, const char *uuid, struct vdpa_e
 int mdevs_set(struct mdev_device *mdev, const json_t *attrs, struct vdpa_error *err);
 
 /* Definitions: {"uuid", "parent", "mdev_type", "start", "attrs": {}}. */
+/* Others may have changed the folder of definitions: before who asks for one. */
+void mdevs_reread(struct daemon *d);
 int mdevs_define(struct daemon *d, const json_t *def, struct vdpa_error *err);
 int mdevs_undefine(struct daemon *d, const char *uuid, struct vdpa_error *err);
 /* Borrowed; NULL: it is not defined. */

@@ -176,6 +176,7 @@ static void list_defined(struct rpc_call *call)
 	json_t *list = json_array(), *def;
 	const char *uuid;
 
+	mdevs_reread(call->d);
 	json_object_foreach(call->d->mdev_defs, uuid, def)
 	{
 		json_t *copy = json_deep_copy(def);
@@ -201,6 +202,7 @@ static void define(struct rpc_call *call)
 		return;
 	def = mdev ? mdevs_describe(mdev) : json_copy(call->params);
 	json_object_set_new(def, "start", json_string(start));
+	mdevs_reread(call->d);
 	ret = mdevs_define(call->d, def, &err);
 	json_decref(def);
 	rpc_end(call, ret, NULL, &err);
@@ -210,6 +212,7 @@ static void undefine(struct rpc_call *call)
 {
 	struct vdpa_error err = {0};
 
+	mdevs_reread(call->d);
 	rpc_end(call, mdevs_undefine(call->d, rpc_str(call, "uuid"), &err), NULL, &err);
 }
 
@@ -217,6 +220,7 @@ static void start(struct rpc_call *call)
 {
 	struct vdpa_error err = {0};
 
+	mdevs_reread(call->d);
 	rpc_end(call, mdevs_start(call->d, rpc_str(call, "uuid"), &err), NULL, &err);
 }
 

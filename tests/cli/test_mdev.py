@@ -176,6 +176,29 @@ def test_definitions(start, folder):
     assert not path.exists() and 'not defined' in again.fails('mdev', 'start', U1)
 
 
+def test_definitions_of_others(start, folder):
+    """mdevctl, or somebody's editor, works on the same folder while the daemon runs."""
+    daemon = start('--mdev-dir', folder / 'defs')
+    parent = folder / 'defs' / 'mvnet_loopback'
+    parent.mkdir()
+    definition = {'mdev_type': TYPE, 'start': 'manual', 'attrs': [{'mac': '52:54:00:00:00:07'}]}
+    for uuid in (U2, U1):
+        (parent / uuid).write_text(json.dumps(definition))
+    assert daemon.ok('mdev', 'list', 'defined') == (f'{U1} mvnet_loopback {TYPE} manual\n'
+                                                    f'{U2} mvnet_loopback {TYPE} manual\n')
+    assert 'EEXIST' in str(daemon.client().call('mdev.define', uuid=U1, mdev_type=TYPE, parent='mvnet_loopback'))
+    definition['attrs'][0]['mac'] = '52:54:00:00:00:08'
+    (parent / U1).write_text(json.dumps(definition))
+    daemon.ok('mdev', 'start', U1)
+    assert daemon.json('mdev', 'show', U1)[0]['show']['mac'] == '52:54:00:00:00:08'
+    (parent / U1).unlink()
+    assert [m['uuid'] for m in daemon.json('config', 'dump')['mdevs']] == [U1, U2]
+    assert 'start' not in daemon.json('config', 'dump')['mdevs'][0]
+    assert 'not defined' in daemon.fails('mdev', 'undefine', U1)
+    daemon.ok('mdev', 'undefine', U2)
+    assert not list(parent.iterdir()) and daemon.ok('mdev', 'list', 'defined') == ''
+
+
 def test_configuration(net, start, folder):
     """What is dumped is what is made again: attributes, drivers, definitions; all or none."""
     net.ok('mdev', 'define', U1, 'manual')

@@ -234,6 +234,7 @@ def test_mdevctl(start, folder):
     assert (folder / 'list').read_text().strip() == f'{U1} mvnet_loopback {TYPE} manual'
     assert (folder / 'none').read_text().strip() == ''
     assert daemon.json('mdev', 'show', U1)[0]['show']['mac'] == '52:54:00:00:00:09'
+    assert json.loads(daemon.ok('-j', 'mdev', 'list', 'defined')) == json.loads((folder / 'defined').read_text())
     assert daemon.stop() == 0
     again = start('--mdev-dir', folder / 'etc')
     assert json.loads(again.ok('-j', 'mdev', 'list', 'defined')) == json.loads((folder / 'defined').read_text())
