@@ -95,29 +95,32 @@ static unsigned reset_device(struct dsa_vdev *vdev, uint32_t operand)
 	return wait_for(vdev, vdev_all_wqs(vdev), true);
 }
 
-static unsigned drain_all(struct dsa_vdev *vdev, uint32_t operand)
+/* All queues work for the one PASID that the driver does not see, and calls 0. */
+static unsigned for_pasid(struct dsa_vdev *vdev, uint32_t operand, bool abort)
 {
 	if (vdev_state(vdev) != DSA_ENABLED)
 		return DSA_CMDSTS_DEV_NOT_EN;
-	return wait_for(vdev, vdev_all_wqs(vdev), false);
+	return wait_for(vdev, operand ? 0 : vdev_all_wqs(vdev), abort);
+}
+
+static unsigned drain_all(struct dsa_vdev *vdev, uint32_t operand)
+{
+	return for_pasid(vdev, 0, false);
 }
 
 static unsigned abort_all(struct dsa_vdev *vdev, uint32_t operand)
 {
-	if (vdev_state(vdev) != DSA_ENABLED)
-		return DSA_CMDSTS_DEV_NOT_EN;
-	return wait_for(vdev, vdev_all_wqs(vdev), true);
+	return for_pasid(vdev, 0, true);
 }
 
-/* All queues work for the one PASID that the driver does not see, and calls 0. */
 static unsigned drain_pasid(struct dsa_vdev *vdev, uint32_t operand)
 {
-	return operand ? wait_for(vdev, 0, false) : drain_all(vdev, 0);
+	return for_pasid(vdev, operand, false);
 }
 
 static unsigned abort_pasid(struct dsa_vdev *vdev, uint32_t operand)
 {
-	return operand ? wait_for(vdev, 0, true) : abort_all(vdev, 0);
+	return for_pasid(vdev, operand, true);
 }
 
 /* ---- queues ---- */
