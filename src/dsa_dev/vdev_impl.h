@@ -5,8 +5,8 @@
 
 #include "dsa_dev/vdev.h"
 
-/* Descriptors that are being put together, at most; see vdev_portal.c. */
-#define VDEV_PARTS 64u
+/* Descriptors that are being put together, at most: one of each processor; see vdev_portal.c. */
+#define VDEV_PARTS 512u
 
 struct vdev_part {
 	uint32_t portal;
@@ -32,6 +32,7 @@ struct dsa_vdev {
 	uint32_t closed;  /* queues that take nothing, since they are to be disabled */
 	bool resetting;
 	struct vdpa_done reset_done, stop_done;
+	unsigned nparts; /* beyond these none was ever used */
 	struct vdev_part parts[VDEV_PARTS];
 	uint64_t age;
 	void *pages;
@@ -93,7 +94,5 @@ void vdev_cause(struct dsa_vdev *vdev, uint32_t causes);
 
 /* vdev_portal.c */
 void vdev_portal_reset(struct dsa_vdev *vdev);
-/* What the driver has written before it wrote a command is older than the command. */
-void vdev_portal_flush(struct dsa_vdev *vdev);
 
 #endif

@@ -99,10 +99,12 @@ static struct vdev_part *free_part(struct dsa_vdev *vdev)
 {
 	struct vdev_part *part;
 
-	for (unsigned i = 0; i < VDEV_PARTS; i++) {
+	for (unsigned i = 0; i < vdev->nparts; i++) {
 		if (!vdev->parts[i].have)
 			return &vdev->parts[i];
 	}
+	if (vdev->nparts < VDEV_PARTS)
+		return &vdev->parts[vdev->nparts++];
 	part = oldest(vdev);
 	forget(vdev, part);
 	return part;
@@ -114,7 +116,7 @@ static struct vdev_part *part_for(struct dsa_vdev *vdev, unsigned portal, unsign
 {
 	struct vdev_part *found = NULL;
 
-	for (unsigned i = 0; i < VDEV_PARTS; i++) {
+	for (unsigned i = 0; i < vdev->nparts; i++) {
 		struct vdev_part *p = &vdev->parts[i];
 
 		if (p->have && p->portal == portal && p->slot == slot && !(p->have & bytes) &&
@@ -177,10 +179,11 @@ int dsa_vdev_portal_write(struct dsa_vdev *vdev, uint64_t off, const void *buf, 
 
 void vdev_portal_reset(struct dsa_vdev *vdev)
 {
-	for (unsigned i = 0; i < VDEV_PARTS; i++) {
+	for (unsigned i = 0; i < vdev->nparts; i++) {
 		if (vdev->parts[i].have)
 			forget(vdev, &vdev->parts[i]);
 	}
+	vdev->nparts = 0;
 	if (vdev->pages)
 		dsa_vdev_set_pages(vdev, vdev->pages);
 }

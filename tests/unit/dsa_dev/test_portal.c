@@ -158,6 +158,22 @@ static void test_none_is_lost(void **state)
 	}
 }
 
+/* Each of many processors is interrupted in the middle of one; some share a place. */
+static void test_many_processors(void **state)
+{
+	uint8_t desc[DSA_DESC_BYTES];
+
+	make(desc, 5);
+	for (unsigned half = 0; half < 2; half++) {
+		for (unsigned cpu = 0; cpu < RIG_DESCS; cpu++)
+			put(PAGE + cpu % 64 * 64 + half * 32, desc + half * 32, 32);
+	}
+	assert_int_equal(rig.n, RIG_DESCS);
+	for (unsigned i = 0; i < RIG_DESCS; i++)
+		assert_memory_equal(rig.descs[i], desc, 64);
+	assert_int_equal(stats().torn, 0);
+}
+
 /* What never becomes whole has a bound, and is in nobody's way. */
 static void test_torn(void **state)
 {
@@ -379,6 +395,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_write_across_places, start, end),
 		cmocka_unit_test_setup_teardown(test_two_processors, start, end),
 		cmocka_unit_test_setup_teardown(test_none_is_lost, start, end),
+		cmocka_unit_test_setup_teardown(test_many_processors, start, end),
 		cmocka_unit_test_setup_teardown(test_torn, start, end),
 		cmocka_unit_test_setup_teardown(test_bounds, start, end),
 		cmocka_unit_test_setup_teardown(test_dedicated_queue_full, start, end),
