@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * Fuzz target: a batch. The first bytes are its place and length, the rest is the list, whose
- * descriptors may write to it and to each other's records.
+ * descriptors may write to it and to each other's records; half of them run backwards.
  */
 #include <string.h>
 
@@ -36,6 +36,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(batch + 8, &record, sizeof(record));
 	memcpy(batch + 16, &list, sizeof(list));
 	memcpy(batch + 32, &n, sizeof(n));
-	dsa_fuzz_run(batch);
+	if (data[3] & 4)
+		dsa_fuzz_run_reversed(batch);
+	else
+		dsa_fuzz_run(batch);
 	return 0;
 }

@@ -16,7 +16,7 @@
 static struct vdpa_loop_group *group;
 static struct dsa_engine *engine;
 static struct dsa_space *space;
-static struct dsa_queue *queue;
+static struct dsa_queue *queue, *reversed;
 static uint8_t *memory, before[FUZZ_BYTES];
 static unsigned ended;
 
@@ -82,6 +82,8 @@ static void open_engine(void)
 	assert(!dsa_engine_new(group, &(struct dsa_engine_config){0}, &engine));
 	assert(!dsa_space_new(engine, 1, as, &space));
 	assert(!dsa_queue_new(engine, &config, &queue));
+	config.batch_reversed = true;
+	assert(!dsa_queue_new(engine, &config, &reversed));
 }
 
 void dsa_fuzz_begin(const uint8_t *data, size_t size)
@@ -120,16 +122,26 @@ static void unchanged(unsigned page)
 	assert(!memcmp(memory + page * FUZZ_PAGE, before + page * FUZZ_PAGE, FUZZ_PAGE));
 }
 
-void dsa_fuzz_run(const uint8_t *desc)
+static void run_in(struct dsa_queue *in, const uint8_t *desc)
 {
 	memcpy(before, memory, FUZZ_BYTES);
 	ended = 0;
-	assert(!dsa_submit(queue, space, desc, NULL));
+	assert(!dsa_submit(in, space, desc, NULL));
 	for (unsigned i = 0; !ended; i++) {
 		assert(i < 10000);
 		vdpa_loop_run_once(vdpa_loop_group_control(group), 0);
 	}
-	assert(ended == 1 && !dsa_queue_occupancy(queue));
+	assert(ended == 1 && !dsa_queue_occupancy(in));
 	unchanged(READ_ONLY);
 	unchanged(HOLE);
+}
+
+void dsa_fuzz_run(const uint8_t *desc)
+{
+	run_in(queue, desc);
+}
+
+void dsa_fuzz_run_reversed(const uint8_t *desc)
+{
+	run_in(reversed, desc);
 }

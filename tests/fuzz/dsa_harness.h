@@ -21,5 +21,7 @@ uint8_t *dsa_fuzz_memory(void);
 /* Addresses of a descriptor that are not far out lead into the pages, or just beyond them. */
 void dsa_fuzz_aim(uint8_t *desc);
 void dsa_fuzz_run(const uint8_t *desc);
+/* In a queue whose batches run backwards. */
+void dsa_fuzz_run_reversed(const uint8_t *desc);
 
 #endif
