@@ -239,7 +239,9 @@ static int serve_program(struct run *run, int sock, pid_t program, const sigset_
 	/* Where it was not told to go on, this ends it. */
 	close(sock);
 	status = wait_program(program, held);
-	/* What the program has started may go on with its devices after it. */
+	/* What the program has started may go on with its devices after it. Nobody is left to whom
+	 * a signal could be passed on: it is for us. */
+	sigprocmask(SIG_UNBLOCK, held, NULL);
 	if (served)
 		pthread_join(thread, NULL);
 	run_vduse_end(run);

@@ -336,6 +336,22 @@ def test_children_go_on(disk, folder):
     assert done.returncode == 3 and flag.exists() and time.monotonic() - begin >= 0.3
 
 
+def test_ended_after_the_program(disk):
+    """While only what the program left behind goes on, a signal ends us."""
+    with subprocess.Popen([UVDPA, '--socket', str(disk.socket), 'run', 'sh', '-c', 'sleep 300 >/dev/null & echo $!; exit 3'],
+                          stdout=subprocess.PIPE, env=clean_env()) as proc:
+        left = int(proc.stdout.readline())
+        children = pathlib.Path(f'/proc/{proc.pid}/task/{proc.pid}/children')
+        try:
+            wait_for(lambda: not children.read_text())
+            assert proc.poll() is None
+            proc.send_signal(signal.SIGTERM)
+            assert proc.wait(PATIENCE) == -signal.SIGTERM
+        finally:
+            os.kill(left, signal.SIGKILL)
+            proc.kill()
+
+
 def test_threads_that_race(disk):
     """Paths, messages, mappings and descriptors that change while they are looked at, and forks meanwhile."""
     script(disk, '''
