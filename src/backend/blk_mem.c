@@ -10,6 +10,8 @@
  * they came.
  *
  * Who attacks: a driver with requests of gigabytes, while other queues of the same loop wait.
+ *
+ * A piece of the disk can be bad, for those who try how a driver takes errors.
  */
 #include <assert.h>
 #include <errno.h>
@@ -44,6 +46,7 @@ struct mem_disk {
 	uint64_t page_bytes;
 	bool read_zeroes; /* without memory */
 	bool huge_pages;  /* with memory: asked for */
+	uint64_t bad_first, bad_bytes;
 };
 
 static struct mem_disk *to_disk(struct blk_backend *be)
@@ -72,6 +75,8 @@ static int mem_open(const struct backend_open_params *params, uint64_t default_b
 	if (!disk)
 		return vdpa_error_set(err, ENOMEM, params->name, "no memory for the disk");
 	disk->capacity_bytes = size;
+	disk->bad_first = vdpa_attr_size(params->attrs, "bad_first", 0);
+	disk->bad_bytes = vdpa_attr_size(params->attrs, "bad_bytes", 0);
 	disk->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	*out = disk;
 	return 0;
@@ -242,11 +247,21 @@ static void null_slice(const struct mem_disk *disk, const struct blk_request *re
 		blk_iov_zero(req->iov, req->niov, at, len);
 }
 
+/* Does any of them lie where the disk is bad? */
+static bool is_bad(const struct mem_disk *disk, uint64_t first, uint64_t len)
+{
+	if (first >= disk->bad_first)
+		return len && first - disk->bad_first < disk->bad_bytes;
+	return disk->bad_bytes && disk->bad_first - first < len;
+}
+
 /* The @len bytes of a request from its byte @at on. */
 static int slice(struct mem_disk *disk, const struct blk_request *req, uint64_t at, uint64_t len)
 {
 	char *mem = disk->mem;
 
+	if (is_bad(disk, req->offset_bytes + at, len))
+		return -EIO;
 	if (!mem) {
 		null_slice(disk, req, at, len);
 		return 0;
@@ -367,8 +382,7 @@ static unsigned mem_at_once(struct mem_disk *disk, struct blk_request **reqs, un
 		/* Random places miss cache and TLB: the next one is fetched during this copy. */
 		if (disk->mem && i + 1 < n)
 			__builtin_prefetch(disk->mem + reqs[i + 1]->offset_bytes);
-		slice(disk, req, 0, req->len_bytes);
-		req->done(req, 0);
+		req->done(req, slice(disk, req, 0, req->len_bytes));
 	}
 	return i;
 }
@@ -411,11 +425,26 @@ static void mem_show(struct blk_backend *be,
 
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)disk->capacity_bytes);
 	emit(arg, "size", text);
+	if (disk->bad_bytes) {
+		snprintf(text, sizeof(text), "%llu+%llu", (unsigned long long)disk->bad_first,
+			 (unsigned long long)disk->bad_bytes);
+		emit(arg, "bad", text);
+	}
 	if (disk->mem)
 		emit(arg, "huge_pages", disk->huge_pages ? "on" : "off");
 	else
 		emit(arg, "read_zeroes", disk->read_zeroes ? "on" : "off");
 }
+
+/* clang-format off */
+#define BAD_ATTRS                                                                                  \
+	{.name = "bad_first",                                                                      \
+	 .type = VDPA_ATTR_SIZE,                                                                   \
+	 .help = "where the bad piece begins, in bytes (default 0)"},                              \
+	{.name = "bad_bytes",                                                                      \
+	 .type = VDPA_ATTR_SIZE,                                                                   \
+	 .help = "how long it is: requests that touch it fail with EIO (default 0: there is none)"}
+/* clang-format on */
 
 static const struct vdpa_attr_spec ram_attrs[] = {
 	{.name = "size",
@@ -426,6 +455,7 @@ static const struct vdpa_attr_spec ram_attrs[] = {
 	{.name = "huge_pages",
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "faster, and memory comes in pieces of 2M instead of 4K (default off)"},
+	BAD_ATTRS,
 	{0},
 };
 
@@ -438,6 +468,7 @@ static const struct vdpa_attr_spec null_attrs[] = {
 	{.name = "read_zeroes",
 	 .type = VDPA_ATTR_BOOL,
 	 .help = "reads give zeroes (default on); off: buffers stay as they are"},
+	BAD_ATTRS,
 	{0},
 };
 

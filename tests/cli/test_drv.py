@@ -161,6 +161,19 @@ def test_reset_and_attach(virtio):
     virtio.ok('drv', 'virtio0', 'blk', 'flush')
 
 
+def test_disk_with_a_bad_piece(daemon):
+    """A device that misbehaves on request: the driver is told, and everything beside it works."""
+    daemon.ok('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'ram', 'size', '8M', 'bad_first', '1M',
+              'bad_bytes', '4K', 'driver', 'virtio-vdpa')
+    daemon.ok('drv', 'd0', 'blk', 'fill', 0, '1M')
+    daemon.ok('drv', 'd0', 'blk', 'verify', 0, '1M')
+    assert 'Input/output error' in daemon.fails('drv', 'd0', 'blk', 'read', '1M', 512)
+    assert 'Input/output error' in daemon.fails('drv', 'd0', 'blk', 'fill', 0, '2M')
+    daemon.ok('drv', 'd0', 'blk', 'fill', 1052672, '1M')
+    assert daemon.json('dev', 'vstats', 'show', 'd0', 'qidx', 0)['vstats']['d0']['errors'] >= 2
+    assert daemon.json('dev', 'show', 'd0', '--all')['dev']['d0']['show']['bad'] == '1048576+4096'
+
+
 def test_conform(target):
     daemon, words = target
     done = daemon.run(*words, 'conform')

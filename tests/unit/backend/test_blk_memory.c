@@ -259,6 +259,44 @@ static void test_null_turns(void **state)
 	free(buf);
 }
 
+/* Whatever touches the bad piece fails, at once or in turns; nothing else does, and nothing of it
+ * is moved. */
+static void bad_piece(const char *backend)
+{
+	static const struct {
+		uint64_t offset, len;
+		int result;
+	} reads[] = {
+		{0, 65536, 0},		 {65536 - 512, 1024, -EIO},
+		{65536, 512, -EIO},	 {69632 - 512, 512, -EIO},
+		{69632, 65536, 0},	 {0, BIG, -EIO},
+		{69632, BIG - 69632, 0},
+	};
+	uint8_t *buf = malloc(BIG);
+	struct disk d;
+
+	disk_open(&d, backend,
+		  (struct vdpa_attr[]){
+			  {"size", "8M"}, {"bad_first", "64K"}, {"bad_bytes", "4K"}, {0}});
+	for (unsigned i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+		memset(buf, 7, BIG);
+		assert_int_equal(disk_do(&d, BLK_READ, reads[i].offset, buf, reads[i].len),
+				 reads[i].result);
+		assert_int_equal(disk_do(&d, BLK_WRITE, reads[i].offset, buf, reads[i].len),
+				 reads[i].result);
+	}
+	assert_int_equal(disk_do_flags(&d, BLK_DISCARD, 0, 0, BIG), -EIO);
+	assert_int_equal(disk_do(&d, BLK_FLUSH, 0, NULL, 0), 0);
+	disk_close(&d);
+	free(buf);
+}
+
+static void test_bad_piece(void **state)
+{
+	bad_piece("ram");
+	bad_piece("null");
+}
+
 static void test_find(void **state)
 {
 	struct vdpa_error err;
@@ -288,7 +326,7 @@ int main(void)
 		cmocka_unit_test(test_ram_sparse),  cmocka_unit_test(test_ram_huge),
 		cmocka_unit_test(test_ram_large),   cmocka_unit_test(test_null),
 		cmocka_unit_test(test_punch_turns), cmocka_unit_test(test_null_turns),
-		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_bad_piece),   cmocka_unit_test(test_find),
 	};
 
 	return cmocka_run_group_tests_name("blk memory", tests, NULL, NULL);

@@ -309,12 +309,20 @@ static void test_commands_wait(void **state)
 	static const struct {
 		unsigned cmd, operand;
 		bool abort, takes; /* takes: descriptors, meanwhile */
+		bool others;	   /* a PASID that no queue here works for: nothing is waited for */
 	} waiting[] = {
-		{DSA_CMD_DISABLE_DEVICE, 0, false, false}, {DSA_CMD_DRAIN_ALL, 0, false, true},
-		{DSA_CMD_ABORT_ALL, 0, true, true},	   {DSA_CMD_RESET_DEVICE, 0, true, false},
-		{DSA_CMD_DISABLE_WQ, 1, false, false},	   {DSA_CMD_DRAIN_WQ, 1, false, true},
-		{DSA_CMD_ABORT_WQ, 1, true, true},	   {DSA_CMD_RESET_WQ, 1, true, false},
-		{DSA_CMD_DRAIN_PASID, 0, false, true},	   {DSA_CMD_ABORT_PASID, 0, true, true},
+		{DSA_CMD_DISABLE_DEVICE, 0, false, false},
+		{DSA_CMD_DRAIN_ALL, 0, false, true},
+		{DSA_CMD_ABORT_ALL, 0, true, true},
+		{DSA_CMD_RESET_DEVICE, 0, true, false},
+		{DSA_CMD_DISABLE_WQ, 1, false, false},
+		{DSA_CMD_DRAIN_WQ, 1, false, true},
+		{DSA_CMD_ABORT_WQ, 1, true, true},
+		{DSA_CMD_RESET_WQ, 1, true, false},
+		{DSA_CMD_DRAIN_PASID, 0, false, true},
+		{DSA_CMD_ABORT_PASID, 0, true, true},
+		{DSA_CMD_DRAIN_PASID, 5, false, true, true},
+		{DSA_CMD_ABORT_PASID, 5, true, true, true},
 	};
 	const uint8_t desc[DSA_DESC_BYTES] = {0};
 
@@ -327,7 +335,7 @@ static void test_commands_wait(void **state)
 		assert_int_equal(rig_cmd(&rig, waiting[i].cmd, waiting[i].operand | DSA_CMD_INT),
 				 DSA_CMDSTS_ACTIVE);
 		assert_int_equal(rig.quiet[DSA_VDEV_COMMAND].abort, waiting[i].abort);
-		assert_int_equal(rig.quiet[DSA_VDEV_COMMAND].wqs, 1);
+		assert_int_equal(rig.quiet[DSA_VDEV_COMMAND].wqs, !waiting[i].others);
 		assert_true(dsa_vdev_wq_enabled(rig.vdev, 0)); /* until it is quiet */
 		assert_int_equal(rig.interrupts, 0);
 		/* What is written meanwhile is ignored. */
