@@ -35,8 +35,8 @@ void vfu_conn_fail_waiters(struct vfu_conn *conn, int why);
  * -ECONNRESET).
  */
 int vfu_conn_read(struct vfu_conn *conn);
-/* Wait for the socket (and send) until @deadline_ns (UINT64_MAX: without end), then read. As above;
- * -ETIMEDOUT. */
+/* Wait for the socket (and send) until @deadline_ns (UINT64_MAX: without end), then read; what is
+ * urgent on the reader's thread goes on. As above; -ETIMEDOUT. */
 int vfu_conn_read_wait(struct vfu_conn *conn, uint64_t deadline_ns);
 void vfu_msg_free(struct vfu_msg *msg);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/loop_urgent.h"
 #include "vfio_user/conn_impl.h"
 
 /* Commands that wait: a client may send many at once. While a reply is waited for, which lies
@@ -133,7 +134,12 @@ int vfu_conn_read(struct vfu_conn *conn)
 
 int vfu_conn_read_wait(struct vfu_conn *conn, uint64_t deadline_ns)
 {
-	struct pollfd p = {.fd = conn->fd, .events = POLLIN};
+	struct vdpa_loop *urgent =
+		conn->loop ? vdpa_loop_group_urgent(vdpa_loop_get_group(conn->loop)) : NULL;
+	struct pollfd p[2] = {
+		{.fd = conn->fd, .events = POLLIN},
+		{.fd = urgent ? vdpa_loop_pollfd(urgent) : -1, .events = POLLIN},
+	};
 	uint64_t now = vdpa_clock_ns();
 	struct timespec left = {0};
 	int r;
@@ -145,9 +151,11 @@ int vfu_conn_read_wait(struct vfu_conn *conn, uint64_t deadline_ns)
 	else
 		left.tv_nsec = (long)(deadline_ns - now) % 1000000000l;
 	if (vfu_conn_unsent(conn))
-		p.events |= POLLOUT;
-	if (ppoll(&p, 1, &left, NULL) <= 0)
+		p[0].events |= POLLOUT;
+	if (ppoll(p, 2, &left, NULL) <= 0)
 		return 0;
-	r = p.revents & POLLOUT ? vfu_conn_flush(conn) : 0;
+	if (p[1].revents)
+		vdpa_loop_serve_urgent(urgent, 0);
+	r = p[0].revents & POLLOUT ? vfu_conn_flush(conn) : 0;
 	return r ? r : vfu_conn_read(conn);
 }

@@ -405,9 +405,17 @@ static int slow_up(void **state)
 	return 0;
 }
 
-/* Serve the device's requests, each after @delay_us: 0 when the client's own was answered, -1 when
+static int patient_up(void **state)
+{
+	toy_dma_budget_ns = 60000000000;
+	toy_up(&toy);
+	toy_dma_budget_ns = 0;
+	return 0;
+}
+
+/* Serve the device's requests, each after @before: 0 when the client's own was answered, -1 when
  * the connection has ended. */
-static int serve_slowly(int fd, useconds_t delay_us)
+static int serve_after(int fd, void (*before)(void))
 {
 	static uint8_t data[64 << 10];
 	struct vfu_header head;
@@ -426,7 +434,7 @@ static int serve_slowly(int fd, useconds_t delay_us)
 		head.size = (uint32_t)(sizeof(head) + sizeof(a) +
 				       (head.cmd == VFU_DMA_READ ? a.count : 0));
 		head.flags = VFU_F_REPLY;
-		usleep(delay_us);
+		before();
 		if (send(fd, &head, sizeof(head), MSG_NOSIGNAL) < 0 ||
 		    send(fd, data, head.size - sizeof(head), MSG_NOSIGNAL) < 0)
 			return -1;
@@ -435,7 +443,7 @@ static int serve_slowly(int fd, useconds_t delay_us)
 }
 
 /* A copy of 1 MiB, of which each piece is two requests, by what waits at register @reg. */
-static int copy_by_message(uint64_t reg, useconds_t delay_us)
+static int copy_by_message(uint64_t reg, void (*before)(void))
 {
 	const struct vfu_dma_map map = {.argsz = sizeof(map), .flags = 3, .size = 4 << 20};
 	struct {
@@ -447,9 +455,14 @@ static int copy_by_message(uint64_t reg, useconds_t delay_us)
 	send_cmd(fd, VFU_DMA_MAP, &map, sizeof(map), 0);
 	assert_int_equal(answer_of(fd), 0);
 	send_cmd(fd, VFU_REGION_WRITE, &write, sizeof(write), 0);
-	r = serve_slowly(fd, delay_us);
+	r = serve_after(fd, before);
 	close(fd);
 	return r;
+}
+
+static void a_while(void)
+{
+	usleep(200000);
 }
 
 /* Each answer is in time, and all of them together hold up whoever waits: it is sent away. */
@@ -460,7 +473,7 @@ static void test_slow_answers(void **state)
 
 	for (unsigned i = 0; i < 2; i++) {
 		toy.said_slow = false;
-		assert_int_equal(copy_by_message(regs[i], 200000), -1);
+		assert_int_equal(copy_by_message(regs[i], a_while), -1);
 		toy_until(&toy.gone, 2 * i + 1);
 		assert_true(toy.said_slow);
 		/* The next one is served. */
@@ -469,6 +482,35 @@ static void test_slow_answers(void **state)
 		close(fd);
 		toy_until(&toy.gone, 2 * i + 2);
 	}
+}
+
+/* ---- what is urgent on the thread that waits ---- */
+
+static struct vdpa_loop *waiting;
+static _Atomic unsigned went_on;
+
+static void go_on(struct vdpa_loop_msg *msg)
+{
+	went_on++;
+}
+
+static void until_it_goes_on(void)
+{
+	static struct vdpa_loop_msg msg;
+	unsigned was = went_on;
+
+	vdpa_loop_post(vdpa_loop_urgent(waiting), &msg, go_on);
+	toy_until(&went_on, was + 1);
+}
+
+static void test_urgent_goes_on(void **state)
+{
+	waiting = toy.loop;
+	assert_int_equal(copy_by_message(TOY_COPY_HERE, until_it_goes_on), 0);
+	toy_until(&toy.gone, 1);
+	waiting = vdpa_loop_group_worker(toy.group, 0);
+	assert_int_equal(copy_by_message(TOY_COPY_THERE, until_it_goes_on), 0);
+	toy_until(&toy.gone, 2);
 }
 
 static void test_config(void **state)
@@ -521,6 +563,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_never_reads, up, toy_teardown),
 		cmocka_unit_test_setup_teardown(test_two, up, toy_teardown),
 		cmocka_unit_test_setup_teardown(test_slow_answers, slow_up, toy_teardown),
+		cmocka_unit_test_setup_teardown(test_urgent_goes_on, patient_up, toy_teardown),
 		cmocka_unit_test(test_liars),
 		cmocka_unit_test(test_asks_for_more),
 		cmocka_unit_test(test_allocations),
