@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <ctype.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,12 @@ static int bad_option(const char *arg)
 	return EXIT_USAGE;
 }
 
+/* "-1" is a value: a queue that is in no group. */
+static bool looks_like_option(const char *arg)
+{
+	return arg[0] == '-' && arg[1] && !isdigit((unsigned char)arg[1]);
+}
+
 /*
  * Options may stand anywhere, but for commands that have options of their own. Returns the number
  * of words left at the front of @argv, or -1 with *@status.
@@ -87,7 +94,7 @@ static int take_options(struct cli *cli, int argc, char **argv, bool to_word, in
 	for (int i = 0; i < argc;) {
 		int used = 0;
 
-		if (argv[i][0] == '-' && argv[i][1]) {
+		if (looks_like_option(argv[i])) {
 			used = take_option(cli, argc - i, argv + i, status);
 			if (used < 0)
 				return -1;

@@ -296,6 +296,11 @@ static int apply_one(struct daemon *d, const char *parent, const json_t *obj,
 		if (!is_ignored(key))
 			json_object_set(attrs, name_of(key), value);
 	}
+	if (!*dev_of(obj)) {
+		json_decref(attrs);
+		return vdpa_error_set(err, EINVAL, parent ? parent : "$",
+				      "what has no \"dev\" is no device, group, queue or engine");
+	}
 	snprintf(path, sizeof(path), "%s%s%s", parent ? parent : "", parent ? "/" : "",
 		 dev_of(obj));
 	r = ctl_attrs_from_json(attrs, path, &list, err);

@@ -182,7 +182,7 @@ def test_load_is_one_change(daemon, tmp_path):
     bad = device('dsa1', 32)
     for where, value, why in ((('groups',), {}, 'must be a list'), (('groups', 0, 'grouped_engines'), 7, 'must be a list'),
                               (('groups', 0, 'grouped_workqueues', 0, 'mode'), 'both', 'mode'),
-                              (('groups', 0, 'dev'), 'group1.9', 'no such thing'), (('groups', 0), 3, 'no such thing')):
+                              (('groups', 0, 'dev'), 'group1.9', 'no such thing'), (('groups', 0), 3, 'no "dev"'), (('dev',), 7, 'no "dev"')):
         wrong = json.loads(json.dumps(bad))
         at = wrong
         for step in where[:-1]:
@@ -200,6 +200,17 @@ def test_load_is_one_change(daemon, tmp_path):
     busy = daemon.json('dsa', 'save')
     assert 'changed while' in load(daemon, tmp_path, device('dsa0', 8, 8)).stderr
     assert daemon.json('dsa', 'save') == busy and daemon.json('dsa', 'show')[0]['wqs'][1]['state'] == 'enabled'
+
+
+def test_no_group(daemon):
+    """-1 is a value, and no option."""
+    daemon.ok('dsa', 'add', 'dsa0')
+    for path in ('dsa0/wq0.0', 'dsa0/engine0.0'):
+        daemon.ok('dsa', 'config', path, 'group_id', '2')
+        daemon.ok('dsa', 'config', path, 'group_id', '-1')
+    assert daemon.ok('dsa', 'show').count('\n') == 1
+    assert 'is not a number' in daemon.fails('dsa', 'config', 'dsa0/wq0.0', 'size', '-1')
+    assert 'option "-x" is not known' in daemon.fails('dsa', 'config', 'dsa0/wq0.0', 'size', '-x', code=2)
 
 
 def test_mdev(dsa):
