@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from cliutil import UVDPAD, wait_for
+from cliutil import PATIENCE, UVDPAD, wait_for
 
 
 def add_disk(daemon, name='d0', *more):
@@ -402,6 +402,7 @@ def test_set_errors(daemon, words, says):
 
 @pytest.mark.parametrize('text', ['', 'a', '1-', '3-2', '0,', '1024', '0;1'])
 def test_worker_cpus_refused(text):
-    done = subprocess.run([UVDPAD, '--worker-cpus', text], stderr=subprocess.PIPE, text=True, timeout=10, check=False)
+    done = subprocess.run([UVDPAD, '--worker-cpus', text], stderr=subprocess.PIPE, text=True,
+                          timeout=PATIENCE, check=False)
     assert done.returncode == 2
     assert 'numbers below 1024' in done.stderr

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER = 1, 2, 3, 4
@@ -182,6 +183,17 @@ def wait_for(question, seconds=TIMEOUT):
             return False
         time.sleep(0.005)
     return True
+
+
+def release_later(server):
+    """In a moment the server completes what it holds. The event is set just before."""
+    released = threading.Event()
+
+    def release():
+        released.set()
+        server.cmd('delay 0')
+    threading.Timer(0.3, release).start()
+    return released
 
 
 class Client:
