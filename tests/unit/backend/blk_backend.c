@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "blk_backend.h"
+#include "patience.h"
 
 static void on_log(void *arg, enum vdpa_log_level level, const char *object, const char *msg)
 {
@@ -85,7 +86,7 @@ void disk_submit(struct disk *d, struct disk_io *io)
 
 int disk_wait(struct disk *d, struct disk_io *io)
 {
-	uint64_t end = vdpa_clock_ns() + 20000000000ull;
+	uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 
 	while (!io->done) {
 		vdpa_loop_run_once(d->loop, 100000000);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pci_front.h"
+#include "../patience.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +13,6 @@
 
 #include "base/fd.h"
 
-#define TIMEOUT_NS 60000000000ull
 #define SERVE_NS 200000ull
 #define QUEUES_MAX 16u
 #define QUEUE_RESET 58u
@@ -154,7 +154,7 @@ static int front_set_status(struct virtio_device *dev, uint8_t status)
 /* Until the register is 0, as a driver does it; the device may need our memory meanwhile. */
 static int until_zero(struct front *f, unsigned off, unsigned bytes)
 {
-	uint64_t end = vdpa_clock_ns() + TIMEOUT_NS;
+	uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 
 	while (get(f, off, bytes)) {
 		if (vdpa_clock_ns() > end)
@@ -542,7 +542,7 @@ int pci_front_new(struct vdpa_ctx *ctx, const struct pci_front_config *config,
 	for (unsigned i = 0; i < QUEUES_MAX; i++)
 		f->vqs[i].call = f->vqs[i].kick = -1;
 	f->vd.ctx = ctx;
-	r = vfio_user_client_new(config->path, TIMEOUT_NS, &f->c, err);
+	r = vfio_user_client_new(config->path, PATIENCE_NS, &f->c, err);
 	if (!r)
 		r = probe(f, &id);
 	if (!r)

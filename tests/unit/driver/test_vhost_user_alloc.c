@@ -4,6 +4,7 @@
  * make it do. Whatever is refused, nothing is left behind, and the next front end is served.
  */
 #include "alloc_fail.h"
+#include "patience.h"
 #include "driver/vhost_user/protocol.h"
 #include "virtio_test.h"
 
@@ -20,7 +21,6 @@
 #define UVA 0x7f0000000000ull
 #define GPA 0x100000ull
 #define NUM 16
-#define PATIENCE_NS 20000000000ull
 
 struct rig {
 	struct vdpa_ctx *ctx; /* no workers: the loop of this thread does everything */

@@ -7,6 +7,7 @@
 #include <uvdpa/vhost_vdpa.h>
 #include "../vdpa/mock.h"
 #include "alloc_fail.h"
+#include "patience.h"
 
 #define PAGE 4096ull
 
@@ -608,7 +609,7 @@ static void test_release_gives_up(void **state)
 {
 	struct counted_done count = {0};
 	struct vdpa_done done = counted_done(&count);
-	uint64_t deadline = vdpa_clock_ns() + 20000000000ull;
+	uint64_t deadline = vdpa_clock_ns() + PATIENCE_NS;
 	struct event_log log;
 	struct fixture f;
 

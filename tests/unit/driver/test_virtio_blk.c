@@ -176,8 +176,7 @@ static void check_async(const struct mode *mode)
 	assert_int_equal(info.queues, 2);
 	for (unsigned q = 0; q < 2; q++)
 		load_start(&load[q], &rig, q);
-	for (uint64_t end = vdpa_clock_ns() + 10000000000ull;
-	     outstanding && vdpa_clock_ns() < end;) {
+	for (uint64_t end = vdpa_clock_ns() + PATIENCE_NS; outstanding && vdpa_clock_ns() < end;) {
 		outstanding = 0;
 		for (unsigned q = 0; q < 2; q++) {
 			if (mode->poll) {

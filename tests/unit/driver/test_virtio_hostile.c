@@ -126,7 +126,7 @@ static void check_breaks(handler handle, bool poll, unsigned workers)
 
 	rig.fake->handle = handle;
 	submit_read(&rig, &t);
-	for (uint64_t end = vdpa_clock_ns() + 5000000000ull; !t.calls && vdpa_clock_ns() < end;) {
+	for (uint64_t end = vdpa_clock_ns() + PATIENCE_NS; !t.calls && vdpa_clock_ns() < end;) {
 		if (poll)
 			virtio_blk_poll(rig.blk, 0, 8);
 		vdpa_loop_run_once(vdpa_ctx_control(rig.ctx), poll ? 0 : 1000000);
@@ -175,7 +175,7 @@ static void polled(struct virtio_blk_request *req, int result)
 static void *poll_run(void *arg)
 {
 	struct poller *p = arg;
-	uint64_t end = vdpa_clock_ns() + 10000000000ull;
+	uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 	unsigned submitted = 0;
 
 	while (!p->last && vdpa_clock_ns() < end) {

@@ -157,7 +157,7 @@ static void pump(struct rig *rig)
 
 static void pump_until(struct rig *rig, const unsigned *counter, unsigned value)
 {
-	for (uint64_t end = vdpa_clock_ns() + 5000000000ull;
+	for (uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 	     *counter < value && vdpa_clock_ns() < end;)
 		pump(rig);
 	assert_int_equal(*counter, value);

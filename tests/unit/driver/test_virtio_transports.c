@@ -81,7 +81,7 @@ struct thread {
 static void *thread_run(void *arg)
 {
 	struct thread *t = arg;
-	uint64_t end = vdpa_clock_ns() + 20000000000ull;
+	uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 	bool busy = true;
 
 	for (unsigned i = 0; i < DEPTH; i++)

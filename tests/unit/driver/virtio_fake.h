@@ -12,6 +12,7 @@
 #include <uvdpa/compat.h>
 #include <uvdpa/vdpa.h>
 #include <uvdpa/virtio.h>
+#include "../patience.h"
 
 #define FAKE_VQS 4
 #define FAKE_MAPS 64
@@ -103,10 +104,10 @@ struct fake *fake_disk_new(struct vdpa_ctx *ctx, const char *name, struct fake_o
 struct virtio_device *fake_bind(struct fake *dev, const struct vdpa_attr *attrs);
 void fake_unbind(struct fake *dev);
 
-/** Control loop until @cond is true (evaluated often), at most 10 s. */
+/** Control loop until @cond is true (evaluated often). */
 #define fake_until(ctx, cond)                                                                      \
 	do {                                                                                       \
-		uint64_t end_ = vdpa_clock_ns() + 10000000000ull;                                  \
+		uint64_t end_ = vdpa_clock_ns() + PATIENCE_NS;                                     \
 		bool ok_;                                                                          \
 		while (!(ok_ = (cond)) && vdpa_clock_ns() < end_)                                  \
 			vdpa_loop_run_once(vdpa_ctx_control(ctx), 1000000);                        \

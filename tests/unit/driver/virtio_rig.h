@@ -9,6 +9,7 @@
 
 #include "driver/vhost_user/protocol.h"
 #include "vhost_user_back.h"
+#include "../patience.h"
 #include "uvdpa-config.h"
 #ifdef VDPA_HAVE_VIRTIO_PCI
 #include "pci_front.h"
@@ -352,7 +353,7 @@ static inline bool io_pump(struct rig *rig, struct io *io, unsigned queues)
 static inline void check_load(struct rig *rig)
 {
 	static struct io io[2 * DEPTH];
-	uint64_t end = vdpa_clock_ns() + 20000000000ull;
+	uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 	struct virtio_blk_info info;
 
 	virtio_blk_get_info(virtio_blk_of(rig->dev), &info);
@@ -406,7 +407,7 @@ static inline void check_nic(struct rig *rig)
 	virtio_net_on_receive(net, sink_rx, &sink);
 	for (unsigned n = 0; n < 300; n++) {
 		struct iovec iov = {sink.expect, 60 + n * 53 % 1455};
-		uint64_t end = vdpa_clock_ns() + 5000000000ull;
+		uint64_t end = vdpa_clock_ns() + PATIENCE_NS;
 
 		sink.len = iov.iov_len;
 		fill_pattern(sink.expect, sink.len, n);

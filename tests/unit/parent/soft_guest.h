@@ -22,6 +22,7 @@
 #include <uvdpa/soft.h>
 #include <uvdpa/vdpa.h>
 #include <uvdpa/virtqueue.h>
+#include "../patience.h"
 
 #define SG_IOVA 0x10000000ull
 #define SG_BYTES (8u << 20)
@@ -30,8 +31,7 @@
 #define SG_RING_BYTES (256u << 10)
 #define SG_DATA (SG_QUEUES * SG_RING_BYTES)
 #define SG_SECOND 1000000000ll
-/* For what must come: a busy machine takes its time. */
-#define SG_PATIENCE (60 * SG_SECOND)
+#define SG_PATIENCE PATIENCE_NS
 #define SG_TRIES 30000u /* of a millisecond each, at least */
 
 #define SG_ACK (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER)

@@ -175,7 +175,7 @@ static void wait_call(struct load *load)
 	struct pollfd pfd[3] = {{load->g.q[0].call, POLLIN, 0},
 				{load->g.q[1].call, POLLIN, 0},
 				{vdpa_loop_pollfd(control), POLLIN, 0}};
-	uint64_t end = vdpa_clock_ns() + 10 * SG_SECOND, drained;
+	uint64_t end = vdpa_clock_ns() + SG_PATIENCE, drained;
 
 	if (virtqueue_enable_cb(load->g.q[0].vq) || virtqueue_enable_cb(load->g.q[1].vq))
 		return;
@@ -184,7 +184,7 @@ static void wait_call(struct load *load)
 				 virtqueue_outstanding(load->g.q[1].vq),
 			 load->sent);
 	do {
-		if (poll(pfd, 3, 10000) <= 0 || vdpa_clock_ns() > end)
+		if (poll(pfd, 3, SG_PATIENCE / MS) <= 0 || vdpa_clock_ns() > end)
 			fail_msg("an event was lost: nothing came of %u and %u requests",
 				 virtqueue_outstanding(load->g.q[0].vq),
 				 virtqueue_outstanding(load->g.q[1].vq));
@@ -218,7 +218,7 @@ static void run_load(struct load *load, uint64_t ns)
 
 static void drain_load(struct load *load)
 {
-	uint64_t end = vdpa_clock_ns() + 10 * SG_SECOND;
+	uint64_t end = vdpa_clock_ns() + SG_PATIENCE;
 
 	while (load->got != load->sent) {
 		vdpa_loop_run_once(vdpa_ctx_control(load->g.ctx), 0);

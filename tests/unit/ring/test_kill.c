@@ -6,6 +6,7 @@
  * This process is the driver. The device process attaches to the same memory and the same in-flight
  * area, and is killed after a random time.
  */
+#include "patience.h"
 #include "ring_test.h"
 
 #include <signal.h>
@@ -156,7 +157,7 @@ static void killed(uint64_t features)
 	for (unsigned life = 0; life <= DEATHS; life++) {
 		pid_t pid = start_device(&d, life);
 		uint64_t until = vdpa_clock_ns() + 3000000 + fake_below(&d.rng, 5000000);
-		uint64_t deadline = until + 20000000000ull;
+		uint64_t deadline = until + PATIENCE_NS;
 		int status;
 
 		before_last = d.answered;

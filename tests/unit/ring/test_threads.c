@@ -4,6 +4,7 @@
  * nothing to do: no request and no wake-up may be lost. And a mutator that scribbles over the ring
  * while the device walks it.
  */
+#include "patience.h"
 #include "ring_test.h"
 
 #include <poll.h>
@@ -39,7 +40,7 @@ static void wait_bell(int fd)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	uint64_t n;
 
-	if (poll(&p, 1, 20000) != 1) {
+	if (poll(&p, 1, PATIENCE_NS / 1000000) != 1) {
 		fprintf(stderr, "a wake-up was lost\n");
 		abort();
 	}
