@@ -180,16 +180,33 @@ static json_int_t group_of(const json_t *thing)
 	return json_integer_value(json_object_get(thing, "group_id"));
 }
 
-/* accel-config does not know this one; it reads over it. */
-static void drop_usual_order(json_t *wq)
+/* The kernel refuses names that are empty; what accel-config does not know, it reads over. */
+static void drop_usual(json_t *thing)
 {
-	const char *order = json_string_value(json_object_get(wq, "batch_order"));
+	static const char *const usual[][2] = {
+		{"name", ""}, {"driver_name", ""}, {"batch_order", "in-order"}};
 
-	if (order && !strcmp(order, "in-order"))
-		json_object_del(wq, "batch_order");
+	for (unsigned i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
+		const char *is = json_string_value(json_object_get(thing, usual[i][0]));
+
+		if (is && !strcmp(is, usual[i][1]))
+			json_object_del(thing, usual[i][0]);
+	}
+	json_object_del(thing, "state");
+	json_object_del(thing, "portals");
 }
 
-static json_t *members(json_t *things, json_int_t group)
+/* Has anybody said anything of a queue that is in no group? */
+static bool is_configured(const json_t *wq)
+{
+	const char *type = json_string_value(json_object_get(wq, "type"));
+
+	return json_object_get(wq, "name") || json_integer_value(json_object_get(wq, "size")) ||
+	       (type && strcmp(type, "none"));
+}
+
+/* As @key of @obj, if there are any: accel-config does not take a list that is empty. */
+static void add_members(json_t *obj, const char *key, json_t *things, json_int_t group)
 {
 	json_t *list = json_array(), *thing;
 	size_t i;
@@ -198,12 +215,13 @@ static json_t *members(json_t *things, json_int_t group)
 	{
 		if (group_of(thing) != group)
 			continue;
-		json_object_del(thing, "state");
-		json_object_del(thing, "portals");
-		drop_usual_order(thing);
-		json_array_append(list, thing);
+		drop_usual(thing);
+		if (group >= 0 || is_configured(thing))
+			json_array_append(list, thing);
 	}
-	return list;
+	if (json_array_size(list))
+		json_object_set(obj, key, list);
+	json_decref(list);
 }
 
 static json_t *save_dev(struct daemon *d, struct dsa_dev *dev)
@@ -216,17 +234,13 @@ static json_t *save_dev(struct daemon *d, struct dsa_dev *dev)
 
 	json_array_foreach(json_object_get(all, "groups"), i, group)
 	{
-		json_t *wqs = members(json_object_get(all, "wqs"), (json_int_t)i);
-		json_t *engines = members(json_object_get(all, "engines"), (json_int_t)i);
-
-		if (json_array_size(wqs) || json_array_size(engines)) {
-			json_object_set(group, "grouped_workqueues", wqs);
-			json_object_set(group, "grouped_engines", engines);
-			json_array_append(groups, group);
-		}
-		json_decref(wqs);
-		json_decref(engines);
+		add_members(group, "grouped_workqueues", json_object_get(all, "wqs"),
+			    (json_int_t)i);
+		add_members(group, "grouped_engines", json_object_get(all, "engines"),
+			    (json_int_t)i);
+		json_array_append(groups, group);
 	}
+	add_members(obj, "ungrouped_workqueues", json_object_get(all, "wqs"), -1);
 	json_decref(all);
 	return obj;
 }
@@ -243,6 +257,8 @@ static bool is_ignored(const char *key)
 					   "groups",
 					   "grouped_workqueues",
 					   "grouped_engines",
+					   "ungrouped_workqueues",
+					   "ungrouped_engines",
 					   "ats_disable",
 					   "prs_disable",
 					   "traffic_class_a",
@@ -355,7 +371,9 @@ static int apply_dev(struct daemon *d, const json_t *obj, struct vdpa_error *err
 		if (!r)
 			r = apply_list(d, dev_of(obj), group, "grouped_workqueues", err);
 	}
-	return r;
+	if (!r)
+		r = apply_list(d, dev_of(obj), obj, "ungrouped_engines", err);
+	return r ? r : apply_list(d, dev_of(obj), obj, "ungrouped_workqueues", err);
 }
 
 /* The device @obj and those behind it, of which none is changed if one cannot be. */

@@ -81,6 +81,7 @@ def test_accel_config_file(daemon, tmp_path):
     wq = saved[0]['groups'][0]['grouped_workqueues'][0]
     assert again[0]['groups'][0]['grouped_workqueues'] == [
         {**{k: v for k, v in wq.items() if not k.endswith('_disable')}, 'op_config': ALL_OPS}]
+    assert len(again[0]['groups']) == 4
     assert again[0]['groups'][0]['grouped_engines'] == saved[0]['groups'][0]['grouped_engines']
     path.write_text(json.dumps(again))
     daemon.ok('dsa', 'load', str(path))
@@ -200,6 +201,30 @@ def test_load_is_one_change(daemon, tmp_path):
     busy = daemon.json('dsa', 'save')
     assert 'changed while' in load(daemon, tmp_path, device('dsa0', 8, 8)).stderr
     assert daemon.json('dsa', 'save') == busy and daemon.json('dsa', 'show')[0]['wqs'][1]['state'] == 'enabled'
+
+
+def test_save_is_for_accel_config(daemon, tmp_path):
+    """It does not take lists that are empty, the kernel takes no empty name; and nothing is forgotten."""
+    daemon.ok('dsa', 'add', 'dsa0')
+    daemon.ok('dsa', 'config', 'dsa0/engine0.1', 'group_id', '1')
+    daemon.ok('dsa', 'config', 'dsa0/wq0.2', 'group_id', '2', 'size', '8')
+    daemon.ok('dsa', 'config', 'dsa0/group0.3', 'read_buffers_allowed', '2')
+    daemon.ok('dsa', 'config', 'dsa0/wq0.4', 'type', 'mdev', 'name', 'later', 'mode', 'shared', 'size', '4')
+    saved, = daemon.json('dsa', 'save')
+    assert [[k for k in g if k.startswith('grouped')] for g in saved['groups']] == [
+        [], ['grouped_engines'], ['grouped_workqueues'], []]
+    assert [wq['dev'] for wq in saved['ungrouped_workqueues']] == ['wq0.4']
+    assert not {'name', 'driver_name'} & set(saved['groups'][2]['grouped_workqueues'][0])
+    for thing in (saved, *saved['groups'], *saved['ungrouped_workqueues']):
+        assert next(iter(thing)) == 'dev'
+    before = daemon.json('dsa', 'show')
+    doc = json.loads(daemon.ok('config', 'dump'))
+    daemon.ok('dsa', 'del', 'dsa0')
+    path = tmp_path / 'config.json'
+    path.write_text(json.dumps(doc))
+    daemon.ok('config', 'load', str(path))
+    assert daemon.json('dsa', 'show') == before
+    assert load(daemon, tmp_path, saved).returncode == 0 and daemon.json('dsa', 'show') == before
 
 
 def test_no_group(daemon):
