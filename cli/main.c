@@ -116,6 +116,7 @@ static int take_options(struct cli *cli, int argc, char **argv, bool to_word, in
 
 static int run(struct cli *cli, int argc, char **argv)
 {
+	static char help_word[] = "help"; /* which commands with options of their own know, too */
 	const struct cli_cmd *object;
 	int status = EXIT_OK;
 
@@ -133,6 +134,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	argv++;
 	if (!(object->flags & CMD_RAW))
 		argc = take_options(cli, argc, argv, false, &status);
+	else if (argc && is_option(argv[0], "help"))
+		argv[0] = help_word;
 	return argc < 0 ? status : cli_run(cli, object, argc, argv);
 }
 

@@ -67,7 +67,7 @@ struct choice {
 	struct mdev_parent *parent;
 	const struct mdev_type *type;
 	unsigned n;
-	struct vdpa_name_list types;
+	struct vdpa_name_list types, parents;
 };
 
 static bool choose_one(void *arg, struct mdev_parent *parent)
@@ -75,6 +75,7 @@ static bool choose_one(void *arg, struct mdev_parent *parent)
 	struct choice *c = arg;
 	const struct mdev_type *type = mdev_find_type(parent, c->wish->type);
 
+	vdpa_name_list_add(&c->parents, parent->name);
 	for (const struct mdev_type *t = parent->types; t->id; t++)
 		vdpa_name_list_add(&c->types, mdev_type_name(parent, t).s);
 	if (!type || (c->wish->parent && strcmp(c->wish->parent, parent->name)))
@@ -102,7 +103,8 @@ static int choose(struct daemon *d, struct choice *c, struct vdpa_error *err)
 				      "several parents have type \"%s\": name one", w->type);
 	if (w->parent && !mdev_find_parent(d->ctx, w->parent))
 		return vdpa_error_set(err, ENODEV, object_of(w->uuid).s,
-				      "there is no parent \"%.63s\"", w->parent);
+				      "there is no parent \"%.63s\"; there are: %s", w->parent,
+				      c->parents.s);
 	return vdpa_error_set(err, ENOENT, object_of(w->uuid).s,
 			      "there is no type \"%.63s\"; there are: %s", w->type, c->types.s);
 }
@@ -137,7 +139,7 @@ static int bind_wished(struct mdev_device *mdev, const struct mdev_wish *w, stru
 static int make(struct daemon *d, const struct mdev_wish *w, struct mdev_device **out,
 		struct vdpa_error *err)
 {
-	struct choice c = {.wish = w, .types = VDPA_NAME_LIST_INIT};
+	struct choice c = {.wish = w, .types = VDPA_NAME_LIST_INIT, .parents = VDPA_NAME_LIST_INIT};
 	struct vdpa_attr *attrs = NULL;
 	int ret = choose(d, &c, err);
 

@@ -8,6 +8,7 @@
 #include "mdevs.h"
 #include "plugins.h"
 #include "rpc.h"
+#include "vdpa/name_list.h"
 
 static struct mdev_device *device_of(struct rpc_call *call)
 {
@@ -48,6 +49,12 @@ static bool collect_parent(void *arg, struct mdev_parent *parent)
 	return true;
 }
 
+static bool name_parent(void *arg, struct mdev_parent *parent)
+{
+	vdpa_name_list_add(arg, parent->name);
+	return true;
+}
+
 static void types(struct rpc_call *call)
 {
 	const char *name = rpc_str(call, "parent");
@@ -56,8 +63,13 @@ static void types(struct rpc_call *call)
 	json_t *list;
 
 	if (name && !parent) {
+		struct vdpa_name_list names = VDPA_NAME_LIST_INIT;
+
+		mdev_for_each_parent(call->d->ctx, name_parent, &names);
 		rpc_fail(call,
-			 vdpa_error_set(&err, ENODEV, NULL, "there is no parent \"%.63s\"", name),
+			 vdpa_error_set(&err, ENODEV, NULL,
+					"there is no parent \"%.63s\"; there are: %s", name,
+					names.s),
 			 &err);
 		return;
 	}

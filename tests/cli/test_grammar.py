@@ -108,9 +108,10 @@ def objects(uvdpa):
     return text.split('OBJECT := {')[1].split('}')[0].replace('|', ' ').split()
 
 
-def test_help_of_every_command(uvdpa):
+@pytest.mark.parametrize('word', ['help', '--help', '-h'])
+def test_help_of_every_command(uvdpa, word):
     for name in objects(uvdpa):
-        done = uvdpa(name, 'help')
+        done = uvdpa(name, word)
         assert done.returncode == 0, name
         assert done.stdout.startswith('Usage: uvdpa ' + name), name
 

@@ -31,7 +31,7 @@ def test_types(daemon):
         'mvnet_loopback\n  mvnet_loopback-virtio\n    Available instances: 16\n    Device API: virtio-mdev\n'
         '    Name: Loopback NIC\n    Description: virtio-net, 2 queues of 256, receives what it sends\n')
     assert 'mac' in daemon.ok('mdev', 'types', '--all')
-    assert 'there is no parent "nobody"' in daemon.fails('mdev', 'types', 'nobody')
+    assert 'there is no parent "nobody"; there are: mvnet_loopback, mtty' in daemon.fails('mdev', 'types', 'nobody')
 
 
 def test_buses_classes_and_drivers(daemon):
