@@ -10,6 +10,7 @@
  * sender, who may be in another guest: its header was checked when it came, its memory is only
  * read.
  */
+#include <endian.h>
 #include <string.h>
 #include "parent/soft/net_copy.h"
 #include "parent/soft/net_ctrl.h"
@@ -109,6 +110,17 @@ static void complete_full(struct rx_batch *b)
 	b->full = b->at;
 }
 
+/* The header is looked at first, and the frame only written: see put_header(). */
+static inline void fetch_buffer(const struct net_pair *pair, const struct vringh_chain *chain)
+{
+	const struct iovec *in = chain->iov + chain->nout;
+
+	if (!chain->nin)
+		return;
+	net_prefetch(in->iov_base);
+	net_prefetch_write((const char *)in->iov_base + pair->hdr_bytes);
+}
+
 /* Get more buffers, as many as there are packets to come; false: there are none. */
 static bool more_buffers(struct rx_batch *b)
 {
@@ -119,10 +131,8 @@ static bool more_buffers(struct rx_batch *b)
 	b->n -= b->at;
 	b->at = b->full = 0;
 	got = vdpa_soft_getdesc(b->pair->rx, b->chains + b->n, want);
-	for (unsigned i = b->n; i < b->n + got; i++) {
-		if (b->chains[i]->nin)
-			net_prefetch_write(b->chains[i]->iov[b->chains[i]->nout].iov_base);
-	}
+	for (unsigned i = b->n; i < b->n + got; i++)
+		fetch_buffer(b->pair, b->chains[i]);
 	b->n += got;
 	return got;
 }
@@ -179,6 +189,20 @@ static void report_hash(const struct rx_batch *b, const struct rx_packet *pkt,
 	net_steer_report(b->state, &whole, pkt->skip, to);
 }
 
+/*
+ * The header in front of the frame, unless it is there already, which it mostly is: a driver's
+ * buffers come round, and headers are all alike. What is not stored need not be taken from the
+ * driver's processor, which has the line because it read the header that was there before.
+ */
+static void put_header(const struct net_pair *pair, const struct vringh_chain *chain,
+		       const uint8_t *wire)
+{
+	const struct iovec *in = chain->iov + chain->nout;
+
+	if (in->iov_len < pair->hdr_bytes || memcmp(in->iov_base, wire, pair->hdr_bytes))
+		vdpa_soft_push(pair->rx, chain, 0, wire, pair->hdr_bytes);
+}
+
 static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt)
 {
 	struct net_pair *pair = b->pair;
@@ -198,7 +222,7 @@ static enum rx_result put_packet(struct rx_batch *b, const struct rx_packet *pkt
 	net_hdr_put_buffers(wire, (uint16_t)n);
 	if (pair->hdr_bytes == sizeof(wire))
 		report_hash(b, pkt, wire + NET_HDR_BYTES);
-	vdpa_soft_push(pair->rx, b->chains[b->at], 0, wire, pair->hdr_bytes);
+	put_header(pair, b->chains[b->at], wire);
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = i ? 0 : pair->hdr_bytes;
 		uint32_t part = copy_frame(pkt, done, b->chains[b->at], at);
@@ -319,33 +343,68 @@ static enum rx_result deliver_one(struct rx_batch *b, const struct net_packet *f
 	return takes(b, pkt.wire) ? put_packet(b, &pkt) : put_changed(b, &pkt);
 }
 
+/* Where is the frame, if header and frame are one piece, or one each? */
+static inline bool whole_frame(const struct net_packet *from, struct iovec *frame)
+{
+	const struct iovec *iov = from->iov;
+
+	if (from->niov == 2 && iov[0].iov_len == NET_HDR_BYTES)
+		*frame = iov[1];
+	else if (from->niov == 1 && iov[0].iov_len > NET_HDR_BYTES)
+		*frame = (struct iovec){(uint8_t *)iov[0].iov_base + NET_HDR_BYTES,
+					iov[0].iov_len - NET_HDR_BYTES};
+	else
+		return false;
+	return frame->iov_len >= NET_ETH_BYTES && frame->iov_len <= NET_MAX_FRAME;
+}
+
 /*
- * The usual case: header and frame are a piece each, nothing is to be changed, and the next buffer
- * is one piece with room for both. False: not so, and nothing was done.
+ * As put_header(), into one piece, of a packet in one buffer. In registers: words whose bytes were
+ * only just stored are there when all stores before them are, and those wait for the driver's
+ * lines.
+ */
+static inline void put_header_fast(uint8_t *to, const uint8_t *wire)
+{
+	uint64_t start, old_start;
+	uint32_t rest, old_rest;
+
+	_Static_assert(sizeof(start) + sizeof(rest) == NET_HDR_BYTES, "the header in two words");
+	memcpy(&start, wire, sizeof(start));
+	memcpy(&rest, wire + sizeof(start), sizeof(rest));
+	rest = htole32((le32toh(rest) & 0xffff) | 1u << 16);
+	memcpy(&old_start, to, sizeof(start));
+	memcpy(&old_rest, to + sizeof(start), sizeof(rest));
+	if (start == old_start && rest == old_rest)
+		return;
+	memcpy(to, &start, sizeof(start));
+	memcpy(to + sizeof(start), &rest, sizeof(rest));
+}
+
+/*
+ * The usual case: the frame is in one piece, nothing is to be changed, and the next buffer is one
+ * piece with room for header and frame. False: not so, and nothing was done.
  */
 static inline bool deliver_fast(struct rx_batch *b, const struct net_packet *from)
 {
 	const struct net_pair *pair = b->pair;
 	const struct vringh_chain *chain;
 	const struct iovec *in;
+	struct iovec frame;
 	uint8_t *dst;
 
-	if (from->niov != 2 || from->iov[0].iov_len != NET_HDR_BYTES || b->at == b->n ||
-	    from->iov[1].iov_len < NET_ETH_BYTES || from->iov[1].iov_len > NET_MAX_FRAME ||
-	    !net_hdr_plain(from->iov[0].iov_base))
+	if (b->at == b->n || !whole_frame(from, &frame) || !net_hdr_plain(from->iov[0].iov_base))
 		return false;
 	chain = b->chains[b->at];
 	in = chain->iov + chain->nout;
-	if (chain->nin != 1 || in->iov_len < pair->hdr_bytes + from->iov[1].iov_len)
+	if (chain->nin != 1 || in->iov_len < pair->hdr_bytes + frame.iov_len)
 		return false;
 	dst = in->iov_base;
 	/* The last two bytes are the number of buffers, or the frame's and overwritten. */
-	memcpy(dst, from->iov[0].iov_base, NET_HDR_BYTES);
-	net_hdr_put_buffers(dst, 1);
-	net_copy(dst + pair->hdr_bytes, from->iov[1].iov_base, from->iov[1].iov_len);
-	fill_buffer(b, (uint32_t)(pair->hdr_bytes + from->iov[1].iov_len));
+	put_header_fast(dst, from->iov[0].iov_base);
+	net_copy(dst + pair->hdr_bytes, frame.iov_base, frame.iov_len);
+	fill_buffer(b, (uint32_t)(pair->hdr_bytes + frame.iov_len));
 	b->packets++;
-	b->bytes += from->iov[1].iov_len;
+	b->bytes += frame.iov_len;
 	return true;
 }
 

@@ -227,6 +227,39 @@ static void test_cuts(void **state)
 	sg_close(&g);
 }
 
+/*
+ * Buffers that come round have the header of the packet before in them, which may be right, or
+ * wrong in any byte: in a piece of its own, and in one with the frame.
+ */
+static void test_header_before(void **state)
+{
+	static const uint8_t header[12] = {[10] = 1};
+	struct soft_guest g;
+
+	start(&g, 0, plain, NG_FEATURES);
+	ng_frame(&g, 12, NULL, 1, 60);
+	for (unsigned i = 0; i < 2 * (sizeof(header) + 1); i++) {
+		unsigned wrong = i / 2, pieces = 1 + i % 2;
+		struct virtqueue_sg rx[2] = {sg_at(NG_RX, pieces == 1 ? 72 : 12),
+					     sg_at(NG_RX + 12, 60)};
+		uint8_t *p = g.mem + NG_RX;
+		uint32_t len;
+
+		memset(p, 0xee, 72);
+		memcpy(p, header, sizeof(header));
+		if (wrong < sizeof(header))
+			p[wrong] ^= 0x10;
+		sg_send(&g, 0, rx, 0, pieces, p);
+		ng_tx_post(&g, 72);
+		assert_true(ng_tx_done(&g, SG_PATIENCE));
+		assert_ptr_equal(ng_rx(&g, &len), p);
+		assert_int_equal(len, 72);
+		assert_memory_equal(p, header, sizeof(header));
+		assert_memory_equal(p + 12, g.mem + NG_TX + 12, 60);
+	}
+	sg_close(&g);
+}
+
 /* A guest that receives where it sends from. */
 static void test_overlap(void **state)
 {
@@ -258,6 +291,7 @@ static void test_legacy_header(void **state)
 	p = ng_rx(&g, &len);
 	assert_non_null(p);
 	assert_int_equal(len, 70);
+	assert_memory_equal(p, "\0\0\0\0\0\0\0\0\0\0", 10);
 	assert_memory_equal(p + 10, g.mem + NG_TX + 10, 60);
 	sg_close(&g);
 }
@@ -426,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_small_buffers),
 		cmocka_unit_test(test_runts),
 		cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_header_before),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_legacy_header),
 		cmocka_unit_test(test_pairs_and_features),
