@@ -577,34 +577,6 @@ static void used_log(struct vringh *vr, uint32_t pos)
 	vdpa_view_dirty(vr->ring_view, &d->len, sizeof(*d) - offsetof(struct guest_pdesc, len));
 }
 
-/*
- * Use all that is pending: the first position last, for the driver looks at no other before it.
- * Returns the position behind them in @end.
- */
-static int used_put_all(struct vringh *vr, uint16_t *end)
-{
-	bool log = vr->desc.ptr && view_logged(vr->ring_view);
-	uint32_t i = 0, descs = ring_pending_batch(vr, &i);
-	const struct ring_pending *first = &vr->pending[i++];
-	uint16_t pos = pos_add(vr, vr->last_used, descs);
-	int rc;
-
-	for (; i < vr->npending; i++) {
-		descs = ring_pending_batch(vr, &i);
-		rc = used_put(vr, pos, &vr->pending[i], false);
-		if (ring_unlikely(rc))
-			return rc;
-		if (ring_unlikely(log))
-			used_log(vr, pos);
-		pos = pos_add(vr, pos, descs);
-	}
-	*end = pos;
-	rc = used_put(vr, vr->last_used, first, true);
-	if (ring_unlikely(log))
-		used_log(vr, vr->last_used);
-	return rc;
-}
-
 /* The position behind all that is pending. */
 static uint16_t pending_end(const struct vringh *vr)
 {
@@ -615,14 +587,38 @@ static uint16_t pending_end(const struct vringh *vr)
 	return pos_add(vr, vr->last_used, descs);
 }
 
-/* The same with the area told of it. */
-static int used_put_tracked(struct vringh *vr, uint16_t *end)
+/*
+ * Use all that is pending, up to @end, from there backwards: the first position last, for the
+ * driver looks at no other before it. Those beside it are then written just before it, and a driver
+ * that polls does not fetch their line in between.
+ */
+static int used_put_all(struct vringh *vr, uint16_t end)
 {
-	uint16_t pos = pending_end(vr);
+	bool log = vr->desc.ptr && view_logged(vr->ring_view);
+	uint16_t pos = end;
+
+	for (uint32_t i = vr->npending; i > 0;) {
+		const struct ring_pending *p = &vr->pending[i - 1];
+		uint32_t descs = ring_pending_batch(vr, &i);
+		int rc;
+
+		pos = pos_add(vr, pos, 2 * vr->num - descs);
+		rc = used_put(vr, pos, p, i == 0);
+		if (ring_unlikely(rc))
+			return rc;
+		if (ring_unlikely(log))
+			used_log(vr, pos);
+	}
+	return 0;
+}
+
+/* The same with the area told of it. */
+static int used_put_tracked(struct vringh *vr, uint16_t end)
+{
 	int rc;
 
 	ring_inflight_packed_batch(vr->inflight, vr->pending, vr->npending,
-				   (uint16_t)pos_index(vr, pos), pos_wrap(vr, pos));
+				   (uint16_t)pos_index(vr, end), pos_wrap(vr, end));
 	rc = used_put_all(vr, end);
 	ring_crash_point();
 	if (rc)
@@ -634,10 +630,10 @@ static int used_put_tracked(struct vringh *vr, uint16_t *end)
 
 static int packed_flush(struct vringh *vr)
 {
-	uint16_t end;
+	uint16_t end = pending_end(vr);
 	uint32_t descs;
-	int rc = ring_unlikely(vr->inflight != NULL) ? used_put_tracked(vr, &end)
-						     : used_put_all(vr, &end);
+	int rc = ring_unlikely(vr->inflight != NULL) ? used_put_tracked(vr, end)
+						     : used_put_all(vr, end);
 
 	if (ring_unlikely(rc))
 		return rc;

@@ -209,16 +209,16 @@ static inline uint32_t ring_pending_descs(const struct ring_pending *p)
 
 /*
  * IN_ORDER (virtio 1.3, 2.7.9 and 2.8.8): one used element may stand for a whole batch, with the id
- * of its last buffer, and the driver takes it that the buffers before were used completely. @i: the
- * first of pending that is not published; becomes the one that speaks for it. Returns how many
- * descriptors they take.
+ * of its last buffer, and the driver takes it that the buffers before were used completely. The one
+ * before @i, of pending, speaks for those before it that can do with that; @i becomes the first of
+ * them. Returns how many descriptors they take.
  */
 static inline uint32_t ring_pending_batch(const struct vringh *vr, uint32_t *i)
 {
-	uint32_t descs = ring_pending_descs(&vr->pending[*i]);
+	uint32_t descs = ring_pending_descs(&vr->pending[--*i]);
 
-	while ((vr->pending[*i].rest & RING_SILENT) && *i + 1 < vr->npending)
-		descs += ring_pending_descs(&vr->pending[++*i]);
+	while (*i > 0 && (vr->pending[*i - 1].rest & RING_SILENT))
+		descs += ring_pending_descs(&vr->pending[--*i]);
 	return descs;
 }
 

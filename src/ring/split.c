@@ -496,11 +496,11 @@ static int used_put_in_order(struct vringh *vr)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; i < vr->npending && !rc; i++) {
-		uint32_t at = (vr->last_used + i) & (vr->num - 1);
+	for (uint32_t i = vr->npending; i > 0 && !rc;) {
+		const struct ring_pending *p = &vr->pending[i - 1];
 
 		ring_pending_batch(vr, &i);
-		rc = used_put(vr, at, &vr->pending[i], 1);
+		rc = used_put(vr, (vr->last_used + i) & (vr->num - 1), p, 1);
 	}
 	return rc;
 }
