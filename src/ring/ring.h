@@ -123,6 +123,7 @@ struct vringh {
 	uint32_t descs_used;  /* packed: since the last decision about a call */
 	uint32_t got_pos;     /* where in got the next one goes */
 	uint32_t held_next;   /* the oldest that was not handed to pending */
+	uint32_t nheld;	      /* ended, and not handed to pending */
 	uint32_t nfree;
 	uint32_t npending;
 	uint32_t budget; /* direct descriptors that this batch may still walk */

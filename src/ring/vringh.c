@@ -292,6 +292,7 @@ static void release_held(struct vringh *vr)
 
 	while (held->ended) {
 		held->ended = false;
+		vr->nheld--;
 		vr->pending[vr->npending++] = held->done;
 		if (++vr->held_next == vr->num)
 			vr->held_next = 0;
@@ -322,6 +323,7 @@ static inline void chain_ended(struct vringh *vr, const struct vringh_chain *cha
 	/* Nothing could be written: what the driver takes it to be is what it is. */
 	pending_set(&held->done, chain, written, !chain->in_len);
 	held->ended = true;
+	vr->nheld++;
 	release_held(vr);
 }
 
@@ -349,29 +351,22 @@ void vringh_complete(struct vringh *vr, struct vringh_chain *chain, uint32_t wri
 	slot_drop(vr, slot);
 }
 
-/* Can it be said at once that the chain ended? IN_ORDER: the oldest, and nobody waits for it. */
-static inline bool ends_next(const struct vringh *vr, const struct vringh_chain *chain)
-{
-	uint32_t next = chain->order + 1u;
-
-	return chain->order == vr->held_next && !vr->held[next == vr->num ? 0 : next].ended;
-}
-
 /*
  * From the front, chains that need nothing but to be said to have ended: they fit in their slots,
- * are in order where that matters, and there is no log. How many. Variables: see
- * split_pop_singles().
+ * are the next in order where that matters, nobody waits for them, and there is no log. How many.
+ * Variables: see split_pop_singles().
  */
 static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *chains,
 				const uint32_t *written, unsigned n)
 {
 	struct ring_pending *pending = vr->pending + vr->npending;
 	uint16_t *free = vr->free + vr->nfree;
+	uint32_t num = vr->num, next = vr->held_next;
 	bool in_order = vr->held;
 	uint64_t bytes = 0;
 	unsigned i;
 
-	if (view_logged(vr->buf_view))
+	if (view_logged(vr->buf_view) || ring_unlikely(vr->nheld))
 		return 0;
 	for (i = 0; i < n; i++) {
 		struct vringh_chain *chain = chains[i];
@@ -380,18 +375,19 @@ static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *c
 		/* Out, and with nothing else in its state. */
 		if (ring_unlikely(chain->state != RING_SLOT_OUT || ring_chain_slot(chain)->bounce))
 			break;
-		if (in_order && ring_unlikely(!ends_next(vr, chain)))
+		if (in_order && ring_unlikely(chain->order != next))
 			break;
 		if (ring_unlikely(w > chain->in_len))
 			w = (uint32_t)chain->in_len;
 		pending_set(pending, chain, w, in_order && !chain->in_len);
-		if (in_order)
-			vr->held_next = chain->order + 1u == vr->num ? 0 : chain->order + 1u;
+		next = next + 1 == num ? 0 : next + 1;
 		pending++;
 		*free++ = chain->index;
 		chain->state = 0;
 		bytes += w;
 	}
+	if (in_order)
+		vr->held_next = next;
 	vr->npending += i;
 	vr->nfree += i;
 	vr->stats.completed += i;
