@@ -577,16 +577,6 @@ static void used_log(struct vringh *vr, uint32_t pos)
 	vdpa_view_dirty(vr->ring_view, &d->len, sizeof(*d) - offsetof(struct guest_pdesc, len));
 }
 
-/* The position behind all that is pending. */
-static uint16_t pending_end(const struct vringh *vr)
-{
-	uint32_t descs = 0;
-
-	for (uint32_t i = 0; i < vr->npending; i++)
-		descs += ring_pending_descs(&vr->pending[i]);
-	return pos_add(vr, vr->last_used, descs);
-}
-
 /*
  * Use all that is pending, up to @end, from there backwards: the first position last, for the
  * driver looks at no other before it. Those beside it are then written just before it, and a driver
@@ -630,21 +620,18 @@ static int used_put_tracked(struct vringh *vr, uint16_t end)
 
 static int packed_flush(struct vringh *vr)
 {
-	uint16_t end = pending_end(vr);
-	uint32_t descs;
+	uint32_t descs = vr->pending_descs;
+	uint16_t end = pos_add(vr, vr->last_used, descs);
 	int rc = ring_unlikely(vr->inflight != NULL) ? used_put_tracked(vr, end)
 						     : used_put_all(vr, end);
 
 	if (ring_unlikely(rc))
 		return rc;
-	for (uint32_t i = 0; i < vr->npending; i++)
-		vr->head_out[vr->pending[i].id] = 0;
-	descs = pos_ahead(vr, end, vr->last_used);
+	ring_pending_published(vr);
 	vr->descs_out -= descs;
 	/* Two laps since the last decision: more cannot be told apart, and need not be. */
 	vr->descs_used = vr->descs_used < vr->num ? vr->descs_used + descs : 2 * vr->num;
 	vr->last_used = end;
-	vr->npending = 0;
 	return 0;
 }
 

@@ -126,7 +126,8 @@ struct vringh {
 	uint32_t nheld;	      /* ended, and not handed to pending */
 	uint32_t nfree;
 	uint32_t npending;
-	uint32_t budget; /* direct descriptors that this batch may still walk */
+	uint32_t pending_descs; /* packed: that they take */
+	uint32_t budget;	/* direct descriptors that this batch may still walk */
 
 	/* Chains that were in flight when a former process died. */
 	struct vringh_inflight *inflight;
@@ -221,6 +222,18 @@ static inline uint32_t ring_pending_batch(const struct vringh *vr, uint32_t *i)
 	while (*i > 0 && (vr->pending[*i - 1].rest & RING_SILENT))
 		descs += ring_pending_descs(&vr->pending[--*i]);
 	return descs;
+}
+
+/* All that is pending is visible: the heads are the driver's. */
+static inline void ring_pending_published(struct vringh *vr)
+{
+	const struct ring_pending *pending = vr->pending;
+	uint8_t *head_out = vr->head_out;
+	uint32_t n = vr->npending;
+
+	for (uint32_t i = 0; i < n; i++)
+		head_out[pending[i].id] = 0;
+	vr->npending = vr->pending_descs = 0;
 }
 
 /* ---- vringh.c: what formats call ---- */

@@ -545,10 +545,8 @@ static int split_flush(struct vringh *vr)
 		vr->signalled_valid = false;
 		vr->call_owed = true;
 	}
-	for (uint32_t i = 0; i < n; i++)
-		vr->head_out[vr->pending[i].id] = 0;
+	ring_pending_published(vr);
 	vr->last_used = now;
-	vr->npending = 0;
 	vr->batch_marked = 0;
 	return 0;
 }

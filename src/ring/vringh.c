@@ -294,6 +294,7 @@ static void release_held(struct vringh *vr)
 		held->ended = false;
 		vr->nheld--;
 		vr->pending[vr->npending++] = held->done;
+		vr->pending_descs += ring_pending_descs(&held->done);
 		if (++vr->held_next == vr->num)
 			vr->held_next = 0;
 		held = &vr->held[vr->held_next];
@@ -317,6 +318,7 @@ static inline void chain_ended(struct vringh *vr, const struct vringh_chain *cha
 
 	if (ring_likely(!vr->held)) {
 		pending_set(&vr->pending[vr->npending++], chain, written, false);
+		vr->pending_descs += chain->ndesc;
 		return;
 	}
 	held = &vr->held[chain->order];
@@ -363,6 +365,7 @@ static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *c
 	uint16_t *free = vr->free + vr->nfree;
 	uint32_t num = vr->num, next = vr->held_next;
 	bool in_order = vr->held;
+	uint32_t descs = 0;
 	uint64_t bytes = 0;
 	unsigned i;
 
@@ -384,11 +387,13 @@ static unsigned complete_simple(struct vringh *vr, struct vringh_chain *const *c
 		pending++;
 		*free++ = chain->index;
 		chain->state = 0;
+		descs += chain->ndesc;
 		bytes += w;
 	}
 	if (in_order)
 		vr->held_next = next;
 	vr->npending += i;
+	vr->pending_descs += descs;
 	vr->nfree += i;
 	vr->stats.completed += i;
 	vr->stats.bytes_in += bytes;
