@@ -178,6 +178,13 @@ def test_change_backend(nic, folder):
     assert nic.json('drv', 'virtio0', 'net', 'ping')['received'] == 5
 
 
+def test_attributes_that_there_are_are_named_once(daemon):
+    """read_only is the disk's and its backend's."""
+    message = daemon.fails('dev', 'add', 'name', 'd0', 'mgmtdev', 'soft_blk', 'backend', 'file', 'pth', '/x')
+    names = message.strip().split('there are: ')[1].split(', ')
+    assert sorted(names) == sorted(set(names)) and {'path', 'read_only', 'nas'} <= set(names)
+
+
 def test_what_is_not_there_says_what_is(disk):
     assert 'there are: d0\n' in disk.fails('dev', 'del', 'd1')
     assert 'there are: d0\n' in disk.fails('dev', 'unbind', 'd1')

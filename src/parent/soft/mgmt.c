@@ -41,11 +41,15 @@ static bool spec_has(const struct vdpa_attr_spec *spec, const char *key)
 	return false;
 }
 
-static void names_add(char *buf, size_t bytes, const struct vdpa_attr_spec *spec)
+/* Those of @spec that are not @seen already. */
+static void names_add(char *buf, size_t bytes, const struct vdpa_attr_spec *spec,
+		      const struct vdpa_attr_spec *seen)
 {
 	for (; spec && spec->name; spec++) {
 		size_t at = strlen(buf);
 
+		if (spec_has(seen, spec->name))
+			continue;
 		snprintf(buf + at, bytes - at, "%s%s", at ? ", " : "", spec->name);
 	}
 }
@@ -72,7 +76,7 @@ static int attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spe
 		       struct vdpa_error *err)
 {
 	unsigned n = 0, np = 0, nb = 0;
-	char names[256] = "";
+	char names[384] = "";
 	int r;
 
 	while (attrs && attrs[n].key)
@@ -93,8 +97,8 @@ static int attrs_split(const struct vdpa_attr *attrs, const struct vdpa_attr_spe
 			out->backend[nb++] = attrs[i];
 		if (ours || theirs)
 			continue;
-		names_add(names, sizeof(names), parent);
-		names_add(names, sizeof(names), backend);
+		names_add(names, sizeof(names), parent, NULL);
+		names_add(names, sizeof(names), backend, parent);
 		r = vdpa_error_set(err, EINVAL, NULL,
 				   "unknown attribute \"%.40s\"; with this backend there are: %s",
 				   attrs[i].key, names);
