@@ -174,13 +174,19 @@ int mdevs_start(struct daemon *d, const char *uuid, struct vdpa_error *err)
 static void read_one(struct daemon *d, const char *parent, const char *uuid)
 {
 	struct vdpa_error err = {.msg = ""};
-	char path[PATH_MAX];
+	char path[PATH_MAX], lower[MDEV_UUID_BYTES];
 	json_error_t why;
 	json_t *file, *def;
 	int n = snprintf(path, sizeof(path), "%s/%s/%s", d->opt.mdev_dir, parent, uuid);
 
-	if (n < 0 || (size_t)n >= sizeof(path) || !mdev_uuid_valid(uuid, NULL))
+	if (n < 0 || (size_t)n >= sizeof(path) || !mdev_uuid_valid(uuid, lower))
 		return;
+	if (strcmp(uuid, lower)) {
+		/* It could stand beside one that is, and it would not be found to be deleted. */
+		vdpa_log(&d->log.log, VDPA_LOG_WARN, path,
+			 "no definition: the name is to be in lower case, %s", lower);
+		return;
+	}
 	file = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
 	def = file ? from_file(file, parent, uuid) : NULL;
 	if (!file)

@@ -184,6 +184,8 @@ def test_definitions_of_others(start, folder):
     definition = {'mdev_type': TYPE, 'start': 'manual', 'attrs': [{'mac': '52:54:00:00:00:07'}]}
     for uuid in (U2, U1):
         (parent / uuid).write_text(json.dumps(definition))
+    other = parent / '0000000A-0000-0000-0000-00000000000A'
+    other.write_text(json.dumps(definition))
     assert daemon.ok('mdev', 'list', 'defined') == (f'{U1} mvnet_loopback {TYPE} manual\n'
                                                     f'{U2} mvnet_loopback {TYPE} manual\n')
     assert 'EEXIST' in str(daemon.client().call('mdev.define', uuid=U1, mdev_type=TYPE, parent='mvnet_loopback'))
@@ -196,7 +198,7 @@ def test_definitions_of_others(start, folder):
     assert 'start' not in daemon.json('config', 'dump')['mdevs'][0]
     assert 'not defined' in daemon.fails('mdev', 'undefine', U1)
     daemon.ok('mdev', 'undefine', U2)
-    assert not list(parent.iterdir()) and daemon.ok('mdev', 'list', 'defined') == ''
+    assert list(parent.iterdir()) == [other] and daemon.ok('mdev', 'list', 'defined') == ''
 
 
 def test_configuration(net, start, folder):
