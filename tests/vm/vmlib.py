@@ -39,7 +39,9 @@ DMESG_LATER = "Run /init as init process"
 NOT_PROGRESS = re.compile(r"kick|notif|call|time|_ns$|spin|sleep|poll|wake")
 # no_timer_check: at its start the kernel measures ticks by a loop of its own,
 # and panics when QEMU was not run meanwhile ("IO-APIC + timer doesn't work").
-KERNEL_OPTIONS = "console=ttyS0 quiet nowatchdog no_timer_check panic=0"
+# lpj: the second processor's start measures again ("calibrate_delay_direct()
+# failed"), and for that same reason one guest stood still there for good.
+KERNEL_OPTIONS = "console=ttyS0 quiet nowatchdog no_timer_check lpj=4000000 panic=0"
 SERIAL_DEAD = re.compile(rb"Kernel panic|UVDPA-INIT: no root")
 
 
@@ -338,7 +340,7 @@ class Qmp:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(120)
-        wait_until("QMP socket", lambda: self.connect(path), 15)
+        wait_until("QMP socket", lambda: self.connect(path), 60)
         self.file = self.socket.makefile("rwb")
         self.events = []
         self.read()
