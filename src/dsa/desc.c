@@ -164,16 +164,27 @@ static uint32_t invalid_flags(const struct dsa_queue *queue, const struct dsa_op
 	return flags & ~allowed;
 }
 
+/* Bit n: byte n of @d is not zero. */
+static uint64_t used_bytes(const struct dsa_desc *d)
+{
+	const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+	uint64_t used = 0, v;
+
+	for (unsigned i = 0; i < DSA_DESC_BYTES; i += 8) {
+		v = dsa_desc_u64(d, i);
+		/* The highest bit of each byte that is used; then these eight side by side. */
+		v = (((v & low) + low) | v) & ~low;
+		used |= (v >> 7) * UINT64_C(0x0102040810204080) >> 56 << i;
+	}
+	return used;
+}
+
 static bool reserved_used(const struct dsa_desc *d, const struct dsa_op_info *info)
 {
 	/* Bits 30:20 of the first word, and bytes 38 and 39. */
 	if (dsa_desc_u32(d, 0) & 0x7ff00000 || dsa_desc_u16(d, 38))
 		return true;
-	for (unsigned i = 16; i < DSA_DESC_BYTES; i++) {
-		if (info->reserved >> i & 1 && d->raw[i])
-			return true;
-	}
-	return false;
+	return used_bytes(d) & info->reserved;
 }
 
 static bool count_allowed(const struct dsa_queue *queue, const struct dsa_desc *d)

@@ -61,11 +61,17 @@ static bool is_fault(int err)
 	return err == -EFAULT || err == -EAGAIN;
 }
 
+/* As much of @n as is whole units. To divide by 1 takes as long as by any other number. */
+static size_t whole(size_t n, size_t unit)
+{
+	return unit == 1 ? n : n - n % unit;
+}
+
 static size_t asked(const struct dsa_mem *mem, const struct dsa_range *range)
 {
 	size_t n = range->want < mem->limit ? range->want : mem->limit;
 
-	return n > range->unit ? n - n % range->unit : range->unit;
+	return n > range->unit ? whole(n, range->unit) : range->unit;
 }
 
 /* Copy in as much as there is, at least a unit. */
@@ -79,7 +85,7 @@ static int bounce_in(struct dsa_mem *mem, const struct dsa_range *range, struct 
 			return -EIO;
 		if (n == range->unit)
 			return fault(mem, range->iova, n, VHOST_MAP_RO);
-		n = n / 2 > range->unit ? n / 2 - n / 2 % range->unit : range->unit;
+		n = n / 2 > range->unit ? whole(n / 2, range->unit) : range->unit;
 	}
 	out->len = n;
 	return 0;
@@ -114,14 +120,14 @@ static int piece_or_bounce(struct dsa_mem *mem, const struct dsa_range *range, u
 	if (ret && ret != -EREMOTE)
 		return fault(mem, range->iova, 1, perm);
 	if (!ret && out->len >= range->unit) {
-		out->len -= out->len % range->unit;
+		out->len = whole(out->len, range->unit);
 		return 0;
 	}
 	if (n > DSA_SCRATCH)
-		n = DSA_SCRATCH - DSA_SCRATCH % range->unit;
+		n = whole(DSA_SCRATCH, range->unit);
 	if (perm == VHOST_MAP_WO && n > range->unit) {
 		n = writable(mem, range->iova, n);
-		n = n > range->unit ? n - n % range->unit : range->unit;
+		n = n > range->unit ? whole(n, range->unit) : range->unit;
 	}
 	*out = (struct dsa_piece){.p = bounce, .len = n, .bounced = true};
 	return 0;

@@ -162,7 +162,7 @@ static void queue_ready(struct dsa_queue *queue)
 
 	if (ready && list_empty(&queue->node))
 		list_add_tail(&queue->engine->queues, &queue->node);
-	else if (!ready)
+	else if (!ready && !list_empty(&queue->node))
 		list_del(&queue->node);
 }
 
@@ -266,6 +266,18 @@ static struct dsa_select drained_by(const struct dsa_work *work)
 	return (struct dsa_select){work->queue, work->space->pasid};
 }
 
+/* Queues take turns: this one is the last of the next round. */
+static struct dsa_queue *next_queue(struct dsa_engine *engine)
+{
+	struct list *first = engine->queues.next;
+
+	if (first != engine->queues.prev) {
+		list_del(first);
+		list_add_tail(&engine->queues, first);
+	}
+	return list_entry(first, struct dsa_queue, node);
+}
+
 /* From pending to running; a drain may have to wait first. NULL: there is nothing. */
 static struct dsa_work *take_one(struct dsa_engine *engine)
 {
@@ -277,7 +289,7 @@ static struct dsa_work *take_one(struct dsa_engine *engine)
 	if (node)
 		return list_entry(node, struct dsa_work, node);
 	while (!list_empty(&engine->queues)) {
-		queue = list_entry(list_pop(&engine->queues), struct dsa_queue, node);
+		queue = next_queue(engine);
 		work = list_entry(list_pop(&queue->pending), struct dsa_work, node);
 		queue->npending--;
 		queue->nrunning++;

@@ -583,6 +583,49 @@ static void queue_goes_before_its_submitter(void **state)
 	}
 }
 
+#define EACH 10
+
+struct turns {
+	struct flag entered, go;
+	unsigned n;
+	char order[2 * EACH + 2];
+};
+
+/* The first one keeps the engine until all others are submitted. */
+static void turn_ended(void *arg, void *cookie, uint8_t status)
+{
+	struct turns *t = arg;
+
+	t->order[t->n++] = *(const char *)cookie;
+	if (t->n > 1)
+		return;
+	flag_set(&t->entered, 0);
+	flag_wait(&t->go);
+}
+
+/* Who fills a queue does not keep another one's descriptors waiting until it is empty. */
+static void queues_take_turns(void **state)
+{
+	static const struct dsa_queue_ops ops = {.completed = turn_ended};
+	static char names[] = "ab";
+	struct turns t = {.entered = FLAG, .go = FLAG};
+	struct dsa_queue_config config = {.size = EACH, .ops = &ops, .arg = &t};
+	struct dsa_queue *queues[2];
+
+	desc_make(d, &(struct desc){.op = DSA_OPCODE_NOOP});
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(dsa_queue_new(b->engine, &config, &queues[i]), 0);
+	assert_int_equal(dsa_submit(queues[0], b->space, d, &names[0]), 0);
+	flag_wait(&t.entered);
+	for (unsigned i = 0; i < 2 * EACH; i++)
+		assert_int_equal(dsa_submit(queues[i / EACH], b->space, d, &names[i / EACH]), 0);
+	flag_set(&t.go, 0);
+	bench_drain(b);
+	for (unsigned i = 0; i < 2; i++)
+		dsa_queue_free(queues[i]);
+	assert_string_equal(t.order, "aabababababababababab");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define R(name) cmocka_unit_test_setup_teardown(name, setup_reversed, teardown)
 
@@ -616,6 +659,7 @@ int main(void)
 		R(reversed_batch_fails),
 		T(interrupt_needs_a_valid_handle),
 		T(queue_goes_before_its_submitter),
+		T(queues_take_turns),
 		cmocka_unit_test(record_does_not_block_a_queue_that_may_not),
 		cmocka_unit_test(abort_ends_what_blocks_after_it),
 	};
