@@ -48,6 +48,8 @@ void vdu_conn_close(struct vdu_conn *c)
 	vdpa_fd_close(&c->file);
 	list_del(&c->node);
 	c->ep->nconns--;
+	if (c->gone)
+		*c->gone = true;
 	free(c);
 	if (!d)
 		return;
@@ -157,6 +159,21 @@ static bool handle_open(struct vdu_conn *c, const struct vduse_wire_request *hea
 
 /* ---- ioctl ---- */
 
+/* What it does may call the driver, and what that does may break the device: -ECONNRESET, and @c is
+ * no more. */
+static int carry_out(struct vdu_conn *c, struct vdu_call *call)
+{
+	bool gone = false;
+	int ret;
+
+	c->gone = &gone;
+	ret = c->dev ? c->dev->profile->ioctl(c, call) : vdu_control_ioctl(c, call);
+	if (gone)
+		return -ECONNRESET;
+	c->gone = NULL;
+	return ret;
+}
+
 static bool handle_ioctl(struct vdu_conn *c, const struct vduse_wire_request *head, uint8_t *arg,
 			 int *fd)
 {
@@ -177,12 +194,12 @@ static bool handle_ioctl(struct vdu_conn *c, const struct vduse_wire_request *he
 	else if (head->bytes < ioctl->in || head->bytes != vduse_ioctl_bytes(ioctl, arg))
 		ret = -EINVAL;
 	else
-		ret = ioctl->control ? vdu_control_ioctl(c, &call)
-				     : c->dev->profile->ioctl(c, &call);
+		ret = carry_out(c, &call);
 	if (!ret)
 		out.iov_len = ioctl->out;
 	vdpa_fd_close(&call.fd);
-	reply(c, VDUSE_WIRE_IOCTL, ret, &out, call.result_fd);
+	if (ret != -ECONNRESET)
+		reply(c, VDUSE_WIRE_IOCTL, ret, &out, call.result_fd);
 	vdpa_fd_close(&call.result_fd);
 	return true;
 }

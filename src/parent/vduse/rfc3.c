@@ -359,6 +359,11 @@ static int set_irqfd(struct vdu_vq *vq, int fd)
 	irq_clear(vq);
 	if (fd < 0)
 		return 0;
+	/* The driver was called, and the process cut off: nobody takes another one away again. */
+	if (!vq->d->conn) {
+		vdpa_fd_close(&fd);
+		return -ECONNRESET;
+	}
 	ret = vdu_fds_left(vq->d->ep, 1) ? 0 : -EMFILE;
 	if (!ret)
 		ret = vdpa_loop_fd_add(vdu_loop(vq->d), &vq->irq_lfd, fd, EPOLLIN | EPOLLET,

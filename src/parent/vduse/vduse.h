@@ -76,6 +76,7 @@ struct vdu_conn {
 	int file; /* our end of what the process reads and writes; -1: not open yet */
 	struct vdpa_loop_fd file_lfd;
 	struct vdu_dev *dev; /* NULL: the control node, or not open yet */
+	bool *gone;	     /* while an ioctl is carried out: it is told when this is closed */
 	uint64_t api;	     /* control node */
 	bool api_chosen;
 };

@@ -623,6 +623,54 @@ static void test_irqfd(void **state)
 	all_gone();
 }
 
+/* A driver that resets the device when it is called, without memory for it. */
+static void reset_at_once(void *priv)
+{
+	alloc_fail_countdown = *(long *)priv;
+	vdpa_reset(dev(), NULL);
+	alloc_fail_off();
+}
+
+/* An ioctl calls the driver, and the device breaks meanwhile: the process is cut off in the middle
+ * of its own call. */
+static void test_broken_in_an_ioctl(void **state)
+{
+	struct vduse_vq_eventfd e = {.index = 0};
+	struct vduse_wire_request head = {
+		.type = VDUSE_WIRE_IOCTL, .cmd = VDUSE_RFC3_VQ_SETUP_IRQFD, .bytes = sizeof(e)};
+	struct iovec iov[2] = {{&head, sizeof(head)}, {&e, sizeof(e)}};
+	int irq = eventfd(0, EFD_CLOEXEC), other = eventfd(0, EFD_CLOEXEC);
+	unsigned broken = 0;
+
+	for (unsigned i = 0; i < 8; i++) {
+		long n = i / 2;
+
+		begin();
+		process_runs();
+		assert_int_equal(add("shared", "0"), 0);
+		assert_int_equal(setup_fd(VDUSE_RFC3_VQ_SETUP_IRQFD, 0, 1, irq), 0);
+		up(dev());
+		vdpa_set_vq_cb(dev(), 0,
+			       &(struct vdpa_callback){
+				       .callback = reset_at_once, .priv = &n, .trigger = -1});
+		/* The ioctl comes first, and finds the interrupt. */
+		e.fd = i & 1 ? other : VDUSE_EVENTFD_DEASSIGN;
+		assert_true(vdpa_sock_send(proc.conn, iov, 2, &other, i & 1) > 0);
+		eventfd_write(irq, 1);
+		turn();
+		if (is_cut_off())
+			broken++;
+		else
+			process_runs();
+		all_gone();
+		eventfd_write(other, 1);
+		turn();
+	}
+	assert_true(broken > 1);
+	close(irq);
+	close(other);
+}
+
 /* ---- configuration ---- */
 
 /* The driver reads what it wrote, until the process says something else; then it is told. */
@@ -861,7 +909,7 @@ int main(void)
 		cmocka_unit_test(test_alloc_bounce),   cmocka_unit_test(test_irqfd),
 		cmocka_unit_test(test_config),	       cmocka_unit_test(test_config_flood),
 		cmocka_unit_test(test_create),	       cmocka_unit_test(test_memory),
-		cmocka_unit_test(test_short_read),
+		cmocka_unit_test(test_short_read),     cmocka_unit_test(test_broken_in_an_ioctl),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
