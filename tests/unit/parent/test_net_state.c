@@ -115,6 +115,23 @@ static void assert_same(const struct blob *a, const struct blob *b)
 			assert_int_equal(a->data[i], b->data[i]);
 }
 
+/* Tables are kept in an order of their own, whatever order they came in. */
+static void assert_same_but_order(const struct blob *a, const struct blob *b)
+{
+	const size_t generation = 44;
+	int more[256] = {0};
+
+	assert_int_equal(a->bytes, b->bytes);
+	for (size_t i = 0; i < a->bytes; i++) {
+		if (i >= generation && i < generation + 4)
+			continue;
+		more[a->data[i]]++;
+		more[b->data[i]]--;
+	}
+	for (unsigned i = 0; i < 256; i++)
+		assert_int_equal(more[i], 0);
+}
+
 static void open_both(struct soft_guest *from, struct soft_guest *to, struct blob *b)
 {
 	sg_open(from, 1);
@@ -176,7 +193,7 @@ static void test_changed(void **state)
 			continue;
 		}
 		save(&to, &again);
-		assert_int_equal(again.bytes, bad.bytes);
+		assert_same_but_order(&again, &bad);
 	}
 	assert_true(refused > 64);
 	for (size_t n = 0; n < saved.bytes; n++) {
