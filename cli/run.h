@@ -72,6 +72,13 @@ void run_files_stop(struct run *run, struct run_files *files);
 
 /* ---- run_trap.c ---- */
 
+struct run_ioctl;
+
+/*
+ * Is the process still in this call? It may have been killed meanwhile, and its number be
+ * another's: to be asked before what was found out by the number is made use of.
+ */
+bool run_trap_is_waiting(const struct run_ioctl *call);
 /* In the program's process: install the filter. The listener's descriptor or -errno. */
 int run_trap_install(const struct run *run);
 /* Answer notifications until no process is left that can send any. */
@@ -79,8 +86,10 @@ void run_trap_serve(struct run *run, int listener);
 
 /* ---- run_vduse.c; the thread of run_trap_serve() ---- */
 
-/* An ioctl(2) of process @pid. */
+/* An ioctl(2) of process @pid: notification @id of @listener. */
 struct run_ioctl {
+	int listener;
+	uint64_t id;
 	pid_t pid;
 	int fd;
 	uint32_t cmd;

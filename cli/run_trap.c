@@ -291,6 +291,13 @@ static void answer(int listener, const struct seccomp_notif *notif, int err)
 	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 
+bool run_trap_is_waiting(const struct run_ioctl *call)
+{
+	uint64_t id = call->id;
+
+	return !ioctl(call->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+}
+
 /* The program's call returns @fd, installed at a number of its own. */
 static void hand_over(int listener, const struct seccomp_notif *notif, int fd, bool cloexec)
 {
@@ -331,7 +338,9 @@ static void handle_open(struct run *run, int listener, const struct seccomp_noti
 
 static void handle_ioctl(struct run *run, int listener, const struct seccomp_notif *notif)
 {
-	const struct run_ioctl call = {.pid = (pid_t)notif->pid,
+	const struct run_ioctl call = {.listener = listener,
+				       .id = notif->id,
+				       .pid = (pid_t)notif->pid,
 				       .fd = (int)notif->data.args[0],
 				       .cmd = (uint32_t)notif->data.args[1],
 				       .arg = notif->data.args[2]};

@@ -241,6 +241,10 @@ int run_vduse_ioctl(struct run *run, const struct run_ioctl *call, bool *is_fd)
 	fd = ret ? ret : take_fd(call->pid, ioctl, arg);
 	if (fd < -1)
 		return fd;
+	if (!run_trap_is_waiting(call)) {
+		vdpa_fd_close(&fd);
+		return -ESRCH;
+	}
 	ret = vduse_client_ioctl(&file->client, call->cmd, arg, fd);
 	vdpa_fd_close(&fd);
 	keep_nodes(call->cmd, arg, ret);
@@ -251,7 +255,8 @@ int run_vduse_ioctl(struct run *run, const struct run_ioctl *call, bool *is_fd)
 		*is_fd = ret >= 0;
 		return ret;
 	}
-	out = cdev_peer_write(call->pid, call->arg, arg, ioctl->out);
+	out = run_trap_is_waiting(call) ? cdev_peer_write(call->pid, call->arg, arg, ioctl->out)
+					: -ESRCH;
 	*is_fd = ioctl->returns_fd;
 	if (!out)
 		return ret;

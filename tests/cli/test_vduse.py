@@ -780,6 +780,76 @@ def test_run_signals(served):
     assert done.returncode == 0, done.stderr
 
 
+KILLED = '''
+import ctypes, mmap, os, sys, time
+sys.path.insert(0, {folder!r})
+import vduse_proc as vp
+libc = ctypes.CDLL(None)
+control = os.open('/dev/vduse/control', os.O_RDWR)
+area = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+place = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
+def ask():
+    return libc.ioctl(control, ctypes.c_ulong(vp.GET_API), place)
+def say(word):
+    print(word, flush=True)
+    sys.stdin.readline()
+def forked(fn):
+    pid = os.fork()
+    if not pid:
+        os._exit(fn())
+    return pid
+def bystander():
+    area[:8] = b'its own.'
+    os.write(is_up, b'x')
+    os.read(wait, 1)
+    return area[:8] != b'its own.'
+say('open')
+child = forked(ask)
+while open('/proc/%d/stat' % child).read().rsplit(')', 1)[1].split()[0] not in 'DS':
+    time.sleep(0.01)
+time.sleep(0.5)
+os.kill(child, 9)
+os.waitpid(child, 0)
+(up, is_up), (wait, go) = os.pipe(), os.pipe()
+with open('/proc/sys/kernel/ns_last_pid', 'w') as last:
+    last.write(str(child - 1))
+other = forked(bystander)
+os.read(up, 1)
+say('taken' if other == child else 'lost')
+area[:8] = b'its own.'
+assert ask() == 0 and area[:8] != b'its own.'
+os.write(go, b'x')
+assert os.waitpid(other, 0)[1] == 0, 'written into the memory of another process'
+'''
+
+
+@pytest.mark.skipif(not os.access('/dev/fuse', os.R_OK | os.W_OK), reason='/dev/fuse cannot be opened')
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root chooses the number of a process')
+def test_run_killed(served):
+    """Who is killed in a call is not written to any more, and nor is who has its number by then."""
+    text = KILLED.replace('{folder!r}', repr(os.path.dirname(os.path.abspath(__file__))))
+    # Somebody else may take the number first.
+    for _ in range(5):
+        with subprocess.Popen([UVDPA, '--socket', str(served.socket), 'run', '--', '/usr/bin/python3', '-c', text],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=clean_env()) as program:
+            try:
+                assert program.stdout.readline() == 'open\n', program.communicate()[1]
+                served.proc.send_signal(signal.SIGSTOP)
+                program.stdin.write('\n')
+                program.stdin.flush()
+                word = program.stdout.readline()
+                served.proc.send_signal(signal.SIGCONT)
+                out, err = program.communicate('\n', timeout=60)
+                assert program.returncode == 0 and word in ('taken\n', 'lost\n'), out + err
+            finally:
+                served.proc.send_signal(signal.SIGCONT)
+                program.kill()
+        if word == 'taken\n':
+            return
+    raise AssertionError('the number was always taken by somebody else')
+
+
 def test_run_options(served, folder):
     """--vduse names another endpoint; without one /dev/vduse is not there."""
     bare = ['run', '--vduse', str(folder / 'nobody'), '--', 'sh', '-c', 'exec 3<>/dev/vduse/control']
