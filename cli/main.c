@@ -31,6 +31,8 @@ static bool is_option(const char *arg, const char *name)
 {
 	const char *s = arg + 1;
 
+	if (*arg != '-')
+		return false;
 	if (*s == '-')
 		s++;
 	if (s == arg + 1 && strlen(s) == 1)
