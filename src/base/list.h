@@ -92,15 +92,19 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head);                           \
 	     (pos) = (tmp), (tmp) = (pos)->next)
 
+/* The node in *@pos, which may be where an entry around the head would be: there is none. */
+#define list_node(pos, member)                                                                     \
+	((struct list *)((uintptr_t)(pos) + offsetof(__typeof__(*(pos)), member)))
+
 #define list_for_each_entry(pos, head, member)                                                     \
 	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member);                         \
-	     &(pos)->member != (head);                                                             \
+	     list_node(pos, member) != (head);                                                     \
 	     (pos) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
 
 #define list_for_each_entry_safe(pos, tmp, head, member)                                           \
 	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member),                         \
-	    (tmp) = list_entry((pos)->member.next, __typeof__(*(pos)), member);                    \
-	     &(pos)->member != (head);                                                             \
-	     (pos) = (tmp), (tmp) = list_entry((tmp)->member.next, __typeof__(*(tmp)), member))
+	    (tmp) = list_entry(list_node(pos, member)->next, __typeof__(*(pos)), member);          \
+	     list_node(pos, member) != (head); (pos) = (tmp),                                      \
+	    (tmp) = list_entry(list_node(tmp, member)->next, __typeof__(*(tmp)), member))
 
 #endif
