@@ -156,7 +156,7 @@ int cmd_pktgen(struct cli *cli, int argc, char **argv)
 	json_t *rows;
 	int ret;
 
-	if (argc == 1 && (!strcmp(argv[0], "help") || !strcmp(argv[0], "--help"))) {
+	if (argc == 1 && !strcmp(argv[0], "help")) {
 		cli_help(cli, cli->path[0], stdout);
 		return EXIT_OK;
 	}

@@ -292,7 +292,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 	char **words;
 	bool vduse;
 
-	if (argc && (!strcmp(argv[0], "help") || !strcmp(argv[0], "--help"))) {
+	if (argc && !strcmp(argv[0], "help")) {
 		fputs(usage, stdout);
 		return EXIT_OK;
 	}
